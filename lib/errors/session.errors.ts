@@ -1,0 +1,151 @@
+/**
+ * Every code that a {@link SessionError} can carry. Codes are stable: clients and applications may branch on them.
+ *
+ * | code | class | HTTP status |
+ * | --- | --- | --- |
+ * | `no_credentials` | {@link NoCredentialsError} | 401 |
+ * | `try_refresh` | {@link TryRefreshError} | 401 |
+ * | `session_over` | {@link SessionOverError} | 401 |
+ * | `token_theft` | {@link TokenTheftError} | 401 |
+ * | `csrf_failed` | {@link CsrfError} | 403 |
+ * | `session_not_found` | {@link SessionNotFoundError} | 404 |
+ * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
+ * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
+ * | `invalid_data` | {@link InvalidDataError} | 400 |
+ * | `invalid_option` | {@link InvalidOptionError} | 500 (stops the start) |
+ * | `keys_unavailable` | {@link KeysUnavailableError} | 503 |
+ * | `storage_unavailable` | {@link StorageUnavailableError} | 503 |
+ */
+export type SessionErrorCode =
+  | 'no_credentials'
+  | 'try_refresh'
+  | 'session_over'
+  | 'token_theft'
+  | 'csrf_failed'
+  | 'session_not_found'
+  | 'invalid_user_id'
+  | 'invalid_claims'
+  | 'invalid_data'
+  | 'invalid_option'
+  | 'keys_unavailable'
+  | 'storage_unavailable';
+
+/** The base of every error that this package throws. Messages never contain a token, a cookie or a secret. */
+export abstract class SessionError extends Error {
+  /** A stable, machine-readable name of what went wrong. */
+  abstract readonly code: SessionErrorCode;
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** The request carries no session at all: nobody is signed in. */
+export class NoCredentialsError extends SessionError {
+  readonly code = 'no_credentials';
+
+  constructor() {
+    super('The request carries no session. Sign in first.');
+  }
+}
+
+/** The access token has expired or is not one of ours: exchange the refresh token, then send the request again. */
+export class TryRefreshError extends SessionError {
+  readonly code = 'try_refresh';
+
+  constructor(
+    message = 'The access token is no longer good. Refresh the session and send the request again.',
+  ) {
+    super(message);
+  }
+}
+
+/** The session has ended: it was revoked, has expired, or its refresh token is not one that this server can accept. */
+export class SessionOverError extends SessionError {
+  readonly code = 'session_over';
+  /** When the session ended, in epoch milliseconds, where that is known. */
+  readonly endedAt: number | undefined;
+  /**
+   * Whether it is certain that these credentials can never work again. It is not while a look-up of an unknown
+   * refresh key is being held back; the client's cookies are then left alone.
+   */
+  readonly final: boolean;
+
+  constructor(options: { endedAt?: number; final?: boolean } = {}) {
+    super('The session is over. Sign in again.');
+    this.endedAt = options.endedAt;
+    this.final = options.final ?? true;
+  }
+}
+
+/**
+ * A refresh token was used that its rightful client has moved on from: two parties hold copies of this session's
+ * tokens. The session has been revoked before this is thrown.
+ */
+export class TokenTheftError extends SessionError {
+  readonly code = 'token_theft';
+
+  constructor(
+    /** The session that was revoked. */
+    readonly sessionId: string,
+    /** The user whose session it was. */
+    readonly userId: string | number,
+  ) {
+    super(
+      'A refresh token of this session was used twice by different parties. The session has been revoked.',
+    );
+  }
+}
+
+/** The request may have been forged by another site. */
+export class CsrfError extends SessionError {
+  readonly code = 'csrf_failed';
+}
+
+/** There is no live session with this id. */
+export class SessionNotFoundError extends SessionError {
+  readonly code = 'session_not_found';
+
+  constructor(readonly sessionId: string) {
+    super('There is no live session with this id.');
+  }
+}
+
+/** A user id is neither a non-empty string nor a safe integer, or is too long. */
+export class InvalidUserIdError extends SessionError {
+  readonly code = 'invalid_user_id';
+}
+
+/** Claims are not JSON, use a reserved name, or make the access token too large for a cookie. */
+export class InvalidClaimsError extends SessionError {
+  readonly code = 'invalid_claims';
+}
+
+/** Session data is not JSON, or too large to be stored. */
+export class InvalidDataError extends SessionError {
+  readonly code = 'invalid_data';
+}
+
+/** An option of the module is wrong. Thrown at start. */
+export class InvalidOptionError extends SessionError {
+  readonly code = 'invalid_option';
+
+  constructor(
+    /** The option's path, such as `cookies.sameSite`. */
+    readonly option: string,
+    message: string,
+  ) {
+    super(`SessionModule option "${option}": ${message}`);
+  }
+}
+
+/** The key material that is needed to sign, verify or decrypt cannot be had. */
+export class KeysUnavailableError extends SessionError {
+  readonly code = 'keys_unavailable';
+}
+
+/** The database did not do what was asked of it; `cause` holds its error. Says nothing about whether a session is valid. */
+export class StorageUnavailableError extends SessionError {
+  readonly code = 'storage_unavailable';
+}

@@ -1,0 +1,23 @@
+import { Controller, HttpCode, Inject, Post, Req, Res, type Type } from '@nestjs/common';
+import { SessionService } from '../session.service.js';
+import type { HttpRequest, HttpResponse } from '../http/exchange.js';
+import { SkipSession } from './session.decorators.js';
+
+/** A controller with one `POST` route that refreshes the session and answers 204. */
+export function createRefreshController(path: string): Type {
+  @Controller(path)
+  @SkipSession()
+  class SessionRefreshController {
+    constructor(@Inject(SessionService) private readonly sessions: SessionService) {}
+
+    @Post()
+    @HttpCode(204)
+    async refresh(
+      @Req() request: HttpRequest,
+      @Res({ passthrough: true }) response: HttpResponse,
+    ): Promise<void> {
+      await this.sessions.refreshRequest(request, response);
+    }
+  }
+  return SessionRefreshController;
+}

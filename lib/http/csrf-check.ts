@@ -1,0 +1,72 @@
+import { CsrfError } from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import { type HttpRequest, requestHeader } from './exchange.js';
+
+const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
+
+/** Refuses unsafe requests that another site's page may have sent. */
+export class CsrfCheck {
+  constructor(
+    private readonly refreshTokens: Pick<RefreshTokens, 'isCsrfToken'>,
+    private readonly options: ResolvedOptions['csrf'],
+  ) {}
+
+  /** Whether a request has to be checked at all. */
+  concerns(request: HttpRequest): boolean {
+    return this.options.mode !== 'off' && !SAFE_METHODS.has(request.method);
+  }
+
+  /**
+   * What can be told from the request alone; comes before anything else.
+   *
+   * @throws {@link CsrfError}
+   */
+  checkRequest(request: HttpRequest): void {
+    if (this.options.mode === 'origin') this.checkOrigin(request);
+    if (this.options.mode === 'header' && !requestHeader(request, this.options.header)) {
+      throw new CsrfError(`The request lacks the header "${this.options.header}".`);
+    }
+  }
+
+  /**
+   * What needs to know the session; comes before anything is changed.
+   *
+   * @throws {@link CsrfError}
+   */
+  checkSession(request: HttpRequest, sessionId: string): void {
+    if (this.options.mode !== 'token') return;
+    const token = requestHeader(request, this.options.header);
+    if (token === undefined || !this.refreshTokens.isCsrfToken(token, sessionId)) {
+      throw new CsrfError(`The header "${this.options.header}" does not carry this session's CSRF token.`);
+    }
+  }
+
+  private checkOrigin(request: HttpRequest): void {
+    const origin = requestHeader(request, 'origin');
+    if (origin !== undefined && this.options.trustedOrigins.has(origin)) return;
+    const site = requestHeader(request, 'sec-fetch-site');
+    if (site === 'same-origin' || site === 'none') return;
+    if (site !== undefined)
+      throw new CsrfError(`The request comes from another site (Sec-Fetch-Site: ${shorten(site)}).`);
+    // Every browser in use sends Origin with unsafe methods; what sends neither is no browser and holds no victim's cookies.
+    if (origin === undefined) return;
+    if (hostOf(origin) !== (request.host ?? requestHeader(request, 'host'))?.toLowerCase()) {
+      throw new CsrfError(
+        'The request comes from another origin. Add it to csrf.trustedOrigins if it is yours.',
+      );
+    }
+  }
+}
+
+function hostOf(origin: string): string | undefined {
+  try {
+    return new URL(origin).host;
+  } catch {
+    return undefined; // "null", as sandboxed frames send it
+  }
+}
+
+function shorten(text: string): string {
+  return text.replace(/[^\w-]/g, '').slice(0, 20);
+}

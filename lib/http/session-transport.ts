@@ -1,0 +1,134 @@
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { TokenSet } from '../session/session-lifecycle.js';
+import type { SignedAccessToken } from '../access-token/access-tokens.js';
+import { type CookieAttributes, cookieValues, mergeSetCookieLines, setCookieLine } from './cookie-header.js';
+import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
+
+/** The tokens that a request carries; several of a kind where the client holds duplicates of a cookie. */
+export interface Credentials {
+  readonly accessTokens: readonly string[];
+  readonly refreshTokens: readonly string[];
+}
+
+interface Cookie {
+  readonly name: string;
+  readonly attributes: CookieAttributes;
+}
+
+/** What browsers keep of one cookie (RFC 6265bis, 5.6), counting name, value and, to be safe, attributes. */
+const MAX_COOKIE = 4_096;
+
+/** Tokens in cookies: reads them from requests, sets and clears them in responses. */
+export class SessionTransport {
+  private readonly access: Cookie;
+  private readonly indicator: Cookie | undefined;
+  private lazyRefresh: Cookie | undefined;
+
+  /** @param refreshRoute path of the refresh route as the client sees it; not asked before the first request */
+  constructor(
+    private readonly options: ResolvedOptions,
+    private readonly refreshRoute: () => string,
+  ) {
+    const { cookies } = options;
+    this.access = this.cookie(cookies.accessName, cookies.path, true);
+    this.indicator =
+      cookies.indicatorName === undefined
+        ? undefined
+        : this.cookie(cookies.indicatorName, cookies.path, false);
+  }
+
+  /** Characters that an access token may have. */
+  get maxAccessTokenLength(): number {
+    const { name, attributes } = this.access;
+    return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
+  }
+
+  read({ headers: { cookie } }: HttpRequest): Credentials {
+    return {
+      accessTokens: cookieValues(cookie, this.access.name),
+      refreshTokens: cookieValues(cookie, this.refresh.name),
+    };
+  }
+
+  /** Gives the client its tokens; a refresh token that is absent is one that it keeps. */
+  writeTokens(response: HttpResponse, { row, accessToken, refreshToken }: TokenSet, now: number): void {
+    const lines = this.accessLines(accessToken, row.expiresAt, now);
+    if (refreshToken !== undefined) lines.push(this.line(this.refresh, refreshToken, row.expiresAt, now));
+    this.write(response, lines);
+  }
+
+  /** Gives the client another access token. */
+  writeAccessToken(
+    response: HttpResponse,
+    token: SignedAccessToken,
+    sessionExpiresAt: number,
+    now: number,
+  ): void {
+    this.write(response, this.accessLines(token, sessionExpiresAt, now));
+  }
+
+  /** Takes all cookies of the session from the client. */
+  clear(response: HttpResponse): void {
+    const cookies = [this.access, this.refresh, ...(this.indicator ? [this.indicator] : [])];
+    const lines = cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
+    this.write(response, lines);
+  }
+
+  /**
+   * Takes duplicates from a client that earlier versions of the application left there, set for other domains.
+   */
+  clearFormerDomains(response: HttpResponse, { accessTokens, refreshTokens }: Credentials): void {
+    if (accessTokens.length > 1) this.clearForDomains(response, this.access);
+    if (refreshTokens.length > 1) this.clearForDomains(response, this.refresh);
+  }
+
+  private clearForDomains(response: HttpResponse, { name, attributes }: Cookie): void {
+    const { formerDomains } = this.options.cookies;
+    if (formerDomains.length === 0) return;
+    // Host-only is one more domain that the cookie may have been set for.
+    const former = [undefined, ...formerDomains].filter((domain) => domain !== attributes.domain);
+    this.write(
+      response,
+      former.map((domain) => setCookieLine(name, '', 0, { ...attributes, domain })),
+    );
+  }
+
+  private accessLines(token: SignedAccessToken, sessionExpiresAt: number, now: number): string[] {
+    // The cookie outlives its token, so that an expired one is still there to be recognised.
+    const lines = [this.line(this.access, token.token, sessionExpiresAt, now)];
+    if (this.indicator) {
+      const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(sessionExpiresAt / 1_000)}`;
+      lines.push(this.line(this.indicator, value, sessionExpiresAt, now));
+    }
+    return lines;
+  }
+
+  private line({ name, attributes }: Cookie, value: string, expiresAt: number, now: number): string {
+    return setCookieLine(name, value, Math.max(1, Math.ceil((expiresAt - now) / 1_000)), attributes);
+  }
+
+  private write(response: HttpResponse, lines: string[]): void {
+    setResponseHeader(
+      response,
+      'set-cookie',
+      mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines),
+    );
+    // A cache that kept this response would hand one client's session to others.
+    if (responseHeader(response, 'cache-control').length === 0) {
+      setResponseHeader(response, 'cache-control', 'private, no-store');
+    }
+  }
+
+  private get refresh(): Cookie {
+    const { refreshName, refreshPath, path } = this.options.cookies;
+    const own = this.options.refresh === 'endpoint' ? this.refreshRoute() : path;
+    return (this.lazyRefresh ??= this.cookie(refreshName, refreshPath ?? own, true));
+  }
+
+  private cookie(name: string, path: string, httpOnly: boolean): Cookie {
+    const { domain, secure, sameSite, partitioned, prefix } = this.options.cookies;
+    const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
+    if (prefix === 'none' || !secure || /^__(host|secure)-/i.test(name)) return { name, attributes };
+    return { name: `${domain === undefined && path === '/' ? '__Host-' : '__Secure-'}${name}`, attributes };
+  }
+}

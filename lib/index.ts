@@ -1,0 +1,69 @@
+export { SessionModule } from './session.module.js';
+export type {
+  AccessTokenOptions,
+  CleanupOptions,
+  CsrfMode,
+  CsrfOptions,
+  RefreshMode,
+  RefreshTokenOptions,
+  RevocationMode,
+  SessionCookieOptions,
+  SessionModuleExtras,
+  SessionModuleOptions,
+  SessionOptionsFactory,
+  SigningAlgorithm,
+  SigningKeyOptions,
+} from './options/session-module.options.js';
+export type { Duration } from './options/duration.js';
+export type { SigningKeySource } from './keys/signing-key.js';
+
+export { SessionService } from './session.service.js';
+export { ActiveSession } from './session/active-session.js';
+export type { JsonValue } from './session/json.js';
+export type { Update } from './session/session-manager.js';
+export type {
+  IssuedSession,
+  IssuedToken,
+  RefreshedSession,
+  SessionEvent,
+  SessionInfo,
+  SessionInput,
+  UserId,
+  VerifiedSession,
+} from './session/session.types.js';
+export { RESERVED_CLAIMS } from './access-token/payload.js';
+
+export { SessionGuard } from './guard/session.guard.js';
+export {
+  OptionalSession,
+  Session,
+  type SessionProperty,
+  SkipCsrf,
+  SkipSession,
+} from './guard/session.decorators.js';
+export { attachedSession } from './guard/request-session.js';
+export type { HttpRequest, HttpResponse } from './http/exchange.js';
+export type { AuthenticateOptions } from './http/request-authenticator.js';
+export type { SessionCorsOptions } from './http/cors.js';
+
+export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
+export { SessionEntity } from './storage/session.entity.js';
+export { SessionKeyEntity } from './storage/session-key.entity.js';
+
+export { SessionExceptionFilter, SessionHttpException } from './errors/session-exception.filter.js';
+export {
+  CsrfError,
+  InvalidClaimsError,
+  InvalidDataError,
+  InvalidOptionError,
+  InvalidUserIdError,
+  KeysUnavailableError,
+  NoCredentialsError,
+  SessionError,
+  type SessionErrorCode,
+  SessionNotFoundError,
+  SessionOverError,
+  StorageUnavailableError,
+  TokenTheftError,
+  TryRefreshError,
+} from './errors/session.errors.js';

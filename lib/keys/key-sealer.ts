@@ -1,0 +1,54 @@
+import { hkdfSync } from 'node:crypto';
+import { CompactEncrypt, compactDecrypt } from 'jose';
+import { KeysUnavailableError } from '../errors/session.errors.js';
+
+/** What a sealed text belongs to; it cannot be opened as anything else, so that rows cannot be swapped. */
+export interface SealContext {
+  readonly kid: string;
+  readonly purpose: string;
+}
+
+/**
+ * Encrypts key material at rest: JWE (RFC 7516) with AES-256-GCM, its key derived from the application's secret with
+ * HKDF-SHA-256 (RFC 5869). Without a secret, material stays as it is.
+ */
+export class KeySealer {
+  private readonly keys: readonly Uint8Array[];
+
+  /** @param secrets newest first: the first encrypts, all decrypt */
+  constructor(secrets: readonly string[]) {
+    this.keys = secrets.map(
+      (secret) =>
+        new Uint8Array(hkdfSync('sha256', secret, '', 'nestjs-session-tokens key encryption v1', 32)),
+    );
+  }
+
+  async seal(text: string, { kid, purpose }: SealContext): Promise<string> {
+    const [key] = this.keys;
+    if (!key) return text;
+    return new CompactEncrypt(new TextEncoder().encode(text))
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, purpose })
+      .encrypt(key);
+  }
+
+  /** @throws {@link KeysUnavailableError} when no secret opens it; nothing is lost, another secret may */
+  async open(sealed: string, { kid, purpose }: SealContext): Promise<string> {
+    // JSON begins with a brace, a compact JWE never does: material stored before there was a secret stays readable.
+    if (sealed.startsWith('{')) return sealed;
+    for (const key of this.keys) {
+      try {
+        const options = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
+        const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, options);
+        if (protectedHeader.kid !== kid || protectedHeader['purpose'] !== purpose) break;
+        return new TextDecoder().decode(plaintext);
+      } catch {
+        // made under another secret, or damaged: the error below speaks for all of them
+      }
+    }
+    throw new KeysUnavailableError(
+      this.keys.length === 0
+        ? 'The session keys in the database are encrypted, and no "secret" is set. Set the secret they were stored with.'
+        : 'No "secret" opens the session keys in the database. Give the secret they were stored with as well, after the new one.',
+    );
+  }
+}

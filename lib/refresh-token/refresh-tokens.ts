@@ -1,0 +1,95 @@
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import { SessionOverError } from '../errors/session.errors.js';
+import { KeyRing } from '../keys/key-ring.js';
+import type { KeySealer } from '../keys/key-sealer.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { KeyStore } from '../storage/key.store.js';
+import {
+  encodeRefreshToken,
+  isAuthentic,
+  parseRefreshToken,
+  type RefreshToken,
+} from './refresh-token.codec.js';
+
+interface RefreshKey {
+  readonly id: number;
+  readonly secret: KeyObject;
+}
+
+const PURPOSE = 'refresh';
+
+/** Makes and authenticates refresh tokens, and the CSRF tokens that belong to their sessions. */
+export class RefreshTokens {
+  private readonly ring: KeyRing<RefreshKey>;
+
+  constructor(store: KeyStore, sealer: KeySealer, options: ResolvedOptions) {
+    this.ring = new KeyRing<RefreshKey>(store, {
+      purpose: PURPOSE,
+      // Each key is kept for the life of a refresh token after it retires: rotating at that pace keeps about three.
+      rotation: Math.max(options.signingKeys.rotation, options.refreshToken.ttl),
+      lifetime: options.refreshToken.ttl,
+      nameOf: ({ sequence }) => String(sequence),
+      generate: async () => {
+        const kid = randomBytes(12).toString('base64url');
+        const jwk = JSON.stringify({ kty: 'oct', k: randomBytes(32).toString('base64url') });
+        return { kid, algorithm: 'HS256', material: await sealer.seal(jwk, { kid, purpose: PURPOSE }) };
+      },
+      load: async ({ kid, sequence, material }) => {
+        const jwk = JSON.parse(await sealer.open(material, { kid, purpose: PURPOSE })) as { k: string };
+        return { id: sequence, secret: createSecretKey(jwk.k, 'base64url') };
+      },
+    });
+  }
+
+  /** Loads the keys, making the first one on an empty database. */
+  async start(now: number): Promise<void> {
+    await this.ring.reload(now);
+  }
+
+  async removeRetiredKeys(now: number): Promise<void> {
+    await this.ring.removeRetired(now);
+  }
+
+  /** A token with a fresh token id, authenticated by the current key. */
+  async make(parts: Omit<RefreshToken, 'keyId' | 'tokenId'>): Promise<string> {
+    const key = await this.ring.current(parts.issuedAt);
+    const tokenId = randomBytes(8).toString('hex');
+    return encodeRefreshToken({ ...parts, keyId: key.id, tokenId }, key.secret);
+  }
+
+  /**
+   * Authenticates a token. A forged or damaged one is refused without asking the database, but for one look at the keys
+   * per cooldown when it names a key that this process does not know.
+   *
+   * @throws {@link SessionOverError} when it is not one of ours
+   * @throws {@link StorageUnavailableError} when its key had to be looked up and could not
+   */
+  async authenticate(text: string, now: number): Promise<RefreshToken> {
+    const token = parseRefreshToken(text);
+    if (!token) throw new SessionOverError();
+    const name = String(token.keyId);
+    const key = this.ring.find(name) ?? (await this.ring.findAfterReload(name, now));
+    if (key === 'unchecked') throw new SessionOverError({ final: false });
+    if (key === 'unknown' || !isAuthentic(token, key.secret)) throw new SessionOverError();
+    return token;
+  }
+
+  /** The CSRF token of a session: derived from its id, so that it needs no storage and lives as long as the session. */
+  async csrfToken(sessionId: string, now: number): Promise<string> {
+    return csrfMac(sessionId, await this.ring.current(now)).toString('base64url');
+  }
+
+  /** Whether this is the session's CSRF token, under any refresh key that is still in use; constant time. */
+  isCsrfToken(text: string, sessionId: string): boolean {
+    const actual = Buffer.from(text, 'base64url');
+    return this.ring.all().some((key) => {
+      const expected = csrfMac(sessionId, key);
+      return actual.length === expected.length && timingSafeEqual(actual, expected);
+    });
+  }
+}
+
+function csrfMac(sessionId: string, key: RefreshKey): Buffer {
+  // The prefix keeps this apart from refresh tokens, which begin with a version byte.
+  return createHmac('sha256', key.secret).update(`csrf:${sessionId}`).digest().subarray(0, 16);
+}

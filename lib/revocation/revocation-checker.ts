@@ -1,0 +1,100 @@
+import { Logger } from '@nestjs/common';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import { isLive, type SessionStore } from '../storage/session.store.js';
+
+/** Tells whether the session of a valid access token has been revoked. */
+export interface RevocationChecker {
+  /**
+   * When the session ended, in epoch milliseconds, or `undefined` while it is not known to be over. Not a promise where
+   * the answer is known.
+   */
+  endedAt(sessionId: string, now: number): number | undefined | Promise<number | undefined>;
+  /** This process has revoked these sessions. */
+  revoked(sessionIds: readonly string[], at: number): void;
+}
+
+export function createRevocationChecker(options: ResolvedOptions, store: SessionStore): RevocationChecker {
+  switch (options.revocation) {
+    case 'feed':
+      return new RevocationFeed(store, options.revocationInterval, options.accessToken.ttl);
+    case 'database':
+      return new DatabaseRevocation(store);
+    case 'none':
+      return { endedAt: () => undefined, revoked: () => undefined };
+  }
+}
+
+/** Asks the database at each request. */
+class DatabaseRevocation implements RevocationChecker {
+  constructor(private readonly store: SessionStore) {}
+
+  async endedAt(sessionId: string, now: number): Promise<number | undefined> {
+    const row = await this.store.find(sessionId);
+    if (!row) return 0;
+    return isLive(row, now) ? undefined : (row.revokedAt ?? row.expiresAt);
+  }
+
+  revoked(): void {
+    // The database knows.
+  }
+}
+
+/** How far apart the clocks of two processes may be, plus the time a revocation takes to be committed. */
+const OVERLAP = 120_000;
+
+/**
+ * Knows the revocations of all processes from a query that is made when requests come, at most once per interval. What
+ * it holds is bounded: a revocation is forgotten when the last access token that it concerns has expired.
+ */
+export class RevocationFeed implements RevocationChecker {
+  private readonly logger = new Logger(RevocationFeed.name);
+  private readonly sessions = new Map<string, number>();
+  private readAt = Number.NEGATIVE_INFINITY;
+  private isComplete = false;
+  private reading: Promise<void> | undefined;
+
+  constructor(
+    private readonly store: Pick<SessionStore, 'revokedSince'>,
+    private readonly interval: number,
+    private readonly accessTokenTtl: number,
+  ) {}
+
+  endedAt(sessionId: string, now: number): number | undefined | Promise<number | undefined> {
+    // Clocks can be set back; the feed must not sleep until they have caught up.
+    if (Math.abs(now - this.readAt) < this.interval) return this.sessions.get(sessionId);
+    return this.read(now).then(() => this.sessions.get(sessionId));
+  }
+
+  revoked(sessionIds: readonly string[], at: number): void {
+    for (const id of sessionIds) this.sessions.set(id, at);
+  }
+
+  private async read(now: number): Promise<void> {
+    this.reading ??= this.poll(now).finally(() => {
+      this.reading = undefined;
+    });
+    return this.reading;
+  }
+
+  private async poll(now: number): Promise<void> {
+    const oldest = now - this.accessTokenTtl - OVERLAP;
+    // Revocations appear with the time of the process that made them: each read goes back beyond the one before.
+    const since = this.isComplete ? Math.max(oldest, Math.min(this.readAt, now) - OVERLAP) : oldest;
+    try {
+      for (const { id, revokedAt } of await this.store.revokedSince(since)) this.sessions.set(id, revokedAt);
+      this.isComplete = true;
+    } catch (error) {
+      // Valid tokens go on being accepted while the database is down: that is what they are for. The next read goes
+      // back to the last one that succeeded.
+      this.logger.error(
+        'Revoked sessions could not be read; they are accepted until their access tokens expire.',
+        error,
+      );
+      this.isComplete = false;
+    }
+    this.readAt = now;
+    for (const [id, at] of this.sessions) {
+      if (at < oldest) this.sessions.delete(id);
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import type { DataSource } from 'typeorm';
+import { AccessTokens } from './access-token/access-tokens.js';
+import { CsrfCheck } from './http/csrf-check.js';
+import { RequestAuthenticator } from './http/request-authenticator.js';
+import { SessionTransport } from './http/session-transport.js';
+import { KeySealer } from './keys/key-sealer.js';
+import { ManagedSigningKeys, ProvidedSigningKeys, type SigningKeys } from './keys/signing-keys.js';
+import type { ResolvedOptions } from './options/resolved-options.js';
+import { RefreshTokens } from './refresh-token/refresh-tokens.js';
+import { createRevocationChecker } from './revocation/revocation-checker.js';
+import { SessionRotator } from './rotation/session-rotator.js';
+import { KeyStore } from './storage/key.store.js';
+import { SessionStore } from './storage/session.store.js';
+import { SessionEvents } from './session/session-events.js';
+import { SessionLifecycle } from './session/session-lifecycle.js';
+import { SessionManager } from './session/session-manager.js';
+import { SessionService } from './session.service.js';
+
+/** Everything that runs behind the module, put together. */
+export interface SessionCore {
+  readonly service: SessionService;
+  readonly manager: SessionManager;
+  readonly events: SessionEvents;
+  readonly signingKeys: SigningKeys;
+  readonly refreshTokens: RefreshTokens;
+}
+
+/** How much longer than an access token the row of a revoked session stays: what a slow process may need to read it. */
+const TOMBSTONE_MARGIN = 10 * 60_000;
+
+/**
+ * The one place that knows which part needs which.
+ *
+ * @param refreshRoute gives the path of the refresh route as the client sees it; asked when requests come, because a
+ *   global prefix may be set after the module was made
+ */
+export function createSessionCore(
+  dataSource: DataSource,
+  options: ResolvedOptions,
+  refreshRoute: () => string = () => options.refreshPath ?? '/',
+): SessionCore {
+  const sessions = new SessionStore(dataSource, options.accessToken.ttl + TOMBSTONE_MARGIN);
+  const keys = new KeyStore(dataSource);
+  const sealer = new KeySealer(options.secrets);
+  const { source } = options.signingKeys;
+  const signingKeys = source
+    ? new ProvidedSigningKeys(source)
+    : new ManagedSigningKeys(keys, sealer, options);
+  const refreshTokens = new RefreshTokens(keys, sealer, options);
+  const revocation = createRevocationChecker(options, sessions);
+  const events = new SessionEvents();
+  const transport = new SessionTransport(options, refreshRoute);
+
+  const lifecycle = new SessionLifecycle(
+    sessions,
+    new AccessTokens(signingKeys, options.accessToken),
+    refreshTokens,
+    new SessionRotator(sessions, options),
+    revocation,
+    events,
+    options,
+    transport.maxAccessTokenLength,
+  );
+  const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
+  const csrf = new CsrfCheck(refreshTokens, options.csrf);
+  const authenticator = new RequestAuthenticator(lifecycle, manager, refreshTokens, transport, csrf, options);
+  const service = new SessionService({ lifecycle, manager, authenticator, refreshTokens, events, options });
+  return { service, manager, events, signingKeys, refreshTokens };
+}

@@ -1,0 +1,236 @@
+import type { Observable } from 'rxjs';
+import { TryRefreshError } from './errors/session.errors.js';
+import { corsOptions, type SessionCorsOptions } from './http/cors.js';
+import type { HttpRequest, HttpResponse } from './http/exchange.js';
+import type { AuthenticateOptions, RequestAuthenticator } from './http/request-authenticator.js';
+import type { ResolvedOptions } from './options/resolved-options.js';
+import type { RefreshTokens } from './refresh-token/refresh-tokens.js';
+import type { SignedAccessToken } from './access-token/access-tokens.js';
+import type { ActiveSession } from './session/active-session.js';
+import type { SessionEvents } from './session/session-events.js';
+import type { SessionLifecycle, TokenSet } from './session/session-lifecycle.js';
+import { type SessionManager, toInfo, type Update } from './session/session-manager.js';
+import type {
+  IssuedSession,
+  IssuedToken,
+  RefreshedSession,
+  SessionEvent,
+  SessionInfo,
+  SessionInput,
+  UserId,
+  VerifiedSession,
+} from './session/session.types.js';
+
+/** The parts that a {@link SessionService} stands in front of. */
+export interface SessionParts {
+  readonly lifecycle: SessionLifecycle;
+  readonly manager: SessionManager;
+  readonly authenticator: RequestAuthenticator;
+  readonly refreshTokens: RefreshTokens;
+  readonly events: SessionEvents;
+  readonly options: ResolvedOptions;
+}
+
+/**
+ * What an application injects to work with sessions.
+ *
+ * Every method that asks the database may throw {@link StorageUnavailableError}; every one that makes or checks a token,
+ * {@link KeysUnavailableError}. Neither says anything about a session.
+ *
+ * @example
+ * ```ts
+ * await this.sessions.create(req, res, { userId: user.id, claims: { role: user.role } });
+ * ```
+ */
+export class SessionService {
+  constructor(private readonly parts: SessionParts) {}
+
+  /** What happens to sessions through this process: sign-in, refresh, revocation, theft. */
+  get events(): Observable<SessionEvent> {
+    return this.parts.events.stream;
+  }
+
+  // ---- over HTTP ------------------------------------------------------------------------------------------------
+
+  /**
+   * Signs a user in: makes a session and sets its cookies. A session that the request already carried ends.
+   *
+   * @param request of Express or Fastify
+   * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   */
+  async create(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
+    return this.parts.authenticator.create(request, response, input);
+  }
+
+  /**
+   * The session of a request, refreshed on the way where that is due. The guard does just this.
+   *
+   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
+   *   {@link CsrfError}
+   */
+  async authenticate(
+    request: HttpRequest,
+    response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    return this.parts.authenticator.authenticate(request, response, options);
+  }
+
+  /**
+   * Refreshes the session of a request, whatever state its access token is in. The ready-made refresh route does just
+   * this.
+   *
+   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link CsrfError}
+   */
+  async refreshRequest(
+    request: HttpRequest,
+    response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    return this.parts.authenticator.refresh(request, response, options);
+  }
+
+  /** Takes the session's cookies from the client. Ends no session. */
+  clearCookies(response: HttpResponse): void {
+    this.parts.authenticator.clearCookies(response);
+  }
+
+  /**
+   * Options for `app.enableCors()`: the trusted origins, with credentials and the CSRF header.
+   *
+   * @param allowedHeaders further request headers that clients send
+   */
+  corsOptions(allowedHeaders: readonly string[] = []): SessionCorsOptions {
+    return corsOptions(this.parts.options, allowedHeaders);
+  }
+
+  // ---- tokens, without HTTP ---------------------------------------------------------------------------------------
+
+  /**
+   * Makes a session and gives its tokens, for clients that do not use cookies.
+   *
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   */
+  async issue(input: SessionInput): Promise<IssuedSession> {
+    const now = Date.now();
+    const tokens = await this.parts.lifecycle.issue(input, now);
+    const refreshed = await this.toRefreshed(tokens, now);
+    return { ...refreshed, refreshToken: refreshed.refreshToken! };
+  }
+
+  /**
+   * Verifies an access token. On the first use of one that a refresh gave, the result has its replacement.
+   *
+   * @throws {@link TryRefreshError} when it has expired or is not one of ours
+   * @throws {@link SessionOverError} when its session is known to be over
+   */
+  async verify(accessToken: string): Promise<VerifiedSession> {
+    const now = Date.now();
+    const verification = await this.parts.lifecycle.verify(accessToken, now);
+    if (verification.status !== 'valid') throw new TryRefreshError();
+    const verdict = await this.parts.lifecycle.use(verification.accessToken, now);
+    if (verdict.status === 'over') throw verdict.error;
+    if (verdict.status === 'stale') throw new TryRefreshError();
+    const { sessionId, userId, claims, issuedAt, expiresAt } = verdict.accessToken;
+    return {
+      id: sessionId,
+      userId,
+      claims,
+      issuedAt: new Date(issuedAt),
+      expiresAt: new Date(expiresAt),
+      newAccessToken: verdict.replacement && toIssued(verdict.replacement),
+    };
+  }
+
+  /**
+   * Exchanges a refresh token.
+   *
+   * @throws {@link SessionOverError} when it is not one of ours, or its session is over
+   * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
+   */
+  async refresh(refreshToken: string): Promise<RefreshedSession> {
+    const now = Date.now();
+    const token = await this.parts.lifecycle.authenticate(refreshToken, now);
+    return this.toRefreshed(await this.parts.lifecycle.refresh(token, now), now);
+  }
+
+  // ---- sessions ---------------------------------------------------------------------------------------------------
+
+  /** Ends a session. @returns whether there was such a live session */
+  async revoke(id: string): Promise<boolean> {
+    return this.parts.manager.revoke(id);
+  }
+
+  /** Ends several sessions. @returns how many of them were live */
+  async revokeMany(ids: readonly string[]): Promise<number> {
+    return this.parts.manager.revokeMany(ids);
+  }
+
+  /**
+   * Ends all sessions of a user.
+   *
+   * @param options.except id of a session that goes on, usually the one that asks
+   * @returns how many sessions ended
+   */
+  async revokeAllForUser(userId: UserId, options: { except?: string } = {}): Promise<number> {
+    return this.parts.manager.revokeAllForUser(userId, options.except);
+  }
+
+  /** A live session, or null. */
+  async find(id: string): Promise<SessionInfo | null> {
+    return this.parts.manager.find(id);
+  }
+
+  /** All live sessions of a user, newest first. */
+  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
+    return this.parts.manager.findAllForUser(userId);
+  }
+
+  /**
+   * Replaces a session's data by a value, or by what a function makes of the present one; then nothing that others write
+   * at the same time is lost.
+   *
+   * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
+   */
+  async updateData(id: string, next: Update): Promise<void> {
+    await this.parts.manager.updateData(id, next);
+  }
+
+  /**
+   * Replaces a session's claims by a value, or by what a function makes of the present ones. The client's access token has
+   * them after its next refresh; `ActiveSession.updateClaims` gives it a new one at once.
+   *
+   * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
+   */
+  async updateClaims(id: string, next: Update): Promise<void> {
+    await this.parts.manager.updateClaims(id, next);
+  }
+
+  /**
+   * Removes rows of sessions that are over, in batches; safe with many processes at once. The module does so on a
+   * schedule, too.
+   *
+   * @returns how many rows this call removed
+   */
+  async removeExpired(): Promise<number> {
+    return this.parts.manager.removeExpired();
+  }
+
+  private async toRefreshed(
+    { row, accessToken, refreshToken }: TokenSet,
+    now: number,
+  ): Promise<RefreshedSession> {
+    return {
+      session: toInfo(row),
+      accessToken: toIssued(accessToken),
+      refreshToken:
+        refreshToken === undefined ? undefined : { token: refreshToken, expiresAt: new Date(row.expiresAt) },
+      csrfToken: await this.parts.refreshTokens.csrfToken(row.id, now),
+    };
+  }
+}
+
+function toIssued({ token, expiresAt }: SignedAccessToken): IssuedToken {
+  return { token, expiresAt: new Date(expiresAt) };
+}

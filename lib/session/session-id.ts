@@ -1,0 +1,10 @@
+import { randomBytes } from 'node:crypto';
+
+/** A UUID version 7 (RFC 9562, 5.7): 48 bits of time, which keep the primary-key index compact, and 74 random bits. */
+export function newSessionId(now: number): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(now, 0, 6);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x70;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}

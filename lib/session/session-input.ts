@@ -1,0 +1,78 @@
+import { checkClaims } from '../access-token/payload.js';
+import { InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
+import { toAsciiJson } from '../storage/columns.js';
+import { type JsonValue, whyNotJson } from './json.js';
+import type { SessionInput, UserId } from './session.types.js';
+
+/** What the `user_id` column holds, as ASCII JSON. */
+const MAX_USER_ID = 255;
+/** What a `text` column holds on MySQL and MariaDB; the same limit everywhere, so that a move between databases loses nothing. */
+const MAX_TEXT = 65_535;
+const MAX_USER_AGENT = 255;
+const MAX_IP = 64;
+
+/** A {@link SessionInput} that has been checked and can be stored as it is. */
+export interface CheckedSessionInput {
+  readonly userId: UserId;
+  readonly claims: JsonValue;
+  readonly data: JsonValue;
+  readonly userAgent: string | null;
+  readonly ip: string | null;
+}
+
+export function checkSessionInput(input: SessionInput): CheckedSessionInput {
+  return {
+    userId: checkUserId(input?.userId),
+    claims: normaliseClaims(input.claims === undefined ? {} : input.claims),
+    data: normaliseData(input.data === undefined ? {} : input.data),
+    userAgent: printable(input.device?.userAgent, MAX_USER_AGENT),
+    ip: printable(input.device?.ip, MAX_IP),
+  };
+}
+
+/** @throws {@link InvalidUserIdError} */
+export function checkUserId(userId: unknown): UserId {
+  if (typeof userId === 'number') {
+    if (!Number.isSafeInteger(userId))
+      throw new InvalidUserIdError('A numeric user id must be a safe integer.');
+    return userId === 0 ? 0 : userId; // −0 is stored as 0
+  }
+  if (typeof userId !== 'string' || userId === '') {
+    throw new InvalidUserIdError('A user id must be a non-empty string or a safe integer.');
+  }
+  if (toAsciiJson(userId).length > MAX_USER_ID) {
+    throw new InvalidUserIdError(
+      `A user id must have at most ${MAX_USER_ID - 2} characters; one that is not ASCII counts as six.`,
+    );
+  }
+  return userId;
+}
+
+/** @throws {@link InvalidClaimsError} */
+export function normaliseClaims(claims: unknown): JsonValue {
+  checkClaims(claims);
+  return copy(claims);
+}
+
+/** @throws {@link InvalidDataError} */
+export function normaliseData(data: unknown): JsonValue {
+  const why = whyNotJson(data, 'data');
+  if (why !== undefined) throw new InvalidDataError(`Session data must be JSON: ${why}.`);
+  const size = toAsciiJson(data).length;
+  if (size > MAX_TEXT) {
+    throw new InvalidDataError(
+      `Session data has ${size} bytes as ASCII JSON; at most ${MAX_TEXT} can be stored. Keep large things in a table of their own.`,
+    );
+  }
+  return copy(data as JsonValue);
+}
+
+/** What a later read will give; nothing that the caller still changes. */
+function copy(value: JsonValue): JsonValue {
+  return JSON.parse(JSON.stringify(value)) as JsonValue;
+}
+
+/** For columns of whatever character set: what is not printable ASCII becomes `?`. */
+function printable(text: string | undefined, maxLength: number): string | null {
+  return text === undefined ? null : text.slice(0, maxLength).replace(/[^\x20-\x7e]/g, '?');
+}

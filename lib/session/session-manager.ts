@@ -1,0 +1,134 @@
+import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { RevocationChecker } from '../revocation/revocation-checker.js';
+import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import type { JsonValue } from './json.js';
+import type { SessionEvents } from './session-events.js';
+import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
+import type { SessionLifecycle } from './session-lifecycle.js';
+import type { SessionEvent, SessionInfo, UserId } from './session.types.js';
+
+/** A new value, or a function that makes it of the present one; it may be called again when another writer was faster. */
+export type Update = JsonValue | object | ((present: JsonValue) => unknown);
+
+const ATTEMPTS = 100;
+const DEFAULT_BATCH = 1_000;
+
+/** Sessions as rows: listing, revoking, updating, removing. */
+export class SessionManager {
+  constructor(
+    private readonly store: SessionStore,
+    private readonly lifecycle: SessionLifecycle,
+    private readonly revocation: RevocationChecker,
+    private readonly events: SessionEvents,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  async find(id: string): Promise<SessionInfo | null> {
+    const row = await this.findRow(id);
+    return row && toInfo(row);
+  }
+
+  async get(id: string): Promise<SessionInfo> {
+    return toInfo(await this.getRow(id));
+  }
+
+  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
+    return (await this.store.findAllForUser(checkUserId(userId), Date.now())).map(toInfo);
+  }
+
+  async revoke(id: string): Promise<boolean> {
+    const now = Date.now();
+    const revoked = await this.store.revoke(id, now);
+    if (revoked) this.announce([id], now, 'revoked');
+    return revoked;
+  }
+
+  async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
+    const now = Date.now();
+    const revoked = await this.store.revokeMany(ids, now);
+    if (revoked > 0) this.announce(ids, now, reason);
+    return revoked;
+  }
+
+  async replace(ids: readonly string[]): Promise<void> {
+    await this.revokeMany(ids, 'replaced');
+  }
+
+  async revokeAllForUser(userId: UserId, except?: string): Promise<number> {
+    const rows = await this.store.findAllForUser(checkUserId(userId), Date.now());
+    return this.revokeMany(rows.map(({ id }) => id).filter((id) => id !== except));
+  }
+
+  async updateData(id: string, next: Update): Promise<void> {
+    if (typeof next === 'function') {
+      await this.change(id, 'data', (present) => normaliseData(next(present)));
+    } else if (!(await this.store.updateContent(id, 'data', normaliseData(next), Date.now()))) {
+      throw new SessionNotFoundError(id);
+    }
+  }
+
+  /** @returns the row with the new claims */
+  async updateClaims(id: string, next: Update): Promise<SessionRow> {
+    return this.change(id, 'claims', async (present, row) => {
+      const claims = normaliseClaims(typeof next === 'function' ? next(present) : next);
+      await this.lifecycle.checkClaimsFit(row, claims, Date.now());
+      return claims;
+    });
+  }
+
+  async removeExpired(): Promise<number> {
+    const batchSize = this.options.cleanup === false ? DEFAULT_BATCH : this.options.cleanup.batchSize;
+    return this.store.removeExpired(Date.now(), batchSize);
+  }
+
+  /** Reads, changes, and writes on condition that nobody else has written in between. */
+  private async change(
+    id: string,
+    what: 'data' | 'claims',
+    make: (present: JsonValue, row: SessionRow) => JsonValue | Promise<JsonValue>,
+  ): Promise<SessionRow> {
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const row = await this.getRow(id);
+      const value = await make(row[what], row);
+      if (await this.store.updateContent(id, what, value, Date.now(), row.version))
+        return { ...row, [what]: value };
+    }
+    throw new StorageUnavailableError('The session changed too often while it was being updated.');
+  }
+
+  private async findRow(id: string): Promise<SessionRow | null> {
+    const row = await this.store.find(id);
+    return row && isLive(row, Date.now()) ? row : null;
+  }
+
+  private async getRow(id: string): Promise<SessionRow> {
+    const row = await this.findRow(id);
+    if (!row) throw new SessionNotFoundError(id);
+    return row;
+  }
+
+  private announce(
+    sessionIds: readonly string[],
+    at: number,
+    reason: Extract<SessionEvent, { type: 'revoked' }>['reason'],
+  ): void {
+    this.revocation.revoked(sessionIds, at);
+    this.events.emit({ type: 'revoked', sessionIds, reason });
+  }
+}
+
+export function toInfo(row: SessionRow): SessionInfo {
+  const { id, userId, claims, data, userAgent, ip } = row;
+  return {
+    id,
+    userId,
+    claims,
+    data,
+    createdAt: new Date(row.createdAt),
+    lastSeenAt: new Date(row.lastSeenAt),
+    expiresAt: new Date(row.expiresAt),
+    userAgent,
+    ip,
+  };
+}

@@ -1,0 +1,53 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { StorageUnavailableError } from '../errors/session.errors.js';
+
+/** A row breaks a unique constraint: PostgreSQL, MySQL/MariaDB, SQLite. */
+const UNIQUE_VIOLATION = new Set([
+  '23505',
+  'ER_DUP_ENTRY',
+  'SQLITE_CONSTRAINT_UNIQUE',
+  'SQLITE_CONSTRAINT_PRIMARYKEY',
+]);
+
+/** The same statement may succeed a moment later: serialization failure, deadlock, changed snapshot, locked file. */
+const TRANSIENT = new Set([
+  '40001',
+  '40P01',
+  'ER_LOCK_DEADLOCK',
+  'ER_LOCK_WAIT_TIMEOUT',
+  'ER_CHECKREAD',
+  'SQLITE_BUSY',
+  'SQLITE_BUSY_SNAPSHOT',
+  'SQLITE_LOCKED',
+]);
+
+/** Waits between tries grow to 250 ms; all together about five seconds. */
+const ATTEMPTS = 25;
+
+export function isUniqueViolation(error: unknown): boolean {
+  return hasCode(error, UNIQUE_VIOLATION);
+}
+
+/**
+ * Runs a database operation of a single statement. A transient failure is tried again; any other becomes a
+ * {@link StorageUnavailableError}, so that no caller mistakes a database that is down for a session that is over.
+ */
+export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await operation();
+    } catch (error) {
+      if (attempt >= ATTEMPTS || !hasCode(error, TRANSIENT)) {
+        throw new StorageUnavailableError('The session database did not answer as it should.', {
+          cause: error,
+        });
+      }
+      await delay(Math.min(250, 5 * 2 ** attempt) * (0.5 + Math.random() / 2));
+    }
+  }
+}
+
+function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
+  const { code, driverError } = (error ?? {}) as { code?: unknown; driverError?: { code?: unknown } };
+  return [code, driverError?.code].some((each) => typeof each === 'string' && codes.has(each));
+}

@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '@nestjs/common';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { InvalidOptionError } from '../errors/session.errors.js';
+import type { SessionModuleOptions } from '../options/session-module.options.js';
+import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
+
+/** The database connection of the sessions, and whether the module has to close it. */
+export interface SessionDataSource {
+  readonly dataSource: DataSource;
+  readonly isOwn: boolean;
+}
+
+/**
+ * How long a SQLite statement may wait for a lock. The driver waits in the event loop's thread: were it the transaction
+ * of this very process that holds the lock, a longer wait would only keep it from ending. The statement is tried again
+ * later instead.
+ */
+const SQLITE_BUSY_MS = 25;
+
+/**
+ * Finds or opens the database of the sessions, and checks that its tables are there.
+ *
+ * @throws {@link InvalidOptionError} when there is none, or it lacks the entities or tables
+ */
+export async function openSessionDataSource(
+  application: DataSource | undefined,
+  options: Pick<SessionModuleOptions, 'database' | 'sqliteConnection'>,
+  logger: Logger,
+): Promise<SessionDataSource> {
+  if (options.database) return openOwn(options.database);
+  if (!application) {
+    throw new InvalidOptionError(
+      'dataSource',
+      'there is no TypeORM DataSource. Import TypeOrmModule.forRoot({ …, entities: [...SESSION_ENTITIES] }), name another one with "dataSourceToken", or give the options of a database in "database".',
+    );
+  }
+  for (const entity of SESSION_ENTITIES) {
+    if (!application.hasMetadata(entity)) {
+      throw new InvalidOptionError(
+        'dataSource',
+        'the DataSource does not know the entities of the sessions. Add ...SESSION_ENTITIES to its "entities" and ...SESSION_MIGRATIONS to its "migrations".',
+      );
+    }
+  }
+  await checkTables(application);
+  if (application.options.type !== 'better-sqlite3' || options.sqliteConnection === 'shared') {
+    return { dataSource: application, isOwn: false };
+  }
+  if (isInMemory(application.options.database)) {
+    logger.warn(
+      'The DataSource is an in-memory SQLite database, whose one connection the sessions share with the application: a transaction that rolls back takes session writes of that moment with it. Use a file, or sqliteConnection: "shared" to accept this.',
+    );
+    return { dataSource: application, isOwn: false };
+  }
+  return { dataSource: await connect(application.options), isOwn: true };
+}
+
+async function openOwn(options: DataSourceOptions): Promise<SessionDataSource> {
+  const dataSource = await connect(options);
+  try {
+    await migrate(dataSource);
+    await checkTables(dataSource);
+  } catch (error) {
+    await dataSource.destroy();
+    throw error;
+  }
+  return { dataSource, isOwn: true };
+}
+
+async function connect(options: DataSourceOptions): Promise<DataSource> {
+  const dataSource = new DataSource({
+    ...options,
+    ...(options.type === 'better-sqlite3' && { timeout: SQLITE_BUSY_MS }),
+    entities: [...SESSION_ENTITIES],
+    migrations: [...SESSION_MIGRATIONS],
+    migrationsTableName: 'user_session_migration',
+    subscribers: [],
+    synchronize: false,
+    migrationsRun: false,
+    dropSchema: false,
+  });
+  return dataSource.initialize();
+}
+
+/** Several processes may start at once on an empty database: all but one then fail here, and find its work done. */
+async function migrate(dataSource: DataSource): Promise<void> {
+  const attempts = 20;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await dataSource.runMigrations({ transaction: 'each' });
+      return;
+    } catch (error) {
+      if (attempt === attempts) throw error;
+      await delay(50 + Math.random() * 200);
+    }
+  }
+}
+
+async function checkTables(dataSource: DataSource): Promise<void> {
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    for (const entity of SESSION_ENTITIES) {
+      const { tablePath } = dataSource.getMetadata(entity);
+      if (!(await queryRunner.hasTable(tablePath))) {
+        throw new InvalidOptionError(
+          'dataSource',
+          `the database has no table "${tablePath}". Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them (migrationsRun: true does that at start).`,
+        );
+      }
+    }
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+function isInMemory(database: unknown): boolean {
+  return (
+    typeof database !== 'string' ||
+    database === '' ||
+    database.includes(':memory:') ||
+    database.includes('mode=memory')
+  );
+}

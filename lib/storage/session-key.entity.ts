@@ -1,0 +1,33 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { epochMs } from './columns.js';
+
+/** A key that signs access tokens or authenticates refresh tokens. */
+@Entity({ name: 'user_session_key' })
+@Index('uq_user_session_key_sequence', ['purpose', 'sequence'], { unique: true })
+export class SessionKeyEntity {
+  @PrimaryColumn({ name: 'kid', type: 'varchar', length: 64 })
+  kid!: string;
+
+  /** `access` or `refresh`. */
+  @Column({ name: 'purpose', type: 'varchar', length: 16 })
+  purpose!: string;
+
+  /** The key's place among those of its purpose, from 1. */
+  @Column({ name: 'sequence', type: 'int' })
+  sequence!: number;
+
+  @Column({ name: 'algorithm', type: 'varchar', length: 16 })
+  algorithm!: string;
+
+  /** A JWK; sealed as a JWE when the application has a secret. */
+  @Column({ name: 'material', type: 'text' })
+  material!: string;
+
+  /** Epoch milliseconds from which the key signs. */
+  @Column({ name: 'active_at', type: 'bigint', transformer: epochMs })
+  activeAt!: number;
+
+  /** Epoch milliseconds. */
+  @Column({ name: 'created_at', type: 'bigint', transformer: epochMs })
+  createdAt!: number;
+}

@@ -1,0 +1,71 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { epochMs } from './columns.js';
+
+/** One session: one signed-in device of one user. Times are epoch milliseconds. */
+@Entity({ name: 'user_session' })
+export class SessionEntity {
+  /** UUID version 7. A name, not a secret. */
+  @PrimaryColumn({ name: 'id', type: 'varchar', length: 36 })
+  id!: string;
+
+  /** The user's id as JSON, so that `1` and `"1"` stay two users. */
+  @Index('ix_user_session_user_id')
+  @Column({ name: 'user_id', type: 'varchar', length: 255 })
+  userId!: string;
+
+  /** SHA-256 of the session secret, base64url. */
+  @Column({ name: 'secret_hash', type: 'varchar', length: 43 })
+  secretHash!: string;
+
+  /** What goes into access tokens, as JSON. */
+  @Column({ name: 'claims', type: 'text' })
+  claims!: string;
+
+  /** What stays in the database, as JSON. */
+  @Column({ name: 'data', type: 'text' })
+  data!: string;
+
+  /** One more at each update of claims or data, so that no update is lost. */
+  @Column({ name: 'version', type: 'int' })
+  version!: number;
+
+  /** The newest generation that the client has proven to hold. */
+  @Column({ name: 'generation', type: 'int' })
+  generation!: number;
+
+  /** When the sibling that proved it was issued. */
+  @Column({ name: 'generation_issued_at', type: 'bigint', transformer: epochMs })
+  generationIssuedAt!: number;
+
+  /** Token id (hex) of the sibling of this generation that was exchanged. */
+  @Column({ name: 'redeemed_by', type: 'varchar', length: 16, nullable: true })
+  redeemedBy!: string | null;
+
+  /** The same for the generation before. */
+  @Column({ name: 'previous_redeemed_by', type: 'varchar', length: 16, nullable: true })
+  previousRedeemedBy!: string | null;
+
+  @Column({ name: 'created_at', type: 'bigint', transformer: epochMs })
+  createdAt!: number;
+
+  /** Moves when a token is exchanged or proven: exact to about the life of an access token. */
+  @Column({ name: 'last_seen_at', type: 'bigint', transformer: epochMs })
+  lastSeenAt!: number;
+
+  @Index('ix_user_session_expires_at')
+  @Column({ name: 'expires_at', type: 'bigint', transformer: epochMs })
+  expiresAt!: number;
+
+  /** When the session was revoked. The row stays, without content, until its last access token has expired. */
+  @Index('ix_user_session_revoked_at')
+  @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: epochMs })
+  revokedAt!: number | null;
+
+  /** `User-Agent` at sign-in. */
+  @Column({ name: 'user_agent', type: 'varchar', length: 255, nullable: true })
+  userAgent!: string | null;
+
+  /** Address of the client at sign-in. */
+  @Column({ name: 'ip', type: 'varchar', length: 64, nullable: true })
+  ip!: string | null;
+}

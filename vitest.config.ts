@@ -1,0 +1,14 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  // Nest's dependency injection and TypeORM's entities need the legacy decorators with their type metadata.
+  oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
+  resolve: {
+    alias: { 'nestjs-session-tokens': fileURLToPath(new URL('lib/index.ts', import.meta.url)) },
+  },
+  test: {
+    include: ['lib/**/*.spec.ts', 'test/**/*.spec.ts', 'sample-app/**/*.spec.ts'],
+    setupFiles: ['reflect-metadata'],
+  },
+});
