@@ -10,5 +10,6 @@ export default defineConfig({
   test: {
     include: ['lib/**/*.spec.ts', 'test/**/*.spec.ts', 'sample-app/**/*.spec.ts'],
     setupFiles: ['reflect-metadata'],
+    globalSetup: ['test/support/report-databases.ts'],
   },
 });

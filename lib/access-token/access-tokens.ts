@@ -1,4 +1,4 @@
-import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { errors, jwtVerify, SignJWT } from 'jose';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { Unproven } from '../rotation/rotation.js';
@@ -88,11 +88,11 @@ export class AccessTokens {
           ...(this.options.audience !== undefined && { audience: this.options.audience }),
         },
       );
-      const accessToken = fromPayload(payload as Required<JWTPayload>);
+      const accessToken = fromPayload(payload);
       return accessToken ? { status: 'valid', accessToken } : INVALID;
     } catch (error) {
       if (error instanceof errors.JWTExpired) {
-        const accessToken = fromPayload(error.payload as Required<JWTPayload>);
+        const accessToken = fromPayload(error.payload);
         return accessToken ? { status: 'expired', accessToken } : INVALID;
       }
       if (error instanceof errors.JOSEError) return INVALID;

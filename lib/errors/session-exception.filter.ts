@@ -34,10 +34,10 @@ export class SessionHttpException extends HttpException {
  * registers it for the whole application, so that an application that forgets to catch one does not answer 500.
  */
 @Catch(SessionError)
-export class SessionExceptionFilter extends BaseExceptionFilter<SessionError> {
+export class SessionExceptionFilter extends BaseExceptionFilter {
   override catch(error: SessionError, host: ArgumentsHost): void {
     // Other transports have exceptions of their own; their filters see the session error as it is.
     if (host.getType() !== 'http') throw error;
-    super.catch(new SessionHttpException(error) as unknown as SessionError, host);
+    super.catch(new SessionHttpException(error), host);
   }
 }

@@ -1,5 +1,4 @@
 import {
-  CsrfError,
   NoCredentialsError,
   type SessionError,
   SessionOverError,

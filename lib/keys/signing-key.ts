@@ -60,5 +60,5 @@ function isAlgorithm(alg: unknown): alg is SigningAlgorithm {
 }
 
 function publicJwk({ kty, crv, x, y, n, e }: JWK): JWK {
-  return { kty, crv, x, y, n, e } as JWK;
+  return { kty, crv, x, y, n, e };
 }

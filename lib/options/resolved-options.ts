@@ -85,7 +85,7 @@ const KNOWN = {
 };
 
 /** Names of the options that stand beside `useFactory`; a frequent place for a mistake, so it gets its own message. */
-const EXTRAS = ['isGlobal', 'refreshPath', 'dataSourceToken'];
+const EXTRAS: ReadonlySet<string> = new Set(['isGlobal', 'refreshPath', 'dataSourceToken']);
 
 const SECOND = 1_000;
 const DAY = 86_400_000;
@@ -210,7 +210,7 @@ function checkNames(input: SessionModuleOptions): void {
     }
     for (const name of Object.keys(value)) {
       if (names.includes(name)) continue;
-      if (group === '' && EXTRAS.includes(name)) {
+      if (group === '' && EXTRAS.has(name)) {
         fail(
           name,
           'belongs beside useFactory, useClass or useExisting in forRootAsync, not into the options that it makes.',

@@ -178,10 +178,9 @@ function toEntity(row: SessionRow): SessionEntity {
 }
 
 function fromEntity(entity: SessionEntity): SessionRow {
-  return {
-    ...entity,
+  return Object.assign({}, entity, {
     userId: JSON.parse(entity.userId) as UserId,
     claims: JSON.parse(entity.claims) as JsonValue,
     data: JSON.parse(entity.data) as JsonValue,
-  };
+  });
 }

@@ -8,19 +8,22 @@ export class SessionTables1764000000000 implements MigrationInterface {
   readonly name = 'SessionTables1764000000000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    for (const table of tables(queryRunner.dataSource.options.entityPrefix ?? '')) {
+    for (const table of tables(queryRunner)) {
       await queryRunner.createTable(table, true);
     }
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
-    for (const table of tables(queryRunner.dataSource.options.entityPrefix ?? '').reverse()) {
+    for (const table of tables(queryRunner).toReversed()) {
       await queryRunner.dropTable(table, true);
     }
   }
 }
 
-function tables(prefix: string): Table[] {
+function tables({ dataSource: { driver, options } }: QueryRunner): Table[] {
+  const prefix = options.entityPrefix ?? '';
+  // SQLite says "integer" for what the others call "int"; the schema builder would find a difference.
+  const int = driver.normalizeType({ type: 'int' });
   return [
     new Table({
       name: `${prefix}user_session`,
@@ -30,8 +33,8 @@ function tables(prefix: string): Table[] {
         { name: 'secret_hash', type: 'varchar', length: '43' },
         { name: 'claims', type: 'text' },
         { name: 'data', type: 'text' },
-        { name: 'version', type: 'int' },
-        { name: 'generation', type: 'int' },
+        { name: 'version', type: int },
+        { name: 'generation', type: int },
         { name: 'generation_issued_at', type: 'bigint' },
         { name: 'redeemed_by', type: 'varchar', length: '16', isNullable: true },
         { name: 'previous_redeemed_by', type: 'varchar', length: '16', isNullable: true },
@@ -53,7 +56,7 @@ function tables(prefix: string): Table[] {
       columns: [
         { name: 'kid', type: 'varchar', length: '64', isPrimary: true },
         { name: 'purpose', type: 'varchar', length: '16' },
-        { name: 'sequence', type: 'int' },
+        { name: 'sequence', type: int },
         { name: 'algorithm', type: 'varchar', length: '16' },
         { name: 'material', type: 'text' },
         { name: 'active_at', type: 'bigint' },

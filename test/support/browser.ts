@@ -1,0 +1,124 @@
+/** One cookie as the jar keeps it. */
+export interface JarCookie {
+  readonly name: string;
+  readonly value: string;
+  readonly path: string;
+  readonly domain: string;
+  readonly expiresAt: number;
+  /** The attributes as they came, lower-case names. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Parsed JSON, or text, or undefined for an empty body. */
+  readonly body: unknown;
+  readonly setCookies: readonly JarCookie[];
+}
+
+export interface Init {
+  readonly headers?: Record<string, string>;
+  readonly body?: unknown;
+  /** Leaves the jar as it is: the response got lost on the way. */
+  readonly loseResponse?: boolean;
+}
+
+/** A client with a cookie jar over real HTTP. It keeps what a browser keeps: paths, expiry, replacement. */
+export class Browser {
+  private jar: JarCookie[] = [];
+
+  constructor(readonly url: string) {}
+
+  get cookies(): readonly JarCookie[] {
+    return this.jar.filter(({ expiresAt }) => expiresAt > Date.now());
+  }
+
+  /** The cookie whose name, without prefix, is this. */
+  cookie(name: string): JarCookie | undefined {
+    return this.cookies.find((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') === name);
+  }
+
+  /** Another browser with a copy of this one's cookies, as a thief would have it. */
+  copy(): Browser {
+    const thief = new Browser(this.url);
+    thief.jar = [...this.jar];
+    return thief;
+  }
+
+  set(cookie: JarCookie): void {
+    this.jar = this.jar.filter((each) => !isSame(each, cookie));
+    if (cookie.expiresAt > Date.now()) this.jar.push(cookie);
+  }
+
+  delete(name: string): void {
+    this.jar = this.jar.filter((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') !== name);
+  }
+
+  cookieHeader(path: string): string {
+    return this.cookies
+      .filter((cookie) => path === cookie.path || path.startsWith(cookie.path.replace(/\/?$/, '/')))
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ');
+  }
+
+  async request(method: string, path: string, init: Init = {}): Promise<Answer> {
+    const cookie = this.cookieHeader(path.split('?')[0]!);
+    const response = await fetch(this.url + path, {
+      method,
+      headers: {
+        ...(cookie !== '' && { cookie }),
+        ...(init.body !== undefined && { 'content-type': 'application/json' }),
+        ...init.headers,
+      },
+      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+    const setCookies = response.headers.getSetCookie().map(parseSetCookie);
+    if (!init.loseResponse) setCookies.forEach((each) => this.set(each));
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? undefined : isJson ? JSON.parse(text) : text,
+      setCookies,
+    };
+  }
+
+  async get(path: string, init?: Init): Promise<Answer> {
+    return this.request('GET', path, init);
+  }
+
+  async post(path: string, body?: unknown, init?: Init): Promise<Answer> {
+    return this.request('POST', path, { ...init, ...(body !== undefined && { body }) });
+  }
+}
+
+export function parseSetCookie(line: string): JarCookie {
+  const [pair, ...rest] = line.split(';').map((part) => part.trim());
+  const equals = pair!.indexOf('=');
+  const attributes: Record<string, string> = {};
+  for (const part of rest) {
+    const [name, ...value] = part.split('=');
+    attributes[name!.toLowerCase()] = value.join('=');
+  }
+  const maxAge = attributes['max-age'];
+  const expires = attributes['expires'];
+  return {
+    name: pair!.slice(0, equals),
+    value: pair!.slice(equals + 1),
+    path: attributes['path'] ?? '/',
+    domain: attributes['domain'] ?? '',
+    expiresAt:
+      maxAge !== undefined
+        ? Date.now() + Number(maxAge) * 1_000
+        : expires !== undefined
+          ? Date.parse(expires)
+          : Number.POSITIVE_INFINITY,
+    attributes,
+  };
+}
+
+function isSame(a: JarCookie, b: JarCookie): boolean {
+  return a.name === b.name && a.path === b.path && a.domain === b.domain;
+}
