@@ -1,4 +1,5 @@
 import type { KeyStore, StoredKey } from '../storage/key.store.js';
+import { Reloader } from './reloader.js';
 
 /** What tells one ring from another. All times in milliseconds. */
 export interface KeyRingSettings<K> {
@@ -34,8 +35,7 @@ const MINUTE = 60_000;
 export class KeyRing<K> {
   private entries: readonly RingEntry<K>[] = [];
   private byName: ReadonlyMap<string, RingEntry<K>> = new Map();
-  private loadedAt = Number.NEGATIVE_INFINITY;
-  private loading: Promise<void> | undefined;
+  private readonly reloader: Reloader;
 
   /** How long before it signs a key is published. */
   readonly publishAhead: number;
@@ -51,12 +51,12 @@ export class KeyRing<K> {
     this.publishAhead = Math.min(60 * MINUTE, settings.rotation / 4);
     this.maxAge = Math.min(5 * MINUTE, this.publishAhead / 4);
     this.cooldown = Math.min(10_000, this.publishAhead);
+    this.reloader = new Reloader((now) => this.read(now), this.maxAge, this.cooldown);
   }
 
   /** The key that signs now. */
   async current(now: number): Promise<K> {
-    // A clock that was set back must not keep a stale ring alive.
-    if (Math.abs(now - this.loadedAt) > this.maxAge) await this.reload(now);
+    await this.reloader.ensureFresh(now);
     const entry = this.entries.findLast(({ stored }) => stored.activeAt <= now) ?? this.entries[0];
     return entry!.key;
   }
@@ -78,18 +78,13 @@ export class KeyRing<K> {
    * @returns the key; `'unknown'` when there is none; `'unchecked'` when the cooldown forbids to look
    */
   async findAfterReload(name: string, now: number): Promise<K | 'unknown' | 'unchecked'> {
-    if (this.loading) await this.loading;
-    else if (Math.abs(now - this.loadedAt) >= this.cooldown) await this.reload(now);
-    else if (!this.byName.has(name)) return 'unchecked';
-    return this.find(name) ?? 'unknown';
+    const isChecked = await this.reloader.reloadOnDoubt(now);
+    return this.find(name) ?? (isChecked ? 'unknown' : 'unchecked');
   }
 
   /** Reads the ring, and makes the first or the next key where it is time. Callers at the same time share one run. */
   async reload(now: number): Promise<void> {
-    this.loading ??= this.read(now).finally(() => {
-      this.loading = undefined;
-    });
-    return this.loading;
+    await this.reloader.reload(now);
   }
 
   /** Deletes keys whose last token has expired. */
@@ -128,7 +123,6 @@ export class KeyRing<K> {
     );
     this.entries = entries;
     this.byName = new Map(entries.map((entry) => [this.settings.nameOf(entry.stored), entry]));
-    this.loadedAt = now;
   }
 
   /** When the next key is to take over, if it must be made now. */

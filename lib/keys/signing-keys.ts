@@ -5,6 +5,7 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { KeyStore } from '../storage/key.store.js';
 import { KeyRing } from './key-ring.js';
 import type { KeySealer } from './key-sealer.js';
+import { Reloader } from './reloader.js';
 import { generateJwk, importSigningKey, type SigningKey, type SigningKeySource } from './signing-key.js';
 
 /** The keys of access tokens, wherever they come from. */
@@ -69,24 +70,21 @@ const COOLDOWN = 10_000;
 /** Keys that the application gives. */
 export class ProvidedSigningKeys implements SigningKeys {
   private keys: readonly SigningKey[] = [];
-  private loadedAt = Number.NEGATIVE_INFINITY;
-  private loading: Promise<void> | undefined;
+  private readonly reloader = new Reloader(() => this.load(), MAX_AGE, COOLDOWN);
 
   constructor(private readonly source: SigningKeySource) {}
 
   async start(now: number): Promise<void> {
-    await this.reload(now);
+    await this.reloader.reload(now);
   }
 
   async current(now: number): Promise<SigningKey & { signKey: CryptoKey }> {
-    if (Math.abs(now - this.loadedAt) > MAX_AGE) await this.reload(now);
+    await this.reloader.ensureFresh(now);
     return canSign(this.keys[0]!);
   }
 
   forVerification(kid: string, now: number): SigningKey | undefined | Promise<SigningKey | undefined> {
-    const known = this.find(kid);
-    if (known || Math.abs(now - this.loadedAt) < COOLDOWN) return known;
-    return this.reload(now).then(() => this.find(kid));
+    return this.find(kid) ?? this.reloader.reloadOnDoubt(now).then(() => this.find(kid));
   }
 
   async removeRetired(): Promise<void> {
@@ -97,14 +95,7 @@ export class ProvidedSigningKeys implements SigningKeys {
     return this.keys.find((key) => key.kid === kid);
   }
 
-  private async reload(now: number): Promise<void> {
-    this.loading ??= this.read(now).finally(() => {
-      this.loading = undefined;
-    });
-    return this.loading;
-  }
-
-  private async read(now: number): Promise<void> {
+  private async load(): Promise<void> {
     try {
       const keys = await Promise.all((await this.source()).map(importSigningKey));
       if (keys.length === 0) throw new Error('It gave no key.');
@@ -112,7 +103,6 @@ export class ProvidedSigningKeys implements SigningKeys {
       if (new Set(keys.map(({ kid }) => kid)).size !== keys.length)
         throw new Error('Two keys have the same "kid".');
       this.keys = keys;
-      this.loadedAt = now;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new KeysUnavailableError(`The application's signingKeys.source gave no usable keys: ${why}`, {
