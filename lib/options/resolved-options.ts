@@ -134,11 +134,18 @@ export function resolveOptions(
   if (absoluteTtl < refreshTtl) {
     fail('refreshToken.absoluteTtl', 'is shorter than refreshToken.ttl. Shorten that as well.');
   }
-  const reuseWindow = duration('reuseWindow', input.reuseWindow, Math.min(10 * SECOND, accessTtl / 4), 0);
-  if (reuseWindow * 2 >= accessTtl) {
+  // JWT times are whole seconds, so that a token may live up to a second less than its ttl.
+  const shortestLife = accessTtl - SECOND;
+  const reuseWindow = duration(
+    'reuseWindow',
+    input.reuseWindow,
+    Math.min(10 * SECOND, accessTtl / 4, shortestLife / 2),
+    0,
+  );
+  if (reuseWindow * 2 > shortestLife) {
     fail(
       'reuseWindow',
-      `must be less than half of accessToken.ttl (${accessTtl / SECOND} s); otherwise late responses of one burst could sign an honest user out.`,
+      `must be less than half of an access token's life; otherwise late responses of one burst could sign an honest user out. With accessToken.ttl = ${accessTtl / SECOND} s it may be ${shortestLife / 2 / SECOND} s at the most (JWT times are whole seconds, which can cost a token one).`,
     );
   }
 

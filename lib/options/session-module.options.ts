@@ -120,8 +120,8 @@ export interface SessionModuleOptions {
   /** Refresh tokens and the life of sessions. */
   refreshToken?: RefreshTokenOptions;
   /**
-   * How far apart parallel requests of one client may arrive and still count as one; less than half of
-   * `accessToken.ttl`. 0 gives strict single use. @default '10s', or a quarter of `accessToken.ttl` if that is shorter
+   * How far apart parallel requests of one client may arrive and still count as one; at most half of `accessToken.ttl` less
+   * one second. 0 gives strict single use. @default '10s', or a quarter of `accessToken.ttl` if that is shorter
    */
   reuseWindow?: Duration;
   /**

@@ -44,10 +44,11 @@ export async function openSessionDataSource(
     }
   }
   await checkTables(application);
-  if (application.options.type !== 'better-sqlite3' || options.sqliteConnection === 'shared') {
+  const { type, database } = application.options;
+  const hasOneConnection = type === 'better-sqlite3' || type === 'sqljs';
+  if (!hasOneConnection || options.sqliteConnection === 'shared')
     return { dataSource: application, isOwn: false };
-  }
-  if (isInMemory(application.options.database)) {
+  if (type === 'sqljs' || isInMemory(database)) {
     logger.warn(
       'The DataSource is an in-memory SQLite database, whose one connection the sessions share with the application: a transaction that rolls back takes session writes of that moment with it. Use a file, or sqliteConnection: "shared" to accept this.',
     );
