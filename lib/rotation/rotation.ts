@@ -53,7 +53,10 @@ export function decideRefresh(
   now: number,
   reuseWindow: number,
 ): RefreshDecision {
-  if (now - token.issuedAt < reuseWindow) return { verdict: 'keep' };
+  // Twice the window: siblings are issued up to two message delays apart, the first of them is in the jar for one more
+  // and on its way for a fourth, and a delay is less than half the window. Were it exchanged in that time, the sibling that
+  // the client then holds would look stolen.
+  if (now - token.issuedAt < 2 * reuseWindow) return { verdict: 'keep' };
 
   if (token.generation === row.generation + 1) {
     const next: RotationState = {
