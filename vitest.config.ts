@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   // Nest's dependency injection and TypeORM's entities need the legacy decorators with their type metadata.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
@@ -9,7 +9,9 @@ export default defineConfig({
   },
   test: {
     include: ['lib/**/*.spec.ts', 'test/**/*.spec.ts', 'sample-app/**/*.spec.ts'],
+    // `--mode large` makes the exploration of the rotation rules large.
+    env: { MODEL: mode },
     setupFiles: ['reflect-metadata'],
     globalSetup: ['test/support/report-databases.ts'],
   },
-});
+}));

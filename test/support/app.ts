@@ -29,6 +29,8 @@ export interface TestAppSettings {
   readonly metadata?: ModuleMetadata;
   /** Runs before the application is initialised: global prefix, middleware, CORS. */
   readonly configure?: (app: INestApplication) => void | Promise<void>;
+  /** Whether `X-Forwarded-*` headers are believed. @default false */
+  readonly trustProxy?: boolean;
 }
 
 export async function startApp({
@@ -37,6 +39,7 @@ export async function startApp({
   options,
   metadata,
   configure,
+  trustProxy = false,
 }: TestAppSettings): Promise<TestApp> {
   const testing = await Test.createTestingModule({
     ...metadata,
@@ -46,9 +49,10 @@ export async function startApp({
     ],
   }).compile();
   const app = testing.createNestApplication(
-    adapter === 'express' ? new ExpressAdapter() : new FastifyAdapter(),
+    adapter === 'express' ? new ExpressAdapter() : new FastifyAdapter({ trustProxy }),
     { logger: false },
   );
+  if (adapter === 'express') (app.getHttpAdapter() as ExpressAdapter).set('trust proxy', trustProxy);
   await configure?.(app);
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;

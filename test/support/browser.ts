@@ -22,6 +22,8 @@ export interface Init {
   readonly body?: unknown;
   /** Leaves the jar as it is: the response got lost on the way. */
   readonly loseResponse?: boolean;
+  /** Base URL of another process of the same application, as a load balancer would choose it. */
+  readonly at?: string;
 }
 
 /** A client with a cookie jar over real HTTP. It keeps what a browser keeps: paths, expiry, replacement. */
@@ -47,8 +49,14 @@ export class Browser {
   }
 
   set(cookie: JarCookie): void {
+    if (!isAcceptable(cookie)) return;
     this.jar = this.jar.filter((each) => !isSame(each, cookie));
     if (cookie.expiresAt > Date.now()) this.jar.push(cookie);
+  }
+
+  /** Keeps the cookie of a Set-Cookie line. */
+  receive(line: string): void {
+    this.set(parseSetCookie(line));
   }
 
   delete(name: string): void {
@@ -64,7 +72,7 @@ export class Browser {
 
   async request(method: string, path: string, init: Init = {}): Promise<Answer> {
     const cookie = this.cookieHeader(path.split('?')[0]!);
-    const response = await fetch(this.url + path, {
+    const response = await fetch((init.at ?? this.url) + path, {
       method,
       headers: {
         ...(cookie !== '' && { cookie }),
@@ -117,6 +125,14 @@ export function parseSetCookie(line: string): JarCookie {
           : Number.POSITIVE_INFINITY,
     attributes,
   };
+}
+
+/** What name prefixes demand of a cookie (RFC 6265bis, 4.1.3). */
+function isAcceptable({ name, attributes }: JarCookie): boolean {
+  if (/^__host-/i.test(name)) {
+    return 'secure' in attributes && attributes['path'] === '/' && !('domain' in attributes);
+  }
+  return !/^__secure-/i.test(name) || 'secure' in attributes;
 }
 
 function isSame(a: JarCookie, b: JarCookie): boolean {
