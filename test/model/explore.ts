@@ -10,7 +10,7 @@ export interface Exploration {
 /** Visits every world that can be reached within the limits, nearest first, so that a story it finds is a shortest one. */
 export function explore(limits: Limits): Exploration {
   const start = initialWorld(limits);
-  const seen = new Set([canonical(start, limits)]);
+  const seen = new Set([canonical(start)]);
   // A visited world is forgotten once its successors are known; its place in the story stays.
   const worlds: (World | undefined)[] = [start];
   const parents: number[] = [-1];
@@ -24,7 +24,7 @@ export function explore(limits: Limits): Exploration {
     if (wrong !== undefined) return { states: seen.size, thefts, story: tell(index, wrong, parents, events) };
     if (world.row === undefined) thefts++;
     for (const [event, next] of successors(world, limits)) {
-      const key = canonical(next, limits);
+      const key = canonical(next);
       if (next.row !== undefined && seen.has(key)) continue;
       // All revoked worlds are alike, and the end of their story.
       if (next.row === undefined && limits.thief) {

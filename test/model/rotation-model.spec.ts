@@ -13,18 +13,18 @@ const rules = { window: 3, ttl: 7, delay: 1 };
 const worlds: [string, Limits, Limits][] = [
   [
     'an honest browser is never signed out',
-    { ...rules, time: 12, messages: 2, sends: 5, lost: 1, explicit: false, thief: false },
-    { ...rules, time: 14, messages: 3, sends: 6, lost: 1, explicit: false, thief: false },
+    { ...rules, time: 7, messages: 2, sends: 6, lost: 1, explicit: false, thief: false },
+    { ...rules, time: 9, messages: 3, sends: 7, lost: 1, explicit: false, thief: false },
   ],
   [
     'an honest browser that also calls the refresh route is never signed out',
-    { ...rules, time: 10, messages: 2, sends: 4, lost: 1, explicit: true, thief: false },
-    { ...rules, time: 12, messages: 3, sends: 5, lost: 1, explicit: true, thief: false },
+    { ...rules, time: 7, messages: 2, sends: 4, lost: 1, explicit: true, thief: false },
+    { ...rules, time: 9, messages: 3, sends: 5, lost: 1, explicit: true, thief: false },
   ],
   [
     'a thief who copies the cookies once is caught when both have refreshed twice',
-    { ...rules, time: 14, messages: 1, sends: 6, lost: 0, explicit: false, thief: true },
-    { ...rules, time: 14, messages: 2, sends: 7, lost: 0, explicit: false, thief: true },
+    { ...rules, time: 6, messages: 1, sends: 6, lost: 0, explicit: false, thief: true },
+    { ...rules, time: 7, messages: 2, sends: 6, lost: 0, explicit: false, thief: true },
   ],
 ];
 

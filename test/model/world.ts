@@ -18,7 +18,7 @@ export interface Limits {
   readonly ttl: number;
   /** Ticks that a message is on its way at the most. */
   readonly delay: number;
-  /** Ticks until the world ends. */
+  /** How often time passes: by a tick, or, while nothing is on its way, by the life of an access token. */
   readonly time: number;
   /** Messages on their way at once. */
   readonly messages: number;
@@ -78,6 +78,7 @@ type Message = Request | Response;
 
 export interface World {
   readonly now: number;
+  readonly passed: number;
   readonly tokens: number;
   readonly sent: number;
   readonly lost: number;
@@ -95,6 +96,7 @@ export function initialWorld(limits: Limits): World {
   };
   return {
     now: 0,
+    passed: 0,
     tokens: 1,
     sent: 0,
     lost: 0,
@@ -154,8 +156,13 @@ export function successors(world: World, limits: Limits): [string, World][] {
     }
   }
 
-  if (now < limits.time && messages.every(({ at }) => now - at < limits.delay)) {
-    next.push(['a tick passes', { ...world, now: now + 1 }]);
+  if (world.passed < limits.time) {
+    const passed = world.passed + 1;
+    if (messages.every(({ at }) => now - at < limits.delay)) {
+      next.push(['a tick passes', { ...world, passed, now: now + 1 }]);
+    }
+    if (messages.length === 0)
+      next.push(["an access token's life passes", { ...world, passed, now: now + limits.ttl }]);
   }
   if (limits.thief && !world.isCopied) next.push(['a thief copies the cookies', copyJar(world)]);
   return next;
@@ -254,7 +261,7 @@ function nameOf(client: number): string {
  * The same text for worlds that differ only in names and in when they began: generations are counted from the row's,
  * times from now, token ids renamed in order of appearance.
  */
-export function canonical(world: World, limits: Limits): string {
+export function canonical(world: World): string {
   const { now, row, clients } = world;
   const names = new Map<string, number>();
   const name = (id: string | null): string => {
@@ -283,6 +290,6 @@ export function canonical(world: World, limits: Limits): string {
       : `s${m.client}${m.at - now}/${refresh(m.refresh)}/${access(m.access)}/${m.refreshed}`,
   );
   parts.push(...messages.toSorted());
-  parts.push(`${world.lost},${world.sent},${world.isCopied ? 1 : 0},${limits.time - now}`);
+  parts.push(`${world.lost},${world.sent},${world.isCopied ? 1 : 0},${world.passed}`);
   return parts.join('|');
 }
