@@ -1,11 +1,16 @@
-import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, ApplicationConfig } from '@nestjs/core';
+import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
+import { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { SessionExceptionFilter } from './errors/session-exception.filter.js';
 import { SessionGuard } from './guard/session.guard.js';
 import type { SessionModuleExtras, SessionModuleOptions } from './options/session-module.options.js';
 import { SessionService } from './session.service.js';
-import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS, SESSION_RUNTIME } from './session.constants.js';
+import {
+  APPLICATION_DATA_SOURCE,
+  FILTER_REGISTRATION,
+  SESSION_EXTRAS,
+  SESSION_RUNTIME,
+} from './session.constants.js';
 import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
@@ -13,6 +18,15 @@ import {
   OPTIONS_TYPE,
 } from './session.module-definition.js';
 import { SessionRuntime } from './session.runtime.js';
+
+/** The global prefix of a route, unless the application excludes it. */
+function prefixOf(config: ApplicationConfig, route: string): string {
+  const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
+    ({ requestMethod, pathRegex }) =>
+      [RequestMethod.ALL, RequestMethod.POST, -1].includes(requestMethod) && pathRegex.test(route),
+  );
+  return isExcluded ? '' : config.getGlobalPrefix();
+}
 
 /**
  * Sessions for a Nest application, on its own database.
@@ -37,7 +51,7 @@ import { SessionRuntime } from './session.runtime.js';
         extras: SessionModuleExtras,
         application: DataSource | undefined,
         config: ApplicationConfig,
-      ) => SessionRuntime.create(options, extras, application, () => config.getGlobalPrefix()),
+      ) => SessionRuntime.create(options, extras, application, (route) => prefixOf(config, route)),
       inject: [MODULE_OPTIONS_TOKEN, SESSION_EXTRAS, APPLICATION_DATA_SOURCE, ApplicationConfig],
     },
     {
@@ -45,7 +59,14 @@ import { SessionRuntime } from './session.runtime.js';
       useFactory: (runtime: SessionRuntime) => runtime.core.service,
       inject: [SESSION_RUNTIME],
     },
-    { provide: APP_FILTER, useClass: SessionExceptionFilter },
+    SessionExceptionFilter,
+    {
+      provide: FILTER_REGISTRATION,
+      // Before those of the application: the last one is asked first, so that an application can have its own way.
+      useFactory: (config: ApplicationConfig, filter: SessionExceptionFilter) =>
+        config.getGlobalFilters().unshift(filter),
+      inject: [ApplicationConfig, SessionExceptionFilter],
+    },
     SessionGuard,
   ],
   exports: [SessionService, SessionGuard],

@@ -22,13 +22,13 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     input: SessionModuleOptions | undefined,
     extras: SessionModuleExtras,
     application: DataSource | undefined,
-    globalPrefix: () => string,
+    globalPrefix: (route: string) => string,
   ): Promise<SessionRuntime> {
     const logger = new Logger('SessionModule');
     const { options, warnings } = resolveOptions(input, extras.refreshPath);
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
-    const refreshRoute = () => joinPath(globalPrefix(), options.refreshPath ?? '');
+    const refreshRoute = () => joinPath(globalPrefix(options.refreshPath ?? '/'), options.refreshPath ?? '');
     const core = createSessionCore(database.dataSource, options, refreshRoute);
     core.events.stream.subscribe((event) => {
       if (event.type === 'theft') {

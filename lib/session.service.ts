@@ -2,7 +2,11 @@ import type { Observable } from 'rxjs';
 import { TryRefreshError } from './errors/session.errors.js';
 import { corsOptions, type SessionCorsOptions } from './http/cors.js';
 import type { HttpRequest, HttpResponse } from './http/exchange.js';
-import type { AuthenticateOptions, RequestAuthenticator } from './http/request-authenticator.js';
+import {
+  type AuthenticateOptions,
+  meansSignedOut,
+  type RequestAuthenticator,
+} from './http/request-authenticator.js';
 import type { ResolvedOptions } from './options/resolved-options.js';
 import type { RefreshTokens } from './refresh-token/refresh-tokens.js';
 import type { SignedAccessToken } from './access-token/access-tokens.js';
@@ -89,6 +93,16 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     return this.parts.authenticator.refresh(request, response, options);
+  }
+
+  /**
+   * Whether an error says that nobody is signed in. Without a refresh route, an unusable access token says so, too.
+   *
+   * @internal for the guard
+   */
+  meansSignedOut(error: unknown): boolean {
+    const mayRefresh = this.parts.options.refreshPath !== undefined;
+    return meansSignedOut(error) || (error instanceof TryRefreshError && !mayRefresh);
   }
 
   /** Takes the session's cookies from the client. Ends no session. */

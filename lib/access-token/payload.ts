@@ -40,7 +40,7 @@ export function checkClaims(claims: unknown): asserts claims is JsonValue {
 
 /** Names the largest of some claims, for the message that they are too large. */
 export function describeLargestClaim(claims: JsonValue): string {
-  if (!isRecord(claims)) return `The claims have ${JSON.stringify(claims).length} bytes`;
+  if (!isRecord(claims)) return `The claims have ${Buffer.byteLength(JSON.stringify(claims))} bytes`;
   const sizes = Object.entries(claims).map(([name, value]) => ({
     name,
     size: Buffer.byteLength(JSON.stringify(value)),

@@ -1,11 +1,11 @@
-import { Controller, HttpCode, Inject, Post, Req, Res, type Type } from '@nestjs/common';
+import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import { SessionService } from '../session.service.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import { SkipSession } from './session.decorators.js';
 
 /** A controller with one `POST` route that refreshes the session and answers 204. */
 export function createRefreshController(path: string): Type {
-  @Controller(path)
+  @Controller({ path, version: VERSION_NEUTRAL })
   @SkipSession()
   class SessionRefreshController {
     constructor(@Inject(SessionService) private readonly sessions: SessionService) {}

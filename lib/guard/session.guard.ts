@@ -3,7 +3,6 @@ import { Reflector } from '@nestjs/core';
 import { SessionHttpException } from '../errors/session-exception.filter.js';
 import { SessionError } from '../errors/session.errors.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
-import { meansSignedOut } from '../http/request-authenticator.js';
 import { SessionService } from '../session.service.js';
 import { attachedSession, attachSession } from './request-session.js';
 import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from './session.metadata.js';
@@ -32,7 +31,7 @@ export class SessionGuard implements CanActivate {
       attachSession(request, await this.sessions.authenticate(request, response, { csrf }));
     } catch (error) {
       if (!(error instanceof SessionError)) throw error;
-      if (!meansSignedOut(error) || !this.metadata(context, OptionalSessionMetadata))
+      if (!this.sessions.meansSignedOut(error) || !this.metadata(context, OptionalSessionMetadata))
         this.refuse(error, context);
     }
     return true;

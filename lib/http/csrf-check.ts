@@ -30,16 +30,18 @@ export class CsrfCheck {
   }
 
   /**
-   * What needs to know the session; comes before anything is changed.
+   * What needs to know the session; comes before anything is changed. A client with duplicates of a cookie may hold
+   * tokens of several sessions, so that one mismatch does not decide yet.
    *
-   * @throws {@link CsrfError}
+   * @returns the error to refuse with, or `undefined` when all is well
    */
-  checkSession(request: HttpRequest, sessionId: string): void {
-    if (this.options.mode !== 'token') return;
+  checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
+    if (this.options.mode !== 'token') return undefined;
     const token = requestHeader(request, this.options.header);
     if (token === undefined || !this.refreshTokens.isCsrfToken(token, sessionId)) {
-      throw new CsrfError(`The header "${this.options.header}" does not carry this session's CSRF token.`);
+      return new CsrfError(`The header "${this.options.header}" does not carry this session's CSRF token.`);
     }
+    return undefined;
   }
 
   private checkOrigin(request: HttpRequest): void {
@@ -51,7 +53,8 @@ export class CsrfCheck {
       throw new CsrfError(`The request comes from another site (Sec-Fetch-Site: ${shorten(site)}).`);
     // Every browser in use sends Origin with unsafe methods; what sends neither is no browser and holds no victim's cookies.
     if (origin === undefined) return;
-    if (hostOf(origin) !== (request.host ?? requestHeader(request, 'host'))?.toLowerCase()) {
+    const host = hostOf(origin);
+    if (host === undefined || host !== (request.host ?? requestHeader(request, 'host'))?.toLowerCase()) {
       throw new CsrfError(
         'The request comes from another origin. Add it to csrf.trustedOrigins if it is yours.',
       );

@@ -1,4 +1,5 @@
 import {
+  type CsrfError,
   NoCredentialsError,
   type SessionError,
   SessionOverError,
@@ -49,7 +50,7 @@ export class RequestAuthenticator {
     const credentials = this.transport.read(request);
     const replaced = await this.sessionsOf(credentials, now);
     if (replaced.length > 0) await this.manager.replace(replaced);
-    return this.accept(response, credentials, tokens, now);
+    return this.accept(request, response, tokens, now);
   }
 
   /**
@@ -73,10 +74,15 @@ export class RequestAuthenticator {
     if (checksCsrf) this.csrf.checkRequest(request);
 
     let over: SessionOverError | undefined;
+    let forged: CsrfError | undefined;
     for (const token of credentials.accessTokens) {
       const verification = await this.lifecycle.verify(token, now);
       if (verification.status !== 'valid') continue;
-      if (checksCsrf) this.csrf.checkSession(request, verification.accessToken.sessionId);
+      const mismatch = checksCsrf && this.csrf.checkSession(request, verification.accessToken.sessionId);
+      if (mismatch) {
+        forged = mismatch;
+        continue;
+      }
       const verdict = await this.lifecycle.use(verification.accessToken, now);
       if (verdict.status === 'active') {
         const { accessToken, row, replacement } = verdict;
@@ -87,6 +93,7 @@ export class RequestAuthenticator {
     }
 
     if (mayRefresh) return this.exchange(request, response, credentials, checksCsrf, now);
+    if (forged) throw forged;
     if (!over) throw new TryRefreshError();
     this.clearAfter(over, response, now);
     throw over;
@@ -123,6 +130,7 @@ export class RequestAuthenticator {
     now: number,
   ): Promise<ActiveSession> {
     let failure: SessionOverError | undefined;
+    let forged: CsrfError | undefined;
     const ours: RefreshToken[] = [];
     for (const text of credentials.refreshTokens) {
       try {
@@ -133,27 +141,32 @@ export class RequestAuthenticator {
       }
     }
     for (const token of newestOfEachSession(ours)) {
-      if (checksCsrf) this.csrf.checkSession(request, token.sessionId);
+      const mismatch = checksCsrf && this.csrf.checkSession(request, token.sessionId);
+      if (mismatch) {
+        forged = mismatch;
+        continue;
+      }
       try {
         const tokens = await this.lifecycle.refresh(token, now);
-        return await this.accept(response, credentials, tokens, now);
+        return await this.accept(request, response, tokens, now);
       } catch (error) {
         if (error instanceof TokenTheftError) this.transport.clear(response);
         if (!(error instanceof SessionOverError)) throw error;
         failure = error;
       }
     }
+    if (forged) throw forged;
     this.clearAfter(failure!, response, now);
     throw failure!;
   }
 
   private async accept(
+    request: HttpRequest,
     response: HttpResponse,
-    credentials: Credentials,
     tokens: TokenSet,
     now: number,
   ): Promise<ActiveSession> {
-    this.transport.clearFormerDomains(response, credentials);
+    this.transport.clearFormerDomains(request, response);
     this.transport.writeTokens(response, tokens, now);
     if (this.options.csrf.mode === 'token') {
       const token = await this.refreshTokens.csrfToken(tokens.row.id, now);

@@ -77,20 +77,25 @@ export class SessionTransport {
   /**
    * Takes duplicates from a client that earlier versions of the application left there, set for other domains.
    */
-  clearFormerDomains(response: HttpResponse, { accessTokens, refreshTokens }: Credentials): void {
-    if (accessTokens.length > 1) this.clearForDomains(response, this.access);
-    if (refreshTokens.length > 1) this.clearForDomains(response, this.refresh);
-  }
-
-  private clearForDomains(response: HttpResponse, { name, attributes }: Cookie): void {
+  clearFormerDomains(request: HttpRequest, response: HttpResponse): void {
     const { formerDomains } = this.options.cookies;
     if (formerDomains.length === 0) return;
-    // Host-only is one more domain that the cookie may have been set for.
-    const former = [undefined, ...formerDomains].filter((domain) => domain !== attributes.domain);
-    this.write(
-      response,
-      former.map((domain) => setCookieLine(name, '', 0, { ...attributes, domain })),
-    );
+    for (const { name, attributes } of [this.access, this.refresh]) {
+      // No cookie with a domain can have a "__Host-" name, and no host-only one lost it but by a change of path.
+      const withDomain = name.replace(/^__Host-/, '__Secure-');
+      const values = cookieValues(request.headers.cookie, name).length;
+      const ghosts =
+        withDomain === name ? values - 1 : cookieValues(request.headers.cookie, withDomain).length;
+      if (ghosts < 1) continue;
+      const lines = formerDomains
+        .filter((domain) => domain !== attributes.domain)
+        .map((domain) => setCookieLine(withDomain, '', 0, { ...attributes, domain }));
+      // Host-only is one more domain that the cookie may have been set for.
+      if (attributes.domain !== undefined) {
+        lines.push(setCookieLine(name, '', 0, { ...attributes, domain: undefined }));
+      }
+      this.write(response, lines);
+    }
   }
 
   private accessLines(token: SignedAccessToken, sessionExpiresAt: number, now: number): string[] {

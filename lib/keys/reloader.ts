@@ -15,10 +15,14 @@ export class Reloader {
     private readonly cooldown: number,
   ) {}
 
-  /** Loads when nothing has been loaded for `maxAge`. */
+  /** Whether something has been loaded within `maxAge`. A clock that was set back must not keep an old state alive. */
+  isFresh(now: number): boolean {
+    return Math.abs(now - this.loadedAt) <= this.maxAge;
+  }
+
+  /** Loads unless that is fresh. */
   async ensureFresh(now: number): Promise<void> {
-    // A clock that was set back must not keep an old state alive.
-    if (Math.abs(now - this.loadedAt) > this.maxAge) await this.reload(now);
+    if (!this.isFresh(now)) await this.reload(now);
   }
 
   /**

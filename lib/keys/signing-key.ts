@@ -50,6 +50,10 @@ export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
     const key = await crypto.subtle.importKey('raw', bytes, hmac, false, ['sign', 'verify']);
     return { kid, algorithm: alg, verifyKey: key, signKey: key };
   }
+  if (alg === 'RS256' && Buffer.from(String(jwk.n), 'base64url').length < 256) {
+    // RFC 7518, 3.3
+    throw new Error(`The signing key "${kid}" is shorter than 2,048 bits.`);
+  }
   const verifyKey = (await importJWK(publicJwk(jwk), alg)) as CryptoKey;
   const signKey = jwk.d === undefined ? undefined : ((await importJWK(jwk, alg)) as CryptoKey);
   return { kid, algorithm: alg, verifyKey, signKey };

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { CryptoKey } from 'jose';
+import type { CryptoKey, JWK } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { KeyStore } from '../storage/key.store.js';
@@ -84,11 +84,24 @@ export class ProvidedSigningKeys implements SigningKeys {
   }
 
   forVerification(kid: string, now: number): SigningKey | undefined | Promise<SigningKey | undefined> {
+    if (!this.reloader.isFresh(now)) return this.findAfterReload(kid, now);
     return this.find(kid) ?? this.reloader.reloadOnDoubt(now).then(() => this.find(kid));
   }
 
   async removeRetired(): Promise<void> {
     // The application's keys are its own.
+  }
+
+  /** A key that the application has taken away must go; but while its source fails, the known keys do. */
+  private async findAfterReload(kid: string, now: number): Promise<SigningKey | undefined> {
+    try {
+      await this.reloader.reloadOnDoubt(now);
+    } catch (error) {
+      const known = this.find(kid);
+      if (!known) throw error;
+      return known;
+    }
+    return this.find(kid);
   }
 
   private find(kid: string): SigningKey | undefined {
@@ -97,7 +110,9 @@ export class ProvidedSigningKeys implements SigningKeys {
 
   private async load(): Promise<void> {
     try {
-      const keys = await Promise.all((await this.source()).map(importSigningKey));
+      const jwks: unknown = await this.source();
+      if (!Array.isArray(jwks)) throw new Error('It must give a list of JSON Web Keys.');
+      const keys = await Promise.all((jwks as JWK[]).map(importSigningKey));
       if (keys.length === 0) throw new Error('It gave no key.');
       canSign(keys[0]!);
       if (new Set(keys.map(({ kid }) => kid)).size !== keys.length)

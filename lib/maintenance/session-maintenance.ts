@@ -2,6 +2,9 @@ import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { SessionCore } from '../session.core.js';
 
+/** What a timer can wait; a longer one would end at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Removes sessions that are over, and keys that nothing is signed with any more, from time to time. */
 export class SessionMaintenance {
   private readonly logger = new Logger(SessionMaintenance.name);
@@ -16,7 +19,7 @@ export class SessionMaintenance {
   start(): void {
     if (this.options === false) return;
     // Processes that started together need not all clean up together.
-    const wait = this.options.interval * (0.9 + Math.random() * 0.2);
+    const wait = Math.min(LONGEST_TIMER, this.options.interval * (0.9 + Math.random() * 0.2));
     this.timer = setTimeout(() => {
       this.running = this.run().finally(() => {
         if (this.timer) this.start();

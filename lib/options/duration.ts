@@ -12,12 +12,14 @@ const UNIT_MS: Record<string, number> = {
 
 /** The duration in milliseconds, or `undefined` when it is not one. */
 export function parseDuration(duration: unknown): number | undefined {
-  if (typeof duration === 'number') {
-    return Number.isFinite(duration) && duration >= 0 ? Math.round(duration * 1_000) : undefined;
-  }
+  if (typeof duration === 'number') return duration >= 0 ? exact(duration * 1_000) : undefined;
   if (typeof duration !== 'string') return undefined;
   const match = /^(\d{1,15}(?:\.\d{1,3})?) ?(ms|s|m|h|d|w)?$/.exec(duration.trim());
   if (!match) return undefined;
-  const ms = Math.round(Number(match[1]) * UNIT_MS[match[2] ?? 's']!);
-  return Number.isSafeInteger(ms) ? ms : undefined;
+  return exact(Number(match[1]) * UNIT_MS[match[2] ?? 's']!);
+}
+
+function exact(ms: number): number | undefined {
+  const rounded = Math.round(ms);
+  return Number.isSafeInteger(rounded) ? rounded : undefined;
 }

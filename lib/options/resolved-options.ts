@@ -150,7 +150,10 @@ export function resolveOptions(
   }
 
   const refresh = oneOf('refresh', input.refresh, ['transparent', 'endpoint'], 'transparent');
-  if (refreshPath !== undefined && !COOKIE_PATH.test(joinPath(refreshPath))) {
+  if (
+    refreshPath !== undefined &&
+    (typeof refreshPath !== 'string' || !COOKIE_PATH.test(joinPath(refreshPath)))
+  ) {
     fail('refreshPath', 'must be a route path such as "/auth/refresh".');
   }
   if (refresh === 'endpoint' && refreshPath === undefined) {
@@ -169,7 +172,7 @@ export function resolveOptions(
     );
   }
   const csrf = resolveCsrf(input.csrf, warnings);
-  const cookies = resolveCookies(input.cookies, warnings);
+  const cookies = resolveCookies(input.cookies, refresh, warnings);
   if (csrf.mode === 'off') {
     warnings.push(
       'csrf.mode is "off": other sites can send requests in the name of your users, unless no browser is a client.',
@@ -250,7 +253,12 @@ function resolveCsrf(input: SessionModuleOptions['csrf'], warnings: string[]): R
     } catch {
       // reported below, with every other form that is not an origin
     }
-    if (!parsed || parsed.origin === 'null' || parsed.origin !== origin.toLowerCase()) {
+    if (
+      !parsed ||
+      parsed.origin === 'null' ||
+      parsed.hostname.includes('*') ||
+      parsed.origin !== origin.toLowerCase()
+    ) {
       fail(
         'csrf.trustedOrigins',
         `${JSON.stringify(origin)} is not an origin. Write scheme, host and port only, such as "https://app.example.com".`,
@@ -274,6 +282,7 @@ function resolveCsrf(input: SessionModuleOptions['csrf'], warnings: string[]): R
 
 function resolveCookies(
   input: SessionModuleOptions['cookies'] = {},
+  refresh: RefreshMode,
   warnings: string[],
 ): ResolvedCookieOptions {
   const cookies: ResolvedCookieOptions = {
@@ -297,7 +306,7 @@ function resolveCookies(
   for (const key of names) {
     const name = cookies[key]!;
     if (!TOKEN.test(name)) fail(`cookies.${key}`, `${JSON.stringify(name)} is not a cookie name.`);
-    checkNamePrefix(key, name, cookies);
+    checkNamePrefix(key, name, cookies, refresh);
   }
   if (new Set(names.map((key) => cookies[key]!.toLowerCase())).size !== names.length) {
     fail('cookies', 'two cookies have the same name.');
@@ -307,6 +316,16 @@ function resolveCookies(
     if (path !== undefined && !COOKIE_PATH.test(path)) {
       fail(`cookies.${key}`, 'must begin with "/" and contain no ";" or control character.');
     }
+  }
+  if (
+    refresh === 'transparent' &&
+    cookies.refreshPath !== undefined &&
+    !covers(cookies.refreshPath, cookies.path)
+  ) {
+    fail(
+      'cookies.refreshPath',
+      'does not cover cookies.path, so that the refresh cookie would not come with the requests that need it. Leave it out, or choose refresh: "endpoint".',
+    );
   }
   if (cookies.domain !== undefined && !DOMAIN.test(cookies.domain)) {
     fail('cookies.domain', 'must be a host name, without scheme, port or path.');
@@ -329,8 +348,15 @@ function resolveCookies(
 }
 
 /** A prefix that the application writes into a name itself must keep what the browser demands of it (RFC 6265bis, 4.1.3). */
-function checkNamePrefix(key: string, name: string, cookies: ResolvedCookieOptions): void {
-  const path = key === 'refreshName' ? (cookies.refreshPath ?? cookies.path) : cookies.path;
+function checkNamePrefix(
+  key: string,
+  name: string,
+  cookies: ResolvedCookieOptions,
+  refresh: RefreshMode,
+): void {
+  const refreshPath =
+    cookies.refreshPath ?? (refresh === 'endpoint' ? 'that of the refresh route' : cookies.path);
+  const path = key === 'refreshName' ? refreshPath : cookies.path;
   if (/^__host-/i.test(name) && (!cookies.secure || cookies.domain !== undefined || path !== '/')) {
     fail(
       `cookies.${key}`,
@@ -360,7 +386,7 @@ function duration(option: string, value: unknown, fallback: number, min: number)
   if (ms === undefined) {
     fail(
       option,
-      `${JSON.stringify(value)} is not a duration. Give seconds, or a string such as "500ms", "10s", "15m", "24h", "30d".`,
+      `${show(value)} is not a duration. Give seconds, or a string such as "500ms", "10s", "15m", "24h", "30d".`,
     );
   }
   if (ms < min) fail(option, `must be at least ${min} ms.`);
@@ -370,7 +396,7 @@ function duration(option: string, value: unknown, fallback: number, min: number)
 function oneOf<T extends string>(option: string, value: unknown, known: readonly T[], fallback: T): T {
   if (value === undefined) return fallback;
   const found = known.find((each) => each === value);
-  return found ?? fail(option, `${JSON.stringify(value)} is not known. Known: ${known.join(', ')}.`);
+  return found ?? fail(option, `${show(value)} is not known. Known: ${known.join(', ')}.`);
 }
 
 function text(option: string, value: unknown): string | undefined {
@@ -393,6 +419,11 @@ function list(option: string, value: unknown): string[] {
   return [...(value as string[])];
 }
 
+/** Whether cookies of a path are sent to another path (RFC 6265, 5.1.4). */
+function covers(cookiePath: string, path: string): boolean {
+  return path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`);
+}
+
 /** One path of its segments, with one leading and no trailing slash. */
 export function joinPath(...segments: string[]): string {
   return `/${segments
@@ -406,6 +437,11 @@ function deepFreeze<T extends object>(value: T): T {
     if (typeof each === 'object' && each !== null && !(each instanceof Set)) deepFreeze(each as object);
   }
   return Object.freeze(value);
+}
+
+/** JSON shows NaN and Infinity as null, and throws at a bigint. */
+function show(value: unknown): string {
+  return typeof value === 'number' || typeof value === 'bigint' ? String(value) : JSON.stringify(value);
 }
 
 function fail(option: string, message: string): never {

@@ -50,6 +50,7 @@ export class RevocationFeed implements RevocationChecker {
   private readonly logger = new Logger(RevocationFeed.name);
   private readonly sessions = new Map<string, number>();
   private readAt = Number.NEGATIVE_INFINITY;
+  private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private reading: Promise<void> | undefined;
 
@@ -67,6 +68,8 @@ export class RevocationFeed implements RevocationChecker {
 
   revoked(sessionIds: readonly string[], at: number): void {
     for (const id of sessionIds) this.sessions.set(id, at);
+    // A process that revokes but serves no requests reads nothing, and must forget all the same.
+    if (at - this.forgotAt > OVERLAP) this.forget(at);
   }
 
   private async read(now: number): Promise<void> {
@@ -93,8 +96,13 @@ export class RevocationFeed implements RevocationChecker {
       this.isComplete = false;
     }
     this.readAt = now;
+    this.forget(now);
+  }
+
+  private forget(now: number): void {
+    this.forgotAt = now;
     for (const [id, at] of this.sessions) {
-      if (at < oldest) this.sessions.delete(id);
+      if (at < now - this.accessTokenTtl - OVERLAP) this.sessions.delete(id);
     }
   }
 }

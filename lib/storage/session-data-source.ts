@@ -35,6 +35,15 @@ export async function openSessionDataSource(
       'there is no TypeORM DataSource. Import TypeOrmModule.forRoot({ …, entities: [...SESSION_ENTITIES] }), name another one with "dataSourceToken", or give the options of a database in "database".',
     );
   }
+  if (typeof application.hasMetadata !== 'function') {
+    throw new InvalidOptionError('dataSourceToken', 'what has this token is not a TypeORM DataSource.');
+  }
+  if (!application.isInitialized) {
+    throw new InvalidOptionError(
+      'dataSource',
+      'the DataSource has not been initialized. Provide it with useFactory: () => dataSource.initialize().',
+    );
+  }
   for (const entity of SESSION_ENTITIES) {
     if (!application.hasMetadata(entity)) {
       throw new InvalidOptionError(

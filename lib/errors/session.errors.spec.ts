@@ -1,0 +1,72 @@
+import { HttpException } from '@nestjs/common';
+import { describe, expect, it } from 'vitest';
+import { SessionHttpException } from './session-exception.filter.js';
+import {
+  CsrfError,
+  InvalidClaimsError,
+  InvalidDataError,
+  InvalidOptionError,
+  InvalidUserIdError,
+  KeysUnavailableError,
+  NoCredentialsError,
+  SessionError,
+  type SessionErrorCode,
+  SessionNotFoundError,
+  SessionOverError,
+  StorageUnavailableError,
+  TokenTheftError,
+  TryRefreshError,
+} from './session.errors.js';
+
+/** What clients and applications branch on: changing a line breaks them. */
+const errors: [error: SessionError, code: SessionErrorCode, name: string, status: number][] = [
+  [new NoCredentialsError(), 'no_credentials', 'NoCredentialsError', 401],
+  [new TryRefreshError(), 'try_refresh', 'TryRefreshError', 401],
+  [new SessionOverError(), 'session_over', 'SessionOverError', 401],
+  [new TokenTheftError('session', 7), 'token_theft', 'TokenTheftError', 401],
+  [new CsrfError('why'), 'csrf_failed', 'CsrfError', 403],
+  [new SessionNotFoundError('session'), 'session_not_found', 'SessionNotFoundError', 404],
+  [new InvalidUserIdError('why'), 'invalid_user_id', 'InvalidUserIdError', 400],
+  [new InvalidClaimsError('why'), 'invalid_claims', 'InvalidClaimsError', 400],
+  [new InvalidDataError('why'), 'invalid_data', 'InvalidDataError', 400],
+  [new InvalidOptionError('secret', 'why'), 'invalid_option', 'InvalidOptionError', 500],
+  [new KeysUnavailableError('why'), 'keys_unavailable', 'KeysUnavailableError', 503],
+  [new StorageUnavailableError('why'), 'storage_unavailable', 'StorageUnavailableError', 503],
+];
+
+describe('session errors', () => {
+  it.each(errors)('%s have the code %s, the name %s and the status %i', (error, code, name, status) => {
+    expect(error).toBeInstanceOf(SessionError);
+    expect(error).toBeInstanceOf(Error);
+    expect(error).toMatchObject({ code, name });
+    expect(error.message).not.toBe('');
+    expect(error.stack).toContain('session.errors.spec');
+
+    const exception = new SessionHttpException(error);
+    expect(exception).toBeInstanceOf(HttpException);
+    expect(exception.getStatus()).toBe(status);
+    expect(exception.getResponse()).toEqual({ statusCode: status, code, message: error.message });
+    expect(exception.code).toBe(code);
+    expect(exception.cause).toBe(error);
+  });
+
+  it('have all different codes', () => {
+    expect(new Set(errors.map(([, code]) => code)).size).toBe(errors.length);
+  });
+
+  it('keep their cause', () => {
+    const cause = new Error('connection refused');
+    expect(new StorageUnavailableError('why', { cause }).cause).toBe(cause);
+    expect(new KeysUnavailableError('why', { cause }).cause).toBe(cause);
+  });
+
+  it('say what an application needs to act on them', () => {
+    expect(new TokenTheftError('session', 7)).toMatchObject({ sessionId: 'session', userId: 7 });
+    expect(new SessionNotFoundError('session')).toMatchObject({ sessionId: 'session' });
+    expect(new SessionOverError({ endedAt: 5, final: false })).toMatchObject({ endedAt: 5, final: false });
+    expect(new SessionOverError()).toMatchObject({ endedAt: undefined, final: true });
+    const invalid = new InvalidOptionError('cookies.sameSite', 'needs more.');
+    expect(invalid.option).toBe('cookies.sameSite');
+    expect(invalid.message).toBe('SessionModule option "cookies.sameSite": needs more.');
+  });
+});

@@ -1,0 +1,84 @@
+import { CompactEncrypt, decodeProtectedHeader } from 'jose';
+import { describe, expect, test } from 'vitest';
+import { KeysUnavailableError } from '../errors/session.errors.js';
+import { KeySealer } from './key-sealer.js';
+
+const OLD = 'old secret, made of more than 32 characters';
+const NEW = 'new secret, made of more than 32 characters';
+const TEXT = '{"kty":"oct","k":"Zoë"}';
+const context = { kid: 'k1', purpose: 'access' };
+
+describe('with a secret', () => {
+  const sealer = new KeySealer([OLD]);
+
+  test('what is sealed opens as it was, and shows nothing of it', async () => {
+    const sealed = await sealer.seal(TEXT, context);
+    expect(decodeProtectedHeader(sealed)).toEqual({ alg: 'dir', enc: 'A256GCM', ...context });
+    for (const part of sealed.split('.')) {
+      expect(Buffer.from(part, 'base64url').toString()).not.toMatch(/kty|Zoë/);
+    }
+    expect(await sealer.open(sealed, context)).toBe(TEXT);
+  });
+
+  test('the same text is never sealed to the same', async () => {
+    expect(await sealer.seal(TEXT, context)).not.toBe(await sealer.seal(TEXT, context));
+  });
+
+  test.each([
+    ['kid', { ...context, kid: 'k2' }],
+    ['purpose', { ...context, purpose: 'refresh' }],
+  ])('it does not open as that of another %s', async (_, other) => {
+    const sealed = await sealer.seal(TEXT, context);
+    await expect(sealer.open(sealed, other)).rejects.toThrow(KeysUnavailableError);
+  });
+
+  test('it does not open when any character of it was changed', async () => {
+    const sealed = await sealer.seal(TEXT, context);
+    for (let index = 0; index < sealed.length; index += 7) {
+      if (sealed[index] === '.') continue;
+      const damaged = `${sealed.slice(0, index)}${sealed[index] === 'x' ? 'y' : 'x'}${sealed.slice(index + 1)}`;
+      await expect(sealer.open(damaged, context)).rejects.toThrow(KeysUnavailableError);
+    }
+  });
+
+  test.each(['', 'x', '....', 'null', '[1]'])('%j is no sealed text', async (text) => {
+    await expect(sealer.open(text, context)).rejects.toThrow(KeysUnavailableError);
+  });
+
+  test('a text under a password of the attacker, by another JWE algorithm, is refused', async () => {
+    const forged = await new CompactEncrypt(new TextEncoder().encode(TEXT))
+      .setProtectedHeader({ alg: 'PBES2-HS256+A128KW', enc: 'A256GCM', ...context })
+      .encrypt(new TextEncoder().encode(OLD));
+    await expect(sealer.open(forged, context)).rejects.toThrow(KeysUnavailableError);
+  });
+
+  test('plain material from before there was a secret stays readable', async () => {
+    expect(await sealer.open(TEXT, context)).toBe(TEXT);
+  });
+});
+
+describe('with several secrets', () => {
+  test('the first seals, all open', async () => {
+    const byOld = await new KeySealer([OLD]).seal(TEXT, context);
+    const both = new KeySealer([NEW, OLD]);
+    expect(await both.open(byOld, context)).toBe(TEXT);
+    const byBoth = await both.seal(TEXT, context);
+    expect(await new KeySealer([NEW]).open(byBoth, context)).toBe(TEXT);
+    await expect(new KeySealer([OLD]).open(byBoth, context)).rejects.toThrow(KeysUnavailableError);
+  });
+});
+
+describe('without a secret', () => {
+  const plain = new KeySealer([]);
+
+  test('material stays as it is', async () => {
+    expect(await plain.seal(TEXT, context)).toBe(TEXT);
+    expect(await plain.open(TEXT, context)).toBe(TEXT);
+  });
+
+  test('what is sealed asks for the secret', async () => {
+    const sealed = await new KeySealer([OLD]).seal(TEXT, context);
+    await expect(plain.open(sealed, context)).rejects.toThrow(/encrypted, and no "secret" is set/);
+    await expect(new KeySealer([NEW]).open(sealed, context)).rejects.toThrow(/No "secret" opens/);
+  });
+});

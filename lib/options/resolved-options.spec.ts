@@ -1,0 +1,720 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { InvalidOptionError } from '../errors/session.errors.js';
+import { joinPath, type ResolvedOptions, resolveOptions } from './resolved-options.js';
+import type { SessionModuleOptions } from './session-module.options.js';
+
+const SECOND = 1_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const SECRET = 'a secret of at least thirty-two characters';
+
+afterEach(() => vi.unstubAllEnvs());
+
+/** Options as JavaScript and configuration files may give them: of any type. */
+function resolve(options: unknown, refreshPath?: unknown): ResolvedOptions {
+  return resolveOptions(options as SessionModuleOptions, refreshPath as string | undefined).options;
+}
+
+/** How the start is refused: the option, and the message after its name. */
+function refusal(options: unknown, refreshPath?: unknown): { option: string; message: string } {
+  try {
+    resolve(options, refreshPath);
+  } catch (error) {
+    if (!(error instanceof InvalidOptionError)) throw error;
+    const { option, message } = error;
+    return { option, message: message.replace(`SessionModule option "${option}": `, '') };
+  }
+  throw new Error('The options were accepted.');
+}
+
+/** Options with one of them set, by its path. */
+function having(path: string, value: unknown): Record<string, unknown> {
+  const [group, name] = path.split('.') as [string, string | undefined];
+  return { [group]: name === undefined ? value : { [name]: value } };
+}
+
+function valueAt(options: object, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown>)[name], options);
+}
+
+/** The warnings about options that have at least a secret. */
+function warningsOf(options: SessionModuleOptions): string[] {
+  return resolveOptions({ secret: SECRET, ...options }).warnings;
+}
+
+/** A key function. */
+function source(): never[] {
+  return [];
+}
+
+/** What is no text, no number and no object of options. */
+const WRONG_TYPES: unknown[] = [null, true, [], () => 1];
+
+describe('defaults', () => {
+  it('are these', () => {
+    expect(resolve(undefined)).toEqual({
+      secrets: [],
+      accessToken: { ttl: 15 * 60 * SECOND, algorithm: 'HS256', issuer: undefined, audience: undefined },
+      refreshToken: { ttl: 30 * DAY, absoluteTtl: 365 * DAY },
+      reuseWindow: 10 * SECOND,
+      refresh: 'transparent',
+      refreshPath: undefined,
+      signingKeys: { rotation: DAY, source: undefined },
+      revocation: 'feed',
+      revocationInterval: SECOND,
+      csrf: { mode: 'origin', header: 'anti-csrf', trustedOrigins: new Set() },
+      cookies: {
+        accessName: 'session_access',
+        refreshName: 'session_refresh',
+        indicatorName: undefined,
+        prefix: 'auto',
+        domain: undefined,
+        path: '/',
+        refreshPath: undefined,
+        sameSite: 'lax',
+        secure: true,
+        partitioned: false,
+        formerDomains: [],
+      },
+      cleanup: { interval: HOUR, batchSize: 1_000 },
+    });
+  });
+
+  it('stand for every option and group that is left out or undefined', () => {
+    const groups = ['accessToken', 'refreshToken', 'signingKeys', 'csrf', 'cookies', 'cleanup'];
+    expect(resolve({})).toEqual(resolve(undefined));
+    expect(resolve(Object.fromEntries(groups.map((name) => [name, {}])))).toEqual(resolve(undefined));
+    expect(resolve(Object.fromEntries(groups.map((name) => [name, undefined])))).toEqual(resolve(undefined));
+    expect(resolve({ accessToken: { ttl: undefined }, secret: undefined })).toEqual(resolve(undefined));
+  });
+
+  it('follow the access token: the reuse window is at most a quarter of its life', () => {
+    expect(resolve({ accessToken: { ttl: 40 } }).reuseWindow).toBe(10 * SECOND);
+    expect(resolve({ accessToken: { ttl: 39 } }).reuseWindow).toBe(9_750);
+    expect(resolve({ accessToken: { ttl: 2 } }).reuseWindow).toBe(500);
+    expect(resolve({ accessToken: { ttl: 1 } }).reuseWindow).toBe(0);
+  });
+
+  it('follow the refresh token: the absolute end is never before it', () => {
+    expect(resolve({ refreshToken: { ttl: '365d' } }).refreshToken.absoluteTtl).toBe(365 * DAY);
+    expect(resolve({ refreshToken: { ttl: '400d' } }).refreshToken.absoluteTtl).toBe(400 * DAY);
+  });
+});
+
+describe('values that are accepted', () => {
+  it.each<[string, unknown, unknown]>([
+    ['accessToken.ttl', 1, SECOND],
+    ['accessToken.ttl', '1h', HOUR],
+    ['accessToken.ttl', '2000ms', 2 * SECOND],
+    ['accessToken.algorithm', 'HS256', 'HS256'],
+    ['accessToken.algorithm', 'ES256', 'ES256'],
+    ['accessToken.algorithm', 'EdDSA', 'EdDSA'],
+    ['accessToken.algorithm', 'RS256', 'RS256'],
+    ['accessToken.issuer', 'https://issuer.example', 'https://issuer.example'],
+    ['accessToken.audience', 'api', 'api'],
+    ['refreshToken.ttl', '16m', 16 * 60 * SECOND],
+    ['refreshToken.absoluteTtl', '30d', 30 * DAY],
+    ['reuseWindow', 0, 0],
+    ['reuseWindow', '449.5s', 449_500],
+    ['refresh', 'transparent', 'transparent'],
+    ['signingKeys.rotation', '1s', SECOND],
+    ['signingKeys.source', source, source],
+    ['revocation', 'feed', 'feed'],
+    ['revocation', 'database', 'database'],
+    ['revocation', 'none', 'none'],
+    ['revocationInterval', '1ms', 1],
+    ['csrf.mode', 'origin', 'origin'],
+    ['csrf.mode', 'token', 'token'],
+    ['csrf.mode', 'header', 'header'],
+    ['csrf.mode', 'off', 'off'],
+    ['csrf.header', 'X-Requested-With', 'x-requested-with'],
+    ['csrf.trustedOrigins', [], new Set()],
+    [
+      'csrf.trustedOrigins',
+      ['https://app.example.com', 'http://localhost:3000', 'HTTPS://APP.example.com', 'http://[::1]'],
+      new Set(['https://app.example.com', 'http://localhost:3000', 'http://[::1]']),
+    ],
+    ['cookies.accessName', 'a!#$%&', 'a!#$%&'],
+    ['cookies.refreshName', '__Secure-r', '__Secure-r'],
+    ['cookies.indicatorName', 'signed_in', 'signed_in'],
+    ['cookies.indicatorName', false, undefined],
+    ['cookies.prefix', 'auto', 'auto'],
+    ['cookies.prefix', 'none', 'none'],
+    ['cookies.domain', 'example.com', 'example.com'],
+    ['cookies.domain', '.example.com', '.example.com'],
+    ['cookies.domain', 'localhost', 'localhost'],
+    ['cookies.path', '/app', '/app'],
+    ['cookies.refreshPath', '/', '/'],
+    ['cookies.sameSite', 'strict', 'strict'],
+    ['cookies.sameSite', 'lax', 'lax'],
+    ['cookies.sameSite', 'none', 'none'],
+    ['cookies.secure', true, true],
+    ['cookies.secure', false, false],
+    ['cookies.partitioned', true, true],
+    ['cookies.formerDomains', ['example.com', '.old.example'], ['example.com', '.old.example']],
+    ['cleanup', false, false],
+    ['cleanup.interval', '1s', SECOND],
+    ['cleanup.interval', '24d', 24 * DAY],
+    ['cleanup.batchSize', 1, 1],
+    ['cleanup.batchSize', 10_000, 10_000],
+  ])('%s: %j', (path, value, expected) => {
+    expect(valueAt(resolve(having(path, value)), path)).toEqual(expected);
+  });
+
+  it('include one secret, or several in their order', () => {
+    expect(resolve({ secret: SECRET }).secrets).toEqual([SECRET]);
+    expect(resolve({ secret: [`new ${SECRET}`, SECRET] }).secrets).toEqual([`new ${SECRET}`, SECRET]);
+    expect(resolve({ secret: 'x'.repeat(32) }).secrets).toHaveLength(1);
+  });
+
+  it('include those that say where the database is, which is not for this function to check', () => {
+    expect(() => resolve({ database: { type: 'postgres' }, sqliteConnection: 'shared' })).not.toThrow();
+    expect(() => resolve({ sqliteConnection: 'own' })).not.toThrow();
+  });
+
+  it('include a refresh path with or without its slashes', () => {
+    for (const path of ['auth/refresh', '/auth/refresh', '/auth/refresh/', '//auth//refresh']) {
+      expect(resolve({ refresh: 'endpoint' }, path)).toMatchObject({
+        refresh: 'endpoint',
+        refreshPath: '/auth/refresh',
+      });
+    }
+  });
+});
+
+describe('a refusal', () => {
+  it('is an error with a stable code that names the option', () => {
+    const wrong = { cookies: { secure: 'false' } };
+    expect(() => resolve(wrong)).toThrow(InvalidOptionError);
+    expect(() => resolve(wrong)).toThrow('SessionModule option "cookies.secure": must be true or false.');
+    expect(() => resolve(wrong)).toThrow(
+      expect.objectContaining({ code: 'invalid_option', option: 'cookies.secure' }),
+    );
+  });
+});
+
+describe('durations that are refused', () => {
+  const durations = [
+    'accessToken.ttl',
+    'refreshToken.ttl',
+    'refreshToken.absoluteTtl',
+    'reuseWindow',
+    'signingKeys.rotation',
+    'revocationInterval',
+    'cleanup.interval',
+  ];
+
+  it.each(durations)('%s: what is not one', (path) => {
+    for (const wrong of ['', '15 minutes', '-1s', -1, ...WRONG_TYPES, {}]) {
+      expect(refusal(having(path, wrong))).toEqual({
+        option: path,
+        message: `${JSON.stringify(wrong)} is not a duration. Give seconds, or a string such as "500ms", "10s", "15m", "24h", "30d".`,
+      });
+    }
+  });
+
+  it('are called by their names in the message, also those that JSON does not know', () => {
+    expect(refusal({ reuseWindow: Number.NaN }).message).toMatch(/^NaN is not a duration\./);
+    expect(refusal({ reuseWindow: Number.POSITIVE_INFINITY }).message).toMatch(
+      /^Infinity is not a duration\./,
+    );
+    expect(refusal({ reuseWindow: 10n }).message).toMatch(/^10n? is not a duration\./);
+  });
+
+  it.each([
+    ['accessToken.ttl', 1_000],
+    ['refreshToken.ttl', 1_000],
+    ['refreshToken.absoluteTtl', 1_000],
+    ['signingKeys.rotation', 1_000],
+    ['revocationInterval', 1],
+    ['cleanup.interval', 1_000],
+  ])('%s: less than %i ms', (path, min) => {
+    const message = `must be at least ${min} ms.`;
+    expect(refusal(having(path, 0))).toEqual({ option: path, message });
+    expect(refusal(having(path, `${min - 1}ms`))).toEqual({ option: path, message });
+  });
+
+  it('accessToken.ttl: parts of a second', () => {
+    expect(refusal({ accessToken: { ttl: '1500ms' } })).toEqual({
+      option: 'accessToken.ttl',
+      message: 'must be whole seconds, because JWT times are.',
+    });
+  });
+
+  it('refreshToken.ttl: not longer than that of the access token', () => {
+    for (const ttl of ['15m', '14m']) {
+      expect(refusal({ refreshToken: { ttl } })).toEqual({
+        option: 'refreshToken.ttl',
+        message: 'must be longer than accessToken.ttl; a session could not be refreshed otherwise.',
+      });
+    }
+    expect(refusal({ accessToken: { ttl: '30d' } }).option).toBe('refreshToken.ttl');
+  });
+
+  it('refreshToken.absoluteTtl: shorter than refreshToken.ttl', () => {
+    expect(refusal({ refreshToken: { absoluteTtl: '29d' } })).toEqual({
+      option: 'refreshToken.absoluteTtl',
+      message: 'is shorter than refreshToken.ttl. Shorten that as well.',
+    });
+  });
+
+  it('reuseWindow: half of the shortest life of an access token or more', () => {
+    for (const reuseWindow of ['449501ms', '450s', '1h']) {
+      expect(refusal({ reuseWindow })).toEqual({
+        option: 'reuseWindow',
+        message:
+          "must be less than half of an access token's life; otherwise late responses of one burst could sign an honest user out. With accessToken.ttl = 900 s it may be 449.5 s at the most (JWT times are whole seconds, which can cost a token one).",
+      });
+    }
+    expect(refusal({ accessToken: { ttl: 20 }, reuseWindow: '9501ms' }).message).toMatch(
+      /ttl = 20 s it may be 9\.5 s/,
+    );
+    expect(resolve({ accessToken: { ttl: 20 }, reuseWindow: '9500ms' }).reuseWindow).toBe(9_500);
+    expect(refusal({ accessToken: { ttl: 1 }, reuseWindow: '1ms' }).option).toBe('reuseWindow');
+    expect(resolve({ accessToken: { ttl: 1 }, reuseWindow: 0 }).reuseWindow).toBe(0);
+  });
+
+  it('cleanup.interval: longer than a timer can wait', () => {
+    expect(refusal({ cleanup: { interval: '25d' } })).toEqual({
+      option: 'cleanup.interval',
+      message: 'must be under 24 days, the longest that a timer can wait.',
+    });
+  });
+});
+
+describe('choices that are refused', () => {
+  it.each([
+    ['accessToken.algorithm', 'HS256, ES256, EdDSA, RS256'],
+    ['refresh', 'transparent, endpoint'],
+    ['revocation', 'feed, database, none'],
+    ['csrf.mode', 'origin, token, header, off'],
+    ['cookies.prefix', 'auto, none'],
+    ['cookies.sameSite', 'strict, lax, none'],
+    ['sqliteConnection', 'own, shared'],
+  ])('%s: what is none of %s', (path, known) => {
+    for (const wrong of ['', 'other', known.split(', ')[0]!.toUpperCase() + 'X', 0, null, true, [], {}]) {
+      expect(refusal(having(path, wrong))).toEqual({
+        option: path,
+        message: `${JSON.stringify(wrong)} is not known. Known: ${known}.`,
+      });
+    }
+  });
+
+  it.each(['cookies.secure', 'cookies.partitioned'])(
+    '%s: what is not a boolean, such as a text from the environment',
+    (path) => {
+      for (const wrong of ['false', 'true', '', 0, 1, null, [], {}]) {
+        expect(refusal(having(path, wrong))).toEqual({ option: path, message: 'must be true or false.' });
+      }
+    },
+  );
+
+  it.each([
+    'accessToken.issuer',
+    'accessToken.audience',
+    'csrf.header',
+    'cookies.accessName',
+    'cookies.refreshName',
+    'cookies.indicatorName',
+    'cookies.domain',
+    'cookies.path',
+    'cookies.refreshPath',
+  ])('%s: what is not a text', (path) => {
+    for (const wrong of ['', 0, 1, ...WRONG_TYPES, {}]) {
+      expect(refusal(having(path, wrong))).toEqual({
+        option: path,
+        message: 'must be a non-empty string.',
+      });
+    }
+  });
+
+  it.each(['csrf.trustedOrigins', 'cookies.formerDomains'])('%s: what is not a list of texts', (path) => {
+    for (const wrong of ['https://a.example', 1, null, true, {}, [1], ['https://a.example', null]]) {
+      expect(refusal(having(path, wrong))).toEqual({ option: path, message: 'must be a list of strings.' });
+    }
+  });
+
+  it('signingKeys.source: what is not a function', () => {
+    for (const wrong of [null, 'key', [], {}]) {
+      expect(refusal({ signingKeys: { source: wrong } })).toEqual({
+        option: 'signingKeys.source',
+        message: 'must be a function.',
+      });
+    }
+  });
+
+  it('cleanup.batchSize: what is not a whole number from 1 to 10,000', () => {
+    for (const wrong of [0, -1, 1.5, 10_001, Number.NaN, Number.POSITIVE_INFINITY, '1000', true, {}]) {
+      expect(refusal({ cleanup: { batchSize: wrong } })).toEqual({
+        option: 'cleanup.batchSize',
+        message: 'must be a whole number from 1 to 10,000.',
+      });
+    }
+  });
+});
+
+describe('secrets that are refused', () => {
+  it('are no texts', () => {
+    for (const secret of [null, 1, true, {}, [1], [SECRET, undefined], Buffer.alloc(32)]) {
+      expect(refusal({ secret })).toEqual({
+        option: 'secret',
+        message: 'must be a string, or a list of strings, newest first.',
+      });
+    }
+  });
+
+  it('are too short, wherever they stand, and are not repeated in the message', () => {
+    const short = 'x'.repeat(31);
+    for (const secret of ['', short, [short], [SECRET, short]]) {
+      expect(refusal({ secret })).toEqual({
+        option: 'secret',
+        message: 'must have at least 32 characters. Make one with: openssl rand -base64 48',
+      });
+    }
+  });
+
+  it('are an empty list', () => {
+    expect(refusal({ secret: [] })).toEqual({
+      option: 'secret',
+      message: 'is an empty list. Leave it out, or give at least one secret.',
+    });
+  });
+});
+
+describe('origins, names, paths and domains that are refused', () => {
+  it.each([
+    'app.example.com',
+    'https://app.example.com/',
+    'https://app.example.com/path',
+    'https://app.example.com:443',
+    'https://user@app.example.com',
+    'https://*.example.com',
+    'https://app.example.com?',
+    ' https://app.example.com',
+    'https://',
+    'null',
+    '*',
+    '',
+    'file:///x',
+    'data:text/html,x',
+  ])('csrf.trustedOrigins: %j', (origin) => {
+    expect(refusal({ csrf: { trustedOrigins: ['https://fine.example', origin] } })).toEqual({
+      option: 'csrf.trustedOrigins',
+      message: `${JSON.stringify(origin)} is not an origin. Write scheme, host and port only, such as "https://app.example.com".`,
+    });
+  });
+
+  it.each(['a b', 'a:b', 'a\n', 'ä', 'a(b)'])('csrf.header: %j', (header) => {
+    expect(refusal({ csrf: { header } })).toEqual({
+      option: 'csrf.header',
+      message: 'is not a header name.',
+    });
+  });
+
+  it.each(['accessName', 'refreshName', 'indicatorName'])(
+    'cookies.%s: what no cookie may be called',
+    (name) => {
+      for (const wrong of ['a b', 'a=b', 'a;b', 'a,b', 'ä', 'a\r\nb', '"a"']) {
+        expect(refusal({ cookies: { [name]: wrong } })).toEqual({
+          option: `cookies.${name}`,
+          message: `${JSON.stringify(wrong)} is not a cookie name.`,
+        });
+      }
+    },
+  );
+
+  it.each([
+    { accessName: 'same', refreshName: 'same' },
+    { accessName: 'Same', refreshName: 'sAME' },
+    { refreshName: 'session_access' },
+    { indicatorName: 'session_refresh' },
+  ])('cookies: two of one name (%j)', (cookies) => {
+    expect(refusal({ cookies })).toEqual({
+      option: 'cookies',
+      message: 'two cookies have the same name.',
+    });
+  });
+
+  it.each(['path', 'refreshPath'])('cookies.%s: what is no path', (name) => {
+    for (const wrong of ['app', 'https://example.com/', '/a;b', '/a\n', '/a\u007f', ' /']) {
+      expect(refusal({ cookies: { [name]: wrong } })).toEqual({
+        option: `cookies.${name}`,
+        message: 'must begin with "/" and contain no ";" or control character.',
+      });
+    }
+  });
+
+  const noHosts = [
+    'https://example.com',
+    'example.com:443',
+    'example.com/',
+    'example..com',
+    'example.com.',
+    '-a.example',
+    'a-.example',
+    'a b',
+    '*.example.com',
+    'ä.example',
+    'a;Secure',
+    '..example.com',
+    '.',
+    `${'a.'.repeat(127)}aa`,
+  ];
+
+  it.each(noHosts)('cookies.domain: %j', (domain) => {
+    expect(refusal({ cookies: { domain } })).toEqual({
+      option: 'cookies.domain',
+      message: 'must be a host name, without scheme, port or path.',
+    });
+  });
+
+  it.each([...noHosts, ''])('cookies.formerDomains: %j', (domain) => {
+    expect(refusal({ cookies: { formerDomains: ['example.com', domain] } })).toEqual({
+      option: 'cookies.formerDomains',
+      message: `${JSON.stringify(domain)} is not a host name.`,
+    });
+  });
+
+  it.each(['/a;b', '/a\nb', 5, {}])('refreshPath: %j', (path) => {
+    expect(refusal({}, path)).toEqual({
+      option: 'refreshPath',
+      message: 'must be a route path such as "/auth/refresh".',
+    });
+  });
+});
+
+describe('combinations that are refused', () => {
+  it('endpoint refresh without its path', () => {
+    expect(refusal({ refresh: 'endpoint' })).toEqual({
+      option: 'refresh',
+      message:
+        '"endpoint" needs the module option "refreshPath" (in forRootAsync it stands beside useFactory), such as refreshPath: "/auth/refresh".',
+    });
+  });
+
+  it('SameSite=None without Secure', () => {
+    expect(refusal({ cookies: { sameSite: 'none', secure: false } })).toEqual({
+      option: 'cookies.sameSite',
+      message: '"none" needs cookies.secure; browsers reject the cookie otherwise.',
+    });
+  });
+
+  it('Partitioned without Secure', () => {
+    expect(refusal({ cookies: { partitioned: true, secure: false } })).toEqual({
+      option: 'cookies.partitioned',
+      message: 'needs cookies.secure; browsers reject the cookie otherwise.',
+    });
+  });
+
+  const HOST_RULE =
+    'begins with "__Host-", which browsers accept only with secure, without a domain and with path "/".';
+
+  it.each(['accessName', 'refreshName', 'indicatorName'])('cookies.%s with __Host-', (key) => {
+    for (const name of ['__Host-x', '__host-x', '__HOST-x']) {
+      for (const against of [{ secure: false }, { domain: 'example.com' }, { path: '/app' }]) {
+        expect(refusal({ cookies: { [key]: name, ...against } })).toEqual({
+          option: `cookies.${key}`,
+          message: HOST_RULE,
+        });
+      }
+      expect(valueAt(resolve({ cookies: { [key]: name } }).cookies, key)).toBe(name);
+    }
+  });
+
+  it('a refresh cookie with __Host- on a path of its own, which the others need not care about', () => {
+    const cookies = { refreshName: '__Host-r', refreshPath: '/auth' };
+    expect(refusal({ refresh: 'endpoint', cookies }, '/auth/refresh')).toEqual({
+      option: 'cookies.refreshName',
+      message: HOST_RULE,
+    });
+    const accepted = [
+      { accessName: '__Host-a', refreshPath: '/auth' },
+      { ...cookies, path: '/app', refreshPath: '/' },
+    ];
+    for (const each of accepted) {
+      expect(() => resolve({ refresh: 'endpoint', cookies: each }, '/auth/refresh')).not.toThrow();
+    }
+  });
+
+  it('a refresh cookie on another path than the requests that are to refresh transparently', () => {
+    for (const cookies of [{ refreshPath: '/auth' }, { path: '/app', refreshPath: '/' }]) {
+      expect(refusal({ cookies })).toEqual({
+        option: 'cookies.refreshPath',
+        message:
+          'differs from cookies.path, so that the refresh cookie would not come with the requests that need it. Leave it out, or choose refresh: "endpoint".',
+      });
+      expect(resolve({ refresh: 'endpoint', cookies }, '/auth/refresh').cookies).toMatchObject(cookies);
+    }
+    expect(() => resolve({ cookies: { path: '/app', refreshPath: '/app' } })).not.toThrow();
+  });
+
+  it('a refresh cookie with __Host- where endpoint refresh gives it the path of the refresh route', () => {
+    const cookies = { refreshName: '__Host-r' };
+    expect(refusal({ refresh: 'endpoint', cookies }, '/auth/refresh')).toEqual({
+      option: 'cookies.refreshName',
+      message: HOST_RULE,
+    });
+  });
+
+  it.each(['accessName', 'refreshName', 'indicatorName'])(
+    'cookies.%s with __Secure- but not secure',
+    (key) => {
+      for (const name of ['__Secure-x', '__secure-x']) {
+        expect(refusal({ cookies: { [key]: name, secure: false } })).toEqual({
+          option: `cookies.${key}`,
+          message: 'begins with "__Secure-", which browsers accept only with cookies.secure.',
+        });
+      }
+    },
+  );
+});
+
+describe('names that are not known', () => {
+  it('are refused with those that are', () => {
+    expect(refusal({ secrets: SECRET })).toEqual({
+      option: 'secrets',
+      message:
+        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
+    });
+  });
+
+  it.each([
+    ['accessToken', 'ttl, algorithm, issuer, audience'],
+    ['refreshToken', 'ttl, absoluteTtl'],
+    ['signingKeys', 'rotation, source'],
+    ['csrf', 'mode, header, trustedOrigins'],
+    [
+      'cookies',
+      'accessName, refreshName, indicatorName, prefix, domain, path, refreshPath, sameSite, secure, partitioned, formerDomains',
+    ],
+    ['cleanup', 'interval, batchSize'],
+  ])('are refused within %s, even when undefined', (group, known) => {
+    for (const value of [1, undefined]) {
+      expect(refusal({ [group]: { tll: value } })).toEqual({
+        option: `${group}.tll`,
+        message: `is not known. Known here: ${known}.`,
+      });
+    }
+  });
+
+  it.each(['isGlobal', 'refreshPath', 'dataSourceToken'])('get a hint where %s is misplaced', (extra) => {
+    expect(refusal({ [extra]: undefined })).toEqual({
+      option: extra,
+      message:
+        'belongs beside useFactory, useClass or useExisting in forRootAsync, not into the options that it makes.',
+    });
+  });
+
+  it.each(['accessToken', 'refreshToken', 'signingKeys', 'csrf', 'cookies', 'cleanup'])(
+    'cannot be looked for where %s is no object',
+    (group) => {
+      for (const wrong of [null, true, 'x', 1, [], () => 1]) {
+        expect(refusal({ [group]: wrong })).toEqual({ option: group, message: 'must be an object.' });
+      }
+    },
+  );
+
+  it('cannot be looked for where the options are no object', () => {
+    for (const wrong of [null, true, 'x', 1, []]) {
+      expect(refusal(wrong)).toEqual({ option: 'options', message: 'must be an object.' });
+    }
+  });
+});
+
+describe('warnings', () => {
+  it('are not given for the defaults with a secret, in production either', () => {
+    expect(warningsOf({})).toEqual([]);
+    vi.stubEnv('NODE_ENV', 'production');
+    expect(warningsOf({})).toEqual([]);
+  });
+
+  it('say that there is no secret', () => {
+    expect(warningsOf({ secret: undefined })).toEqual([expect.stringMatching(/^No "secret" is set/)]);
+  });
+
+  it('say that a revoked session would keep working for days', () => {
+    const accessToken = { ttl: '25h' };
+    expect(warningsOf({ accessToken, revocation: 'none' })).toEqual([
+      'accessToken.ttl is over a day and revocation is "none": a revoked session keeps working that long.',
+    ]);
+    expect(warningsOf({ accessToken, revocation: 'feed' })).toEqual([]);
+    expect(warningsOf({ accessToken: { ttl: '24h' }, revocation: 'none' })).toEqual([]);
+  });
+
+  it('say that there is no check against forged requests', () => {
+    expect(warningsOf({ csrf: { mode: 'off' } })).toEqual([expect.stringMatching(/^csrf\.mode is "off"/)]);
+  });
+
+  it('say that a trusted origin is not encrypted, in production only', () => {
+    const csrf = { trustedOrigins: ['http://a.example', 'https://b.example', 'http://c.example'] };
+    expect(warningsOf({ csrf })).toEqual([]);
+    vi.stubEnv('NODE_ENV', 'production');
+    expect(warningsOf({ csrf })).toEqual([
+      expect.stringMatching(/^csrf\.trustedOrigins has http:\/\/a\.example:/),
+      expect.stringMatching(/^csrf\.trustedOrigins has http:\/\/c\.example:/),
+    ]);
+  });
+
+  it('say that cookies are not secure, in production only', () => {
+    const cookies = { secure: false };
+    expect(warningsOf({ cookies })).toEqual([]);
+    vi.stubEnv('NODE_ENV', 'production');
+    expect(warningsOf({ cookies })).toEqual([
+      expect.stringMatching(/^cookies\.secure is false in production/),
+    ]);
+  });
+
+  it('come all together', () => {
+    const { warnings } = resolveOptions({ csrf: { mode: 'off' } });
+    expect(warnings).toHaveLength(2);
+  });
+});
+
+describe('the resolved options', () => {
+  it('are frozen throughout', () => {
+    const options = resolve({ secret: SECRET, cookies: { formerDomains: ['example.com'] } });
+    const parts = [
+      options,
+      options.secrets,
+      options.accessToken,
+      options.refreshToken,
+      options.signingKeys,
+      options.csrf,
+      options.cookies,
+      options.cookies.formerDomains,
+      options.cleanup,
+    ];
+    expect(parts.filter((part) => !Object.isFrozen(part))).toEqual([]);
+  });
+
+  it('are the module’s own: the application’s stay as they are and may be changed', () => {
+    const input = {
+      secret: [SECRET],
+      cookies: { formerDomains: ['example.com'] },
+      csrf: { trustedOrigins: [] },
+    };
+    const copy = structuredClone(input);
+    const options = resolve(input);
+    expect(input).toEqual(copy);
+    input.secret.push('later');
+    input.cookies.formerDomains.push('later.example');
+    expect(options).toMatchObject({ secrets: [SECRET], cookies: { formerDomains: ['example.com'] } });
+  });
+
+  it('leave the application’s key function unfrozen', () => {
+    expect(Object.isFrozen(resolve({ signingKeys: { source } }).signingKeys.source)).toBe(false);
+  });
+});
+
+describe('joinPath', () => {
+  it.each([
+    [[], '/'],
+    [[''], '/'],
+    [['/'], '/'],
+    [['a'], '/a'],
+    [['/a/', '/b/'], '/a/b'],
+    [['a//b', '', 'c'], '/a/b/c'],
+  ])('makes one path of %j', (segments, path) => {
+    expect(joinPath(...segments)).toBe(path);
+  });
+});

@@ -1,0 +1,97 @@
+import { Logger } from '@nestjs/common';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { RevocationFeed } from './revocation-checker.js';
+
+const NOW = Date.UTC(2026, 0, 15);
+const INTERVAL = 1_000;
+const TTL = 15 * 60_000;
+const HOUR = 3_600_000;
+
+/** A table of revocations. */
+class Table {
+  readonly rows: { id: string; revokedAt: number }[] = [];
+  readonly reads: number[] = [];
+  isDown = false;
+
+  async revokedSince(time: number) {
+    this.reads.push(time);
+    await Promise.resolve();
+    if (this.isDown) throw new Error('down');
+    return this.rows.filter(({ revokedAt }) => revokedAt >= time);
+  }
+}
+
+function setUp() {
+  const table = new Table();
+  return { table, feed: new RevocationFeed(table, INTERVAL, TTL) };
+}
+
+/** How many revocations a feed holds. */
+function sizeOf(feed: RevocationFeed): number {
+  return (Reflect.get(feed, 'sessions') as Map<string, number>).size;
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('the feed', () => {
+  test('answers without a promise between two reads', async () => {
+    const { table, feed } = setUp();
+    table.rows.push({ id: 'a', revokedAt: NOW });
+    expect(await feed.endedAt('a', NOW)).toBe(NOW);
+    expect(feed.endedAt('a', NOW + INTERVAL - 1)).toBe(NOW);
+    expect(feed.endedAt('b', NOW + INTERVAL - 1)).toBeUndefined();
+    expect(feed.endedAt('b', NOW + INTERVAL)).toBeInstanceOf(Promise);
+  });
+
+  test('reads first what can still matter, then only what is new, with room for clocks that differ', async () => {
+    const { table, feed } = setUp();
+    await feed.endedAt('a', NOW);
+    await feed.endedAt('a', NOW + INTERVAL);
+    expect(table.reads[0]).toBeLessThanOrEqual(NOW - TTL - 60_000);
+    expect(table.reads[1]).toBeLessThanOrEqual(NOW - 60_000);
+    expect(table.reads[1]).toBeGreaterThan(NOW - TTL);
+  });
+
+  test('after a failure reads again all that can still matter', async () => {
+    vi.spyOn(Logger.prototype, 'error').mockReturnValue();
+    const { table, feed } = setUp();
+    await feed.endedAt('a', NOW);
+    table.isDown = true;
+    await feed.endedAt('a', NOW + HOUR / 10);
+    table.isDown = false;
+    table.rows.push({ id: 'a', revokedAt: NOW + 1 });
+    expect(await feed.endedAt('a', NOW + HOUR / 5)).toBe(NOW + 1);
+  });
+
+  test('forgets revocations whose last access token has expired', async () => {
+    const { table, feed } = setUp();
+    for (let n = 0; n < 1_000; n++) table.rows.push({ id: `other-${n}`, revokedAt: NOW });
+    feed.revoked(['own'], NOW);
+    await feed.endedAt('a', NOW);
+    expect(sizeOf(feed)).toBe(1_001);
+    await feed.endedAt('a', NOW + TTL);
+    expect(sizeOf(feed)).toBe(1_001);
+    await feed.endedAt('a', NOW + TTL + HOUR);
+    expect(sizeOf(feed)).toBe(0);
+  });
+
+  test('stays small in a process that has revoked for days and is asked nothing', async () => {
+    const { feed } = setUp();
+    for (let hour = 0; hour < 5 * 24; hour++) {
+      feed.revoked(
+        Array.from({ length: 100 }, (_, n) => `${hour}-${n}`),
+        NOW + hour * HOUR,
+      );
+    }
+    expect(sizeOf(feed)).toBeLessThan(1_000);
+  });
+
+  test('keeps the time of the earliest word of a revocation from being lost by a read', async () => {
+    const { table, feed } = setUp();
+    feed.revoked(['a'], NOW);
+    table.rows.push({ id: 'a', revokedAt: NOW });
+    expect(await feed.endedAt('a', NOW + INTERVAL)).toBe(NOW);
+  });
+});

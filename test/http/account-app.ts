@@ -1,0 +1,110 @@
+import { decodeJwt, type JWTPayload } from 'jose';
+import { SessionEntity, type SessionModuleExtras, type SessionModuleOptions } from 'nestjs-session-tokens';
+import { afterEach, beforeEach, expect, vi } from 'vitest';
+import { parseDuration } from '../../lib/options/duration.js';
+import { type Adapter, startApp, type TestApp, type TestAppSettings } from '../support/app.js';
+import { type Answer, Browser, type JarCookie } from '../support/browser.js';
+import { connect, type DatabaseKind, databases, type TestDatabase } from '../support/databases.js';
+import { AccountController } from './account.controller.js';
+
+export interface AccountApp extends TestApp {
+  readonly database: TestDatabase;
+  /** A client that has not been here before. */
+  browser(): Browser;
+  /** A client that has just signed in. */
+  signIn(input?: object): Promise<Browser>;
+  /** What the database has of all sessions. */
+  rows(): Promise<SessionEntity[]>;
+}
+
+export interface AccountAppSettings extends Pick<TestAppSettings, 'metadata' | 'configure' | 'trustProxy'> {
+  /** Starts another process of an application: it uses the same database. */
+  readonly database?: TestDatabase;
+}
+
+type Start = (
+  options?: SessionModuleOptions & SessionModuleExtras,
+  settings?: AccountAppSettings,
+) => Promise<AccountApp>;
+
+/**
+ * For the tests of one suite: starts applications with the {@link AccountController} and takes them down after each test.
+ * Time stands still until a test lets some {@link pass}.
+ */
+export function accountApps(adapter: Adapter, kind: DatabaseKind = databases[0]!): Start {
+  const cleanups: (() => Promise<unknown>)[] = [];
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-05T08:00:00Z') });
+  });
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+    vi.useRealTimers();
+  });
+
+  return async (options, { metadata, database, ...settings } = {}) => {
+    const used = database ?? (await kind.create());
+    if (!database) cleanups.push(() => used.remove());
+    const app = await startApp({
+      adapter,
+      database: used,
+      options,
+      ...settings,
+      metadata: { ...metadata, controllers: [AccountController, ...(metadata?.controllers ?? [])] },
+    });
+    cleanups.push(() => app.close());
+    return {
+      ...app,
+      database: used,
+      browser: () => new Browser(app.url),
+      async signIn(input = { userId: 'alice' }) {
+        const browser = new Browser(app.url);
+        expect(await browser.post('/login', input)).toMatchObject({ status: 200 });
+        return browser;
+      },
+      async rows() {
+        const dataSource = await connect(used);
+        try {
+          return await dataSource.getRepository(SessionEntity).find({ order: { id: 'ASC' } });
+        } finally {
+          await dataSource.destroy();
+        }
+      },
+    };
+  };
+}
+
+/** Lets time pass, as `'16m'`. */
+export function pass(duration: string): void {
+  vi.setSystemTime(Date.now() + parseDuration(duration)!);
+}
+
+export const ACCESS = '__Host-session_access';
+export const REFRESH = '__Host-session_refresh';
+
+/** A cookie of the jar, which has to be there. */
+export function cookieOf(browser: Browser, name: 'session_access' | 'session_refresh'): JarCookie {
+  const cookie = browser.cookie(name);
+  expect(cookie, `cookie ${name}`).toBeDefined();
+  return cookie!;
+}
+
+/** What the access token in the jar says. */
+export function accessTokenOf(browser: Browser): JWTPayload {
+  return decodeJwt(cookieOf(browser, 'session_access').value);
+}
+
+/** Names of the cookies that an answer sets, sorted. */
+export function setCookieNames({ setCookies }: Answer): string[] {
+  return setCookies.map(({ name }) => name).toSorted();
+}
+
+/** Whether an answer takes both cookies of the session from the client. */
+export function clearsCookies({ setCookies }: Answer): boolean {
+  const cleared = setCookies.filter(({ value, attributes }) => value === '' && attributes['max-age'] === '0');
+  return [ACCESS, REFRESH].every((name) => cleared.some((cookie) => cookie.name === name));
+}
+
+/** The body of an answer that refuses a request. */
+export function refusal(statusCode: number, code: string): object {
+  return { status: statusCode, body: { statusCode, code, message: expect.any(String) as string } };
+}

@@ -1,0 +1,94 @@
+import { SessionService } from 'nestjs-session-tokens';
+import { describe, expect, it } from 'vitest';
+import { adapters } from '../support/app.js';
+import { accountApps, pass } from './account-app.js';
+
+const ORIGINS = ['https://app.example.com', 'https://admin.example.com'];
+
+const list = (header: string | null) => (header ?? '').toLowerCase().split(/,\s*/).toSorted();
+
+describe.each(adapters)('CORS over %s', (adapter) => {
+  const start = accountApps(adapter);
+
+  const startWithCors = (csrf: object, allowedHeaders?: string[]) =>
+    start(
+      { csrf, cookies: { sameSite: 'none' } },
+      { configure: (app) => app.enableCors(app.get(SessionService).corsOptions(allowedHeaders)) },
+    );
+
+  it.each(ORIGINS)('lets pages of a trusted origin send requests with credentials: %s', async (origin) => {
+    const app = await startWithCors({ trustedOrigins: ORIGINS, mode: 'token' }, ['X-Client']);
+    const { status, headers } = await app.browser().request('OPTIONS', '/orders', {
+      headers: {
+        origin,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'content-type,anti-csrf,x-client',
+      },
+    });
+    expect(status).toBe(204);
+    expect(headers.get('access-control-allow-origin')).toBe(origin);
+    expect(headers.get('access-control-allow-credentials')).toBe('true');
+    expect(list(headers.get('access-control-allow-headers'))).toEqual([
+      'anti-csrf',
+      'content-type',
+      'x-client',
+    ]);
+    expect(list(headers.get('access-control-allow-methods'))).toEqual([
+      'delete',
+      'get',
+      'head',
+      'patch',
+      'post',
+      'put',
+    ]);
+    expect(headers.get('access-control-max-age')).toBe('600');
+    expect(list(headers.get('vary'))).toContain('origin');
+  });
+
+  it('lets such a page sign in, work and refresh, and read the CSRF token', async () => {
+    const app = await startWithCors({ trustedOrigins: ORIGINS, mode: 'token' });
+    const browser = app.browser();
+    const fromPage = { origin: ORIGINS[0]!, 'sec-fetch-site': 'cross-site' };
+    const login = await browser.post('/login', { userId: 'alice' }, { headers: fromPage });
+    expect(login.headers.get('access-control-allow-origin')).toBe(ORIGINS[0]);
+    expect(login.headers.get('access-control-allow-credentials')).toBe('true');
+    expect(list(login.headers.get('access-control-expose-headers'))).toEqual(['anti-csrf']);
+    expect(login.setCookies.map(({ attributes }) => attributes['samesite'])).toEqual(['None', 'None']);
+
+    const headers = { ...fromPage, 'anti-csrf': login.headers.get('anti-csrf')! };
+    for (const pause of ['1m', '16m', '1m']) {
+      pass(pause);
+      const order = await browser.post('/orders', {}, { headers });
+      expect(order.status).toBe(200);
+      expect(order.headers.get('access-control-allow-origin')).toBe(ORIGINS[0]);
+    }
+  });
+
+  it('tells a page why it was refused', async () => {
+    const app = await startWithCors({ trustedOrigins: ORIGINS });
+    const answer = await app.browser().get('/me', { headers: { origin: ORIGINS[1]! } });
+    expect(answer).toMatchObject({ status: 401, body: { code: 'no_credentials' } });
+    expect(answer.headers.get('access-control-allow-origin')).toBe(ORIGINS[1]);
+  });
+
+  it.each([{ trustedOrigins: ORIGINS }, {}])('lets no other page in, given %o', async (csrf) => {
+    const app = await startWithCors(csrf);
+    const headers = { origin: 'https://evil.example', 'access-control-request-method': 'POST' };
+    const preflight = await app.browser().request('OPTIONS', '/orders', { headers });
+    expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
+    const browser = await app.signIn();
+    const get = await browser.get('/me', { headers: { origin: 'https://evil.example' } });
+    expect(get.headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('names the CSRF header only where there is one', async () => {
+    const header = { mode: 'header', header: 'X-Requested-By', trustedOrigins: ORIGINS };
+    const withHeader = (await startWithCors(header)).sessions.corsOptions();
+    expect(withHeader).toMatchObject({
+      allowedHeaders: ['content-type', 'x-requested-by'],
+      exposedHeaders: [],
+    });
+    const withoutHeader = (await startWithCors({ trustedOrigins: ORIGINS })).sessions.corsOptions(['Accept']);
+    expect(withoutHeader).toMatchObject({ allowedHeaders: ['content-type', 'accept'], exposedHeaders: [] });
+  });
+});

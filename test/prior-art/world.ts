@@ -1,0 +1,142 @@
+import { DataSource, type Logger } from 'typeorm';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, vi } from 'vitest';
+import type { SessionEvent, SessionModuleOptions, SessionService } from 'nestjs-session-tokens';
+import { SESSION_ENTITIES, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
+import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
+import { startCore } from '../support/services.js';
+
+/** What the older suites' words for refusals are here. */
+export const TRY_REFRESH = { code: 'try_refresh' };
+export const OVER = { code: 'session_over' };
+export const THEFT = { code: 'token_theft' };
+
+export const SECOND = 1_000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
+
+/** Strict single use, so that a token can be exchanged at once: the older libraries knew no reuse window. */
+export const STRICT = { reuseWindow: 0 } as const satisfies SessionModuleOptions;
+
+const START = Date.UTC(2030, 0, 1);
+
+/** Lets time pass; it stands still otherwise. */
+export function pass(ms: number): void {
+  vi.setSystemTime(Date.now() + ms);
+}
+
+/** A database whose tables are empty when a test begins, and processes that work on it. */
+export class World {
+  private database!: TestDatabase;
+  private readonly connections: DataSource[] = [];
+  /** The connection that {@link process} uses. */
+  dataSource!: DataSource;
+
+  constructor(private readonly kind: DatabaseKind) {}
+
+  /** A process of the application; all those of one test work on the same tables. */
+  async process(options: SessionModuleOptions = {}, dataSource = this.dataSource): Promise<SessionService> {
+    return (await startCore(dataSource, options)).service;
+  }
+
+  /** One more connection to the database, as another process would have it. */
+  async connect(options: object = {}): Promise<DataSource> {
+    const dataSource = await connect({
+      ...this.database,
+      options: { ...this.database.options, ...options },
+    });
+    this.connections.push(dataSource);
+    return dataSource;
+  }
+
+  async rows(): Promise<SessionEntity[]> {
+    return this.dataSource.getRepository(SessionEntity).find();
+  }
+
+  async keys(purpose: 'access' | 'refresh'): Promise<SessionKeyEntity[]> {
+    return this.dataSource
+      .getRepository(SessionKeyEntity)
+      .find({ where: { purpose }, order: { sequence: 'ASC' } });
+  }
+
+  /** The queries that an action makes. */
+  async queriesOf(action: () => Promise<unknown>): Promise<string[]> {
+    const queries: string[] = [];
+    const previous = this.dataSource.logger;
+    this.dataSource.logger = new QueryLog(queries);
+    try {
+      await action();
+    } finally {
+      this.dataSource.logger = previous;
+    }
+    return queries;
+  }
+
+  async open(): Promise<void> {
+    this.database = await this.kind.create();
+    this.dataSource = await connect(this.database);
+  }
+
+  async empty(): Promise<void> {
+    await Promise.all(this.connections.splice(0).map((each) => each.destroy()));
+    for (const entity of SESSION_ENTITIES) await this.dataSource.getRepository(entity).clear();
+  }
+
+  async close(): Promise<void> {
+    await this.dataSource.destroy();
+    await this.database.remove();
+  }
+}
+
+/** A world for the tests of the describe block that this is called in. */
+export function useWorld(kind: DatabaseKind): World {
+  const world = new World(kind);
+  beforeAll(() => world.open());
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    vi.setSystemTime(START);
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await world.empty();
+  });
+  afterAll(() => world.close());
+  return world;
+}
+
+/** What happens to sessions in a process, from now on. */
+export function recordEvents(sessions: SessionService): SessionEvent[] {
+  const events: SessionEvent[] = [];
+  sessions.events.subscribe((event) => events.push(event));
+  return events;
+}
+
+/** A part of a JWT. */
+export function decode(token: string, part: 'header' | 'payload'): Record<string, unknown> {
+  const text = token.split('.')[part === 'header' ? 0 : 1]!;
+  return JSON.parse(Buffer.from(text, 'base64url').toString()) as Record<string, unknown>;
+}
+
+/** Expects an access token to be good, proven, and without any cost to the database. */
+export async function expectFree(world: World, sessions: SessionService, accessToken: string): Promise<void> {
+  // The revocation feed reads once per interval, whatever the tokens; that read is not this token's.
+  await sessions.verify(accessToken);
+  const queries = await world.queriesOf(async () => {
+    expect((await sessions.verify(accessToken)).newAccessToken).toBeUndefined();
+  });
+  expect(queries).toEqual([]);
+}
+
+class QueryLog implements Logger {
+  constructor(private readonly queries: string[]) {}
+
+  logQuery(query: string): void {
+    this.queries.push(query);
+  }
+
+  logQueryError(): void {}
+  logQuerySlow(): void {}
+  logSchemaBuild(): void {}
+  logMigration(): void {}
+  log(): void {}
+}
