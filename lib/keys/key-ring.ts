@@ -48,7 +48,7 @@ export class KeyRing<K> {
     private readonly store: KeyStore,
     private readonly settings: KeyRingSettings<K>,
   ) {
-    this.publishAhead = Math.min(60 * MINUTE, settings.rotation / 4);
+    this.publishAhead = Math.min(60 * MINUTE, Math.floor(settings.rotation / 4));
     this.maxAge = Math.min(5 * MINUTE, this.publishAhead / 4);
     this.cooldown = Math.min(10_000, this.publishAhead);
     this.reloader = new Reloader((now) => this.read(now), this.maxAge, this.cooldown);

@@ -537,15 +537,17 @@ describe('combinations that are refused', () => {
   });
 
   it('a refresh cookie on another path than the requests that are to refresh transparently', () => {
-    for (const cookies of [{ refreshPath: '/auth' }, { path: '/app', refreshPath: '/' }]) {
+    for (const cookies of [{ refreshPath: '/auth' }, { path: '/app', refreshPath: '/ap' }]) {
       expect(refusal({ cookies })).toEqual({
         option: 'cookies.refreshPath',
         message:
-          'differs from cookies.path, so that the refresh cookie would not come with the requests that need it. Leave it out, or choose refresh: "endpoint".',
+          'does not cover cookies.path, so that the refresh cookie would not come with the requests that need it. Leave it out, or choose refresh: "endpoint".',
       });
       expect(resolve({ refresh: 'endpoint', cookies }, '/auth/refresh').cookies).toMatchObject(cookies);
     }
-    expect(() => resolve({ cookies: { path: '/app', refreshPath: '/app' } })).not.toThrow();
+    for (const refreshPath of ['/app/admin', '/app', '/']) {
+      expect(() => resolve({ cookies: { path: '/app/admin', refreshPath } })).not.toThrow();
+    }
   });
 
   it('a refresh cookie with __Host- where endpoint refresh gives it the path of the refresh route', () => {

@@ -121,7 +121,8 @@ export interface SessionModuleOptions {
   refreshToken?: RefreshTokenOptions;
   /**
    * How far apart parallel requests of one client may arrive and still count as one; at most half of `accessToken.ttl` less
-   * one second. 0 gives strict single use. @default '10s', or a quarter of `accessToken.ttl` if that is shorter
+   * one second. 0 gives strict single use. @default '10s'; where that is
+   * too long, a quarter of `accessToken.ttl`, or what is allowed
    */
   reuseWindow?: Duration;
   /**

@@ -55,7 +55,7 @@ export interface IssuedSession {
 export interface RefreshedSession {
   readonly session: SessionInfo;
   readonly accessToken: IssuedToken;
-  /** `undefined` when the client keeps the one it has, because that was issued within the reuse window. */
+  /** `undefined` when the client keeps the one it has, because that is younger than twice the reuse window. */
   readonly refreshToken: IssuedToken | undefined;
   /** For CSRF mode `token`. */
   readonly csrfToken: string;

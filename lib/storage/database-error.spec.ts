@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { QueryFailedError } from 'typeorm';
 import { describe, expect, test } from 'vitest';
 import { StorageUnavailableError } from '../errors/session.errors.js';
@@ -35,6 +36,16 @@ describe('storageErrors', () => {
       expect(calls).toBe(1);
     },
   );
+
+  test('takes the values of the statement out of the cause, so that no log has them', async () => {
+    const driverError = Object.assign(new Error('no'), { sql: "INSERT INTO k VALUES ('s3cret')" });
+    const failed = storageErrors(() =>
+      Promise.reject(new QueryFailedError('INSERT INTO k VALUES (?)', ['s3cret'], driverError)),
+    );
+    const error: unknown = await failed.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(StorageUnavailableError);
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('s3cret');
+  });
 
   test('makes of whatever is thrown a storage error', async () => {
     const failed = storageErrors(() => Promise.reject(undefined as unknown as Error));

@@ -39,12 +39,23 @@ export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> 
     } catch (error) {
       if (attempt >= ATTEMPTS || !hasCode(error, TRANSIENT)) {
         throw new StorageUnavailableError('The session database did not answer as it should.', {
-          cause: error,
+          cause: withoutValues(error),
         });
       }
       await delay(Math.min(250, 5 * 2 ** attempt) * (0.5 + Math.random() / 2));
     }
   }
+}
+
+/** Errors of TypeORM and mysql2 quote the values of the statement: hashes, claims, key material. They must reach no log. */
+function withoutValues(error: unknown): unknown {
+  const { driverError } = (error ?? {}) as { driverError?: unknown };
+  for (const each of [error, driverError]) {
+    if (typeof each !== 'object' || each === null) continue;
+    if ('parameters' in each) each.parameters = undefined;
+    if ('sql' in each) each.sql = undefined;
+  }
+  return error;
 }
 
 function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {

@@ -135,10 +135,10 @@ describe.each(adapters)('cookies over %s', (adapter) => {
       refresh: ['__Secure-session_refresh', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
     },
     {
-      when: 'only the refresh cookie has a path',
-      cookies: { refreshPath: '/auth' },
-      access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Secure-session_refresh', 'Path=/auth; HttpOnly; Secure; SameSite=Lax'],
+      when: 'they have different paths',
+      cookies: { path: '/app', refreshPath: '/' },
+      access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
+      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
     },
     {
       when: 'they go over plain HTTP',
