@@ -35,6 +35,7 @@ const MINUTE = 60_000;
 export class KeyRing<K> {
   private entries: readonly RingEntry<K>[] = [];
   private byName: ReadonlyMap<string, RingEntry<K>> = new Map();
+  private sealed: ReadonlySet<string> = new Set();
   private readonly reloader: Reloader;
 
   /** How long before it signs a key is published. */
@@ -71,6 +72,16 @@ export class KeyRing<K> {
     return this.entries.map(({ key }) => key);
   }
 
+  /** Whether there is a key of this name that this process cannot open. */
+  isSealed(name: string): boolean {
+    return this.sealed.has(name);
+  }
+
+  /** Whether this process has looked at the ring lately. */
+  isFresh(now: number): boolean {
+    return this.reloader.isFresh(now);
+  }
+
   /**
    * The key of a name that {@link find} did not know, after reading the ring again. Junk must not turn into database
    * load, so that is done once per cooldown.
@@ -100,29 +111,45 @@ export class KeyRing<K> {
   }
 
   private async read(now: number): Promise<void> {
-    let keys = await this.store.findAll(this.settings.purpose);
-    const activeAt = this.timeOfNext(keys.at(-1), now);
+    const { purpose } = this.settings;
+    // First the keys that are there: a process that cannot open them, because it has another secret or none, must not add
+    // one that the others cannot open.
+    let keys = await this.store.findAll(purpose);
+    let opened = await this.open(keys);
+    const newest = keys.at(-1);
+    const activeAt = this.timeOfNext(newest, now);
     if (activeAt !== undefined) {
-      const sequence = (keys.at(-1)?.sequence ?? 0) + 1;
+      const sequence = (newest?.sequence ?? 0) + 1;
       const made = await this.settings.generate();
       // Whether this process or another one won the place in the sequence, the ring now has its key.
-      await this.store.insertUnlessTaken({
-        ...made,
-        purpose: this.settings.purpose,
-        sequence,
-        activeAt,
-        createdAt: now,
-      });
-      keys = await this.store.findAll(this.settings.purpose);
+      await this.store.insertUnlessTaken({ ...made, purpose, sequence, activeAt, createdAt: now });
+      keys = await this.store.findAll(purpose);
+      opened = await this.open(keys);
     }
-    const entries = await Promise.all(
-      keys.map(async (stored) => {
+    this.entries = opened.entries;
+    this.byName = new Map(opened.entries.map((entry) => [this.settings.nameOf(entry.stored), entry]));
+    this.sealed = opened.sealed;
+  }
+
+  /**
+   * The keys that this process can open. While a new secret is being rolled out, some cannot: they are another process's
+   * for now.
+   */
+  private async open(keys: readonly StoredKey[]): Promise<{ entries: RingEntry<K>[]; sealed: Set<string> }> {
+    const entries: RingEntry<K>[] = [];
+    const sealed = new Set<string>();
+    let failure: unknown;
+    for (const stored of keys) {
+      try {
         const known = this.entries.find((entry) => entry.stored.kid === stored.kid);
-        return known ?? { stored, key: await this.settings.load(stored) };
-      }),
-    );
-    this.entries = entries;
-    this.byName = new Map(entries.map((entry) => [this.settings.nameOf(entry.stored), entry]));
+        entries.push(known ?? { stored, key: await this.settings.load(stored) });
+      } catch (error) {
+        failure = error;
+        sealed.add(this.settings.nameOf(stored));
+      }
+    }
+    if (entries.length === 0 && failure !== undefined) throw failure;
+    return { entries, sealed };
   }
 
   /** When the next key is to take over, if it must be made now. */

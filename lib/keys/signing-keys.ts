@@ -51,16 +51,27 @@ export class ManagedSigningKeys implements SigningKeys {
   }
 
   forVerification(kid: string, now: number): SigningKey | undefined | Promise<SigningKey | undefined> {
-    return this.ring.find(kid) ?? this.lookUp(kid, now);
+    const known = this.ring.find(kid);
+    return known && this.ring.isFresh(now) ? known : this.lookUp(kid, now, known);
   }
 
   async removeRetired(now: number): Promise<void> {
     await this.ring.removeRetired(now);
   }
 
-  private async lookUp(kid: string, now: number): Promise<SigningKey | undefined> {
-    const found = await this.ring.findAfterReload(kid, now);
-    return typeof found === 'string' ? undefined : found;
+  /** A key that was taken away must go; but while the database does not answer, the known keys do. */
+  private async lookUp(
+    kid: string,
+    now: number,
+    known: SigningKey | undefined,
+  ): Promise<SigningKey | undefined> {
+    try {
+      const found = await this.ring.findAfterReload(kid, now);
+      return typeof found === 'string' ? undefined : found;
+    } catch (error) {
+      if (!known) throw error;
+      return known;
+    }
   }
 }
 
@@ -84,8 +95,8 @@ export class ProvidedSigningKeys implements SigningKeys {
   }
 
   forVerification(kid: string, now: number): SigningKey | undefined | Promise<SigningKey | undefined> {
-    if (!this.reloader.isFresh(now)) return this.findAfterReload(kid, now);
-    return this.find(kid) ?? this.reloader.reloadOnDoubt(now).then(() => this.find(kid));
+    const known = this.find(kid);
+    return known && this.reloader.isFresh(now) ? known : this.lookUp(kid, now, known);
   }
 
   async removeRetired(): Promise<void> {
@@ -93,13 +104,15 @@ export class ProvidedSigningKeys implements SigningKeys {
   }
 
   /** A key that the application has taken away must go; but while its source fails, the known keys do. */
-  private async findAfterReload(kid: string, now: number): Promise<SigningKey | undefined> {
+  private async lookUp(
+    kid: string,
+    now: number,
+    known: SigningKey | undefined,
+  ): Promise<SigningKey | undefined> {
     try {
       await this.reloader.reloadOnDoubt(now);
     } catch (error) {
-      const known = this.find(kid);
       if (!known) throw error;
-      return known;
     }
     return this.find(kid);
   }

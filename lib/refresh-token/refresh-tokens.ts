@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import { SessionOverError } from '../errors/session.errors.js';
+import { KeysUnavailableError, SessionOverError } from '../errors/session.errors.js';
 import { KeyRing } from '../keys/key-ring.js';
 import type { KeySealer } from '../keys/key-sealer.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
@@ -62,6 +62,7 @@ export class RefreshTokens {
    * per cooldown when it names a key that this process does not know.
    *
    * @throws {@link SessionOverError} when it is not one of ours
+   * @throws {@link KeysUnavailableError} when its key was made under a secret that this process does not have
    * @throws {@link StorageUnavailableError} when its key had to be looked up and could not
    */
   async authenticate(text: string, now: number): Promise<RefreshToken> {
@@ -69,6 +70,11 @@ export class RefreshTokens {
     if (!token) throw new SessionOverError();
     const name = String(token.keyId);
     const key = this.ring.find(name) ?? (await this.ring.findAfterReload(name, now));
+    if (this.ring.isSealed(name)) {
+      throw new KeysUnavailableError(
+        'A refresh token was made under a "secret" that this process does not have. Give every process all secrets before one uses a new one.',
+      );
+    }
     if (key === 'unchecked') throw new SessionOverError({ final: false });
     if (key === 'unknown' || !isAuthentic(token, key.secret)) throw new SessionOverError();
     return token;

@@ -99,8 +99,9 @@ export function decideUse(row: RotationState, token: Unproven, reuseWindow: numb
     };
     return { verdict: 'prove', next };
   }
-  if (token.generation === row.generation && isSameBurst(row, token, reuseWindow))
+  if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) {
     return { verdict: 'accept' };
+  }
   return { verdict: 'stale' };
 }
 

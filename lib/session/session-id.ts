@@ -8,3 +8,13 @@ export function newSessionId(now: number): string {
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
+
+const SESSION_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/**
+ * Whether a text can be a session's id. Ids reach the module from URLs: databases refuse some characters with an error, and
+ * some compare without regard to case.
+ */
+export function isSessionId(text: unknown): text is string {
+  return typeof text === 'string' && SESSION_ID.test(text);
+}

@@ -4,6 +4,7 @@ import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from './json.js';
 import type { SessionEvents } from './session-events.js';
+import { isSessionId } from './session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionEvent, SessionInfo, UserId } from './session.types.js';
@@ -38,6 +39,7 @@ export class SessionManager {
   }
 
   async revoke(id: string): Promise<boolean> {
+    if (!isSessionId(id)) return false;
     const now = Date.now();
     const revoked = await this.store.revoke(id, now);
     if (revoked) this.announce([id], now, 'revoked');
@@ -46,8 +48,9 @@ export class SessionManager {
 
   async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
     const now = Date.now();
-    const revoked = await this.store.revokeMany(ids, now);
-    if (revoked > 0) this.announce(ids, now, reason);
+    const known = ids.filter(isSessionId);
+    const revoked = await this.store.revokeMany(known, now);
+    if (revoked > 0) this.announce(known, now, reason);
     return revoked;
   }
 
@@ -63,9 +66,11 @@ export class SessionManager {
   async updateData(id: string, next: Update): Promise<void> {
     if (typeof next === 'function') {
       await this.change(id, 'data', (present) => normaliseData(next(present)));
-    } else if (!(await this.store.updateContent(id, 'data', normaliseData(next), Date.now()))) {
-      throw new SessionNotFoundError(id);
+      return;
     }
+    const data = normaliseData(next);
+    const isWritten = isSessionId(id) && (await this.store.updateContent(id, 'data', data, Date.now()));
+    if (!isWritten) throw new SessionNotFoundError(id);
   }
 
   /** @returns the row with the new claims */
@@ -98,7 +103,7 @@ export class SessionManager {
   }
 
   private async findRow(id: string): Promise<SessionRow | null> {
-    const row = await this.store.find(id);
+    const row = isSessionId(id) ? await this.store.find(id) : null;
     return row && isLive(row, Date.now()) ? row : null;
   }
 

@@ -14,15 +14,15 @@ const TRANSIENT = new Set([
   '40001',
   '40P01',
   'ER_LOCK_DEADLOCK',
-  'ER_LOCK_WAIT_TIMEOUT',
   'ER_CHECKREAD',
   'SQLITE_BUSY',
   'SQLITE_BUSY_SNAPSHOT',
   'SQLITE_LOCKED',
 ]);
 
-/** Waits between tries grow to 250 ms; all together about five seconds. */
-const ATTEMPTS = 25;
+/** Waits between tries grow to 40 ms; all together about five seconds. */
+const ATTEMPTS = 160;
+const LONGEST_WAIT = 40;
 
 export function isUniqueViolation(error: unknown): boolean {
   return hasCode(error, UNIQUE_VIOLATION);
@@ -33,16 +33,23 @@ export function isUniqueViolation(error: unknown): boolean {
  * {@link StorageUnavailableError}, so that no caller mistakes a database that is down for a session that is over.
  */
 export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await retryTransient(operation);
+  } catch (error) {
+    throw new StorageUnavailableError('The session database did not answer as it should.', {
+      cause: withoutValues(error),
+    });
+  }
+}
+
+/** Runs an operation again while it fails for a reason that passes. */
+export async function retryTransient<T>(operation: () => T | Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await operation();
     } catch (error) {
-      if (attempt >= ATTEMPTS || !hasCode(error, TRANSIENT)) {
-        throw new StorageUnavailableError('The session database did not answer as it should.', {
-          cause: withoutValues(error),
-        });
-      }
-      await delay(Math.min(250, 5 * 2 ** attempt) * (0.5 + Math.random() / 2));
+      if (attempt >= ATTEMPTS || !hasCode(error, TRANSIENT)) throw error;
+      await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
     }
   }
 }

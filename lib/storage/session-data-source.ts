@@ -3,6 +3,7 @@ import type { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import type { SessionModuleOptions } from '../options/session-module.options.js';
+import { sqliteLocking } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
 /** The database connection of the sessions, and whether the module has to close it. */
@@ -10,13 +11,6 @@ export interface SessionDataSource {
   readonly dataSource: DataSource;
   readonly isOwn: boolean;
 }
-
-/**
- * How long a SQLite statement may wait for a lock. The driver waits in the event loop's thread: were it the transaction
- * of this very process that holds the lock, a longer wait would only keep it from ending. The statement is tried again
- * later instead.
- */
-const SQLITE_BUSY_MS = 25;
 
 /**
  * Finds or opens the database of the sessions, and checks that its tables are there.
@@ -81,7 +75,7 @@ async function openOwn(options: DataSourceOptions): Promise<SessionDataSource> {
 async function connect(options: DataSourceOptions): Promise<DataSource> {
   const dataSource = new DataSource({
     ...options,
-    ...(options.type === 'better-sqlite3' && { timeout: SQLITE_BUSY_MS }),
+    ...(options.type === 'better-sqlite3' && sqliteLocking(options)),
     entities: [...SESSION_ENTITIES],
     migrations: [...SESSION_MIGRATIONS],
     migrationsTableName: 'user_session_migration',

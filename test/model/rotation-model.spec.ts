@@ -45,6 +45,7 @@ describe('in every interleaving of a small world', () => {
       console.log(
         `${states.toLocaleString('en')} states explored, ${thefts.toLocaleString('en')} thefts caught: ${name}`,
       );
+      if (story !== undefined) console.log(`THE STORY\n${story}\nTHE END`);
       expect(story).toBeUndefined();
     },
     600_000,

@@ -82,8 +82,8 @@ export const mutations = [
   {
     rule: 'refresh 3: burst test',
     file: RULES,
-    from: 'if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) {',
-    to: 'if (token.generation === row.generation) {',
+    from: 'if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) {\n    const generation',
+    to: 'if (token.generation === row.generation) {\n    const generation',
     why: 'a thief keeps a sibling from another time and redeems it after the owner has proven the generation by use',
   },
   {
@@ -138,14 +138,14 @@ export const mutations = [
   {
     rule: 'use 2: burst test',
     file: RULES,
-    from: "if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) return { verdict: 'accept' };",
-    to: "if (token.generation === row.generation) return { verdict: 'accept' };",
+    from: "if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) {\n    return { verdict: 'accept' };\n  }",
+    to: "if (token.generation === row.generation) {\n    return { verdict: 'accept' };\n  }",
     why: 'a thief goes on with the access token of a sibling from another time',
   },
   {
     rule: 'use 2: a sibling of the proven generation is accepted',
     file: RULES,
-    from: "if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) return { verdict: 'accept' };",
+    from: "if (token.generation === row.generation && isSameBurst(row, token, reuseWindow)) {\n    return { verdict: 'accept' };\n  }",
     to: '',
     why: 'parallel first uses of one access token are refused',
   },

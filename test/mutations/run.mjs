@@ -17,7 +17,7 @@ const root = new URL('../..', import.meta.url).pathname;
 const SUITES = [
   ['rules', ['lib/rotation/rotation.spec.ts']],
   ['model', ['test/model']],
-  ['store', ['test/storage/conditional-update.spec.ts']],
+  ['store', ['test/storage/concurrency.spec.ts']],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
   ['interleavings', ['test/concurrency']],
 ];
@@ -60,7 +60,7 @@ async function tryMutation({ rule, file, from, to, why }) {
       const { passed, output } = await run(files);
       if (passed) continue;
       caughtBy.push(suite);
-      story = /AssertionError: (t=[\s\S]*?): expected /.exec(output)?.[1];
+      story = /^THE STORY\n([\s\S]*?)\nTHE END$/m.exec(output)?.[1];
       if (!values.stories) break;
     }
     if (caughtBy.length === 0) survivors++;

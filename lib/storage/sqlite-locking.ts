@@ -1,0 +1,80 @@
+import type { DataSourceOptions } from 'typeorm';
+import { retryTransient } from './database-error.js';
+
+type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
+
+/** What is used of a connection of `better-sqlite3`, or of `libsql`, which looks the same. */
+interface Connection {
+  readonly inTransaction: boolean;
+  exec(sql: string): unknown;
+  prepare(sql: string): Statement;
+}
+
+interface Statement {
+  readonly reader: boolean;
+  run(...parameters: unknown[]): unknown;
+}
+
+/**
+ * How long a statement may wait for a lock. The driver waits in the event loop's thread: were it a transaction of this very
+ * process that holds the lock, a longer wait would only keep it from ending. The statement is tried again later instead.
+ */
+const BUSY_MS = 2;
+
+const WRITE = /^\s*(insert|update|delete|replace|create|drop|alter)\b/i;
+const BEGIN = /^\s*begin\b/i;
+const END = /^\s*(commit|rollback)\b/i;
+
+/**
+ * Options of a SQLite connection on which each write takes the lock before it begins.
+ *
+ * `libsql` (0.5) does not reset a statement that has met a lock; the next write on the connection then looks done and is
+ * not committed. With the lock in hand no statement can meet one. The lock itself is taken by `exec`, which leaves nothing
+ * behind when it fails. The file is put into WAL mode, in which readers and writers do not wait for each other; with a
+ * rollback journal, two connections can keep each other from ever committing.
+ */
+export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
+  return {
+    timeout: BUSY_MS,
+    prepareDatabase: async (connection: Connection) => {
+      await prepareDatabase?.(connection);
+      await retryTransient(() => connection.exec('PRAGMA journal_mode = WAL'));
+      lockBeforeWriting(connection);
+    },
+  };
+}
+
+function lockBeforeWriting(connection: Connection): void {
+  const prepare = connection.prepare.bind(connection);
+  connection.prepare = (sql) => {
+    if (BEGIN.test(sql)) return executed(connection, 'BEGIN IMMEDIATE');
+    if (END.test(sql)) return executed(connection, sql);
+    const statement = prepare(sql);
+    if (!WRITE.test(sql)) return statement;
+    const run = statement.run.bind(statement);
+    statement.run = (...parameters) => {
+      if (connection.inTransaction) return run(...parameters);
+      connection.exec('BEGIN IMMEDIATE');
+      try {
+        const result = run(...parameters);
+        connection.exec('COMMIT');
+        return result;
+      } catch (error) {
+        if (connection.inTransaction) connection.exec('ROLLBACK');
+        throw error;
+      }
+    };
+    return statement;
+  };
+}
+
+/** A statement that is executed without being prepared. */
+function executed(connection: Connection, sql: string): Statement {
+  return {
+    reader: false,
+    run() {
+      connection.exec(sql);
+      return { changes: 0, lastInsertRowid: 0 };
+    },
+  };
+}

@@ -1,0 +1,32 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { SessionModule } from 'nestjs-session-tokens';
+import { AuthController } from './auth.controller.js';
+import { DataController } from './data.controller.js';
+import { typeOrmOptions } from './database.js';
+import { DevicesController } from './devices.controller.js';
+import { HealthController } from './health.controller.js';
+import { PageController } from './page/page.controller.js';
+import { Settings } from './settings.js';
+import { TheftDemoModule } from './theft-demo/theft-demo.module.js';
+import { UsersModule } from './users/users.module.js';
+
+@Module({
+  imports: [UsersModule],
+  controllers: [AuthController, DevicesController, DataController, HealthController, PageController],
+})
+export class AppModule {
+  static with(settings: Settings): DynamicModule {
+    return {
+      module: AppModule,
+      global: true,
+      imports: [
+        TypeOrmModule.forRoot(typeOrmOptions(settings.database)),
+        SessionModule.forRoot({ isGlobal: true, ...settings.session }),
+        ...(settings.theftDemo ? [TheftDemoModule] : []),
+      ],
+      providers: [{ provide: Settings, useValue: settings }],
+      exports: [Settings],
+    };
+  }
+}

@@ -1,0 +1,144 @@
+import { decodeProtectedHeader } from 'jose';
+import { describe, expect, test } from 'vitest';
+import { KeysUnavailableError, SessionKeyEntity, type SigningAlgorithm } from 'nestjs-session-tokens';
+import { DAY, describeWorld, HOUR, type Instance, MINUTE, pass } from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+const OLD = 'old secret, made of more than 32 characters';
+const NEW = 'new secret, made of more than 32 characters';
+const WRONG = 'a wrong one, made of more than 32 characters';
+
+describe.each(databases)('key material at rest on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  const allKeys = async () => [...(await world.keys('access')), ...(await world.keys('refresh'))];
+
+  test.each<SigningAlgorithm>(['HS256', 'ES256', 'EdDSA', 'RS256'])(
+    '%s: with a secret nothing private can be read in the table',
+    async (algorithm) => {
+      await world.start(1, { secret: OLD, accessToken: { algorithm } });
+      const keys = await allKeys();
+      expect(keys).toHaveLength(2);
+      for (const { kid, purpose, material } of keys) {
+        // A compact JWE (RFC 7516): header, no encrypted key, IV, ciphertext, tag.
+        expect(material).toMatch(/^[\w-]+\.\.[\w-]{16}\.[\w-]+\.[\w-]{22}$/);
+        expect(decodeProtectedHeader(material)).toEqual({ alg: 'dir', enc: 'A256GCM', kid, purpose });
+        expect(Buffer.from(material.split('.')[3]!, 'base64url').toString('latin1')).not.toContain('kty');
+      }
+    },
+  );
+
+  test('without a secret it lies there as it is', async () => {
+    await world.start(1, { accessToken: { algorithm: 'ES256' } });
+    for (const { material } of await allKeys()) {
+      expect(JSON.parse(material)).toEqual(expect.objectContaining({ kty: expect.any(String) }));
+    }
+  });
+
+  test('what is stored twice is not the same twice', async () => {
+    await world.start(1, { secret: OLD });
+    const ivs = (await allKeys()).map(({ material }) => material.split('.')[2]);
+    expect(new Set(ivs).size).toBe(2);
+  });
+
+  describe('a row that was changed in the database stops the start', () => {
+    test('when it was given another kid', async () => {
+      const [{ dataSource }] = (await world.start(1, { secret: OLD })) as [Instance];
+      const [key] = await world.keys('access');
+      await dataSource.getRepository(SessionKeyEntity).update(key!.kid, { kid: 'another' });
+      await expect(world.start(1, { secret: OLD })).rejects.toThrow(KeysUnavailableError);
+    });
+
+    test.each([
+      ['refresh', 'access'],
+      ['access', 'refresh'],
+    ] as const)('when a %s key was put in the place of the %s key', async (from, to) => {
+      const [{ dataSource }] = (await world.start(1, { secret: OLD })) as [Instance];
+      const [source] = await world.keys(from);
+      const [target] = await world.keys(to);
+      const repository = dataSource.getRepository(SessionKeyEntity);
+      await repository.delete(target!.kid);
+      await repository.update(source!.kid, { purpose: to });
+      await expect(world.start(1, { secret: OLD })).rejects.toThrow(KeysUnavailableError);
+    });
+
+    test('when its material was damaged', async () => {
+      const [{ dataSource }] = (await world.start(1, { secret: OLD })) as [Instance];
+      const [key] = await world.keys('access');
+      const material = key!.material.replace(/.(?=[^.]*$)/, (char) => (char === 'A' ? 'B' : 'A'));
+      await dataSource.getRepository(SessionKeyEntity).update(key!.kid, { material });
+      await expect(world.start(1, { secret: OLD })).rejects.toThrow(KeysUnavailableError);
+    });
+  });
+
+  describe('several secrets', () => {
+    test('the first encrypts, all decrypt, and nobody notices the change', async () => {
+      const [before] = (await world.start(1, { secret: OLD })) as [Instance];
+      const { accessToken, refreshToken } = await before.service.issue({ userId: 1 });
+      const [after] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
+      await expect(after.service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(after.service.refresh(refreshToken.token)).resolves.toBeDefined();
+
+      pass(DAY - HOUR);
+      await after.service.issue({ userId: 1 });
+      expect(await world.keys('access')).toHaveLength(2);
+      pass(2 * HOUR);
+      await after.signingKeys.removeRetired(Date.now());
+      expect(await world.keys('access')).toMatchObject([{ sequence: 2 }]);
+      // The access key is under the new secret alone, the refresh key still under the old one.
+      const newAlone = world.start(1, { secret: NEW });
+      await expect(newAlone).rejects.toThrow(KeysUnavailableError);
+      await expect(world.start(1, { secret: [NEW, OLD] })).resolves.toBeDefined();
+    });
+
+    test('instances that do not have the new secret yet go on while another one publishes the next key', async () => {
+      const [before] = (await world.start(1, { secret: OLD })) as [Instance];
+      const [after] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
+      pass(DAY - HOUR);
+      await after.service.issue({ userId: 1 });
+      expect(await world.keys('access')).toHaveLength(2);
+      pass(10 * MINUTE);
+      const { accessToken } = await before.service.issue({ userId: 1 });
+      await expect(after.service.verify(accessToken.token)).resolves.toBeDefined();
+    });
+  });
+
+  describe.each([
+    ['an ordinary moment', HOUR],
+    ['the time at which the next key is due', 40 * DAY],
+  ])('at %s', (_, wait) => {
+    test.each([
+      ['a wrong secret', WRONG, /No "secret" opens the session keys.*Give the secret they were stored with/],
+      ['no secret', undefined, /encrypted, and no "secret" is set. Set the secret/],
+    ])(
+      '%s stops the start with a clear message, and nothing is destroyed',
+      async (_name, secret, message) => {
+        const [right] = (await world.start(1, { secret: OLD })) as [Instance];
+        const before = await allKeys();
+        pass(wait);
+        const starting = world.start(1, { secret });
+        await expect(starting).rejects.toThrow(KeysUnavailableError);
+        await expect(starting).rejects.toThrow(message);
+        await expect(starting).rejects.not.toThrow(/secret, made|wrong one/);
+        expect(await allKeys()).toEqual(before);
+
+        const { refreshToken } = await right.service.issue({ userId: 2 });
+        await expect(right.service.refresh(refreshToken.token)).resolves.toBeDefined();
+        await expect(world.start(1, { secret: OLD })).resolves.toBeDefined();
+      },
+    );
+  });
+
+  test('a secret can be given to a plain database; keys made from then on are encrypted', async () => {
+    const [plain] = (await world.start(1)) as [Instance];
+    const { accessToken, refreshToken } = await plain.service.issue({ userId: 1 });
+    const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
+    await expect(sealed.service.verify(accessToken.token)).resolves.toBeDefined();
+    await expect(sealed.service.refresh(refreshToken.token)).resolves.toBeDefined();
+    pass(DAY);
+    await sealed.service.issue({ userId: 1 });
+    const [first, second] = await world.keys('access');
+    expect(first!.material).toMatch(/^\{/);
+    expect(second!.material).toMatch(/^ey/);
+  });
+});

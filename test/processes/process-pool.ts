@@ -1,0 +1,62 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { ChildCommands } from './child.js';
+
+type Answer = { id: number; result?: unknown; error?: { message: string } };
+
+/** A process of its own that runs the library. */
+export class LibraryProcess {
+  private requests = 0;
+
+  private constructor(private readonly child: ChildProcess) {
+    child.setMaxListeners(100);
+  }
+
+  static async spawn(): Promise<LibraryProcess> {
+    const child = fork(new URL('child.mjs', import.meta.url));
+    const ready = once(child, 'message');
+    const died = once(child, 'exit').then(() => {
+      throw new Error('The process ended before it was ready.');
+    });
+    await Promise.race([ready, died]);
+    died.catch(() => undefined);
+    return new LibraryProcess(child);
+  }
+
+  async call<C extends keyof ChildCommands>(
+    command: C,
+    ...parameters: Parameters<ChildCommands[C]>
+  ): Promise<Awaited<ReturnType<ChildCommands[C]>>> {
+    const id = ++this.requests;
+    const answered = this.answer(id);
+    this.child.send({ id, command, parameters });
+    const { result, error } = await answered;
+    if (error) throw Object.assign(new Error(error.message), error);
+    return result as Awaited<ReturnType<ChildCommands[C]>>;
+  }
+
+  /** Waits until the process says something on its own. */
+  async event(name: string): Promise<void> {
+    for (;;) {
+      const [message] = (await once(this.child, 'message')) as [{ event?: string }];
+      if (message.event === name) return;
+    }
+  }
+
+  async end(): Promise<void> {
+    const exited = once(this.child, 'exit');
+    this.child.kill();
+    await exited;
+  }
+
+  private async answer(id: number): Promise<Answer> {
+    return new Promise((resolve) => {
+      const listen = (message: Answer) => {
+        if (message.id !== id) return;
+        this.child.off('message', listen);
+        resolve(message);
+      };
+      this.child.on('message', listen);
+    });
+  }
+}

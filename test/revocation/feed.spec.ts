@@ -1,0 +1,226 @@
+import { Logger } from '@nestjs/common';
+import { describe, expect, test, vi } from 'vitest';
+import { SessionOverError, TokenTheftError } from 'nestjs-session-tokens';
+import {
+  DAY,
+  describeWorld,
+  HOUR,
+  type Instance,
+  MINUTE,
+  pass,
+  SECOND,
+  SETTLED,
+  withClock,
+  withoutDatabase,
+} from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+const FEED_QUERY = /SELECT.*revoked_at.{0,3} >= /;
+const INTERVAL = SECOND;
+
+describe.each(databases)('the revocation feed on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  /** Two instances, and a session whose tokens both have accepted a moment ago. */
+  const setUp = async () => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const issued = await one.service.issue({ userId: 1 });
+    const token = issued.accessToken.token;
+    await one.service.verify(token);
+    await two.service.verify(token);
+    one.log.take();
+    two.log.take();
+    return { one, two, token, ...issued };
+  };
+
+  test('refuses at once where the session was revoked, without a query', async () => {
+    const { one, session, token } = await setUp();
+    await one.service.revoke(session.id);
+    one.log.take();
+    await expect(one.service.verify(token)).rejects.toMatchObject({
+      code: 'session_over',
+      endedAt: Date.now(),
+      final: true,
+    });
+    expect(one.log.take()).toEqual([]);
+  });
+
+  test('refuses elsewhere after the interval, and asks nothing before', async () => {
+    const { one, two, session, token } = await setUp();
+    await one.service.revoke(session.id);
+    pass(INTERVAL - 1);
+    await expect(two.service.verify(token)).resolves.toBeDefined();
+    expect(two.log.take()).toEqual([]);
+    pass(1);
+    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    expect(two.log.take()).toEqual([expect.stringMatching(FEED_QUERY)]);
+  });
+
+  test('leaves the other sessions of the user alone', async () => {
+    const { one, two, session } = await setUp();
+    const other = await one.service.issue({ userId: 1 });
+    await one.service.revoke(session.id);
+    pass(INTERVAL);
+    await expect(one.service.verify(other.accessToken.token)).resolves.toBeDefined();
+    await expect(two.service.verify(other.accessToken.token)).resolves.toBeDefined();
+  });
+
+  test('asks at most once per interval, however many requests come, and many at once share one answer', async () => {
+    const { two, token } = await setUp();
+    for (let interval = 0; interval < 5; interval++) {
+      pass(INTERVAL);
+      await Promise.all(Array.from({ length: 50 }, async () => two.service.verify(token)));
+      for (let n = 0; n < 9; n++) {
+        pass(INTERVAL / 10);
+        await two.service.verify(token);
+      }
+      expect(two.log.take()).toEqual([expect.stringMatching(FEED_QUERY)]);
+    }
+  });
+
+  test('asks nothing while no requests come', async () => {
+    const { one, two, session } = await setUp();
+    await one.service.revoke(session.id);
+    for (let second = 0; second < 100; second++) pass(SECOND);
+    await new Promise(setImmediate);
+    expect(two.log.take()).toEqual([]);
+  });
+
+  test.each([MINUTE, 10 * MINUTE, 14 * MINUTE])(
+    'after %d ms without requests the first one is refused already',
+    async (idle) => {
+      const { one, two, session, token } = await setUp();
+      await one.service.revoke(session.id);
+      pass(idle);
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    },
+  );
+
+  test('an instance that starts later knows what was revoked before', async () => {
+    const { one, session, token } = await setUp();
+    await one.service.revoke(session.id);
+    pass(14 * MINUTE);
+    const [late] = (await world.start(1)) as [Instance];
+    await expect(late.service.verify(token)).rejects.toThrow(SessionOverError);
+  });
+
+  test.each([-MINUTE, MINUTE])(
+    'sees the revocations of an instance whose clock is off by %d ms',
+    async (offset) => {
+      const { one, two, session, token } = await setUp();
+      pass(5 * MINUTE);
+      await two.service.verify(token);
+      await withClock(offset, () => one.service.revoke(session.id));
+      pass(INTERVAL);
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      // And goes on refusing until the token has expired.
+      pass(8 * MINUTE);
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    },
+  );
+
+  test('goes on when the clock was set back', async () => {
+    const { one, two, session, token } = await setUp();
+    pass(HOUR);
+    const later = await two.service.issue({ userId: 2 });
+    await two.service.verify(later.accessToken.token);
+    pass(-HOUR);
+    await one.service.revoke(session.id);
+    pass(INTERVAL);
+    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+  });
+
+  test('refuses for as long as an access token can live, clean-up included', async () => {
+    const { one, two, session, token } = await setUp();
+    await one.service.revoke(session.id);
+    for (let minute = 1; minute < 15; minute++) {
+      pass(MINUTE);
+      await one.service.removeExpired();
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      const [fresh] = (await world.start(1)) as [Instance];
+      await expect(fresh.service.verify(token)).rejects.toThrow(SessionOverError);
+    }
+  });
+
+  test('a theft found in one instance ends the session everywhere', async () => {
+    const { one, two, token, session, refreshToken } = await setUp();
+    pass(SETTLED);
+    const thief = await one.service.refresh(refreshToken.token);
+    const { newAccessToken } = await one.service.verify(thief.accessToken.token);
+    pass(SETTLED);
+    await one.service.refresh(thief.refreshToken!.token);
+    for (const { service } of [one, two]) await service.verify(newAccessToken!.token);
+    await expect(one.service.refresh(refreshToken.token)).rejects.toThrow(TokenTheftError);
+
+    for (const alive of [token, newAccessToken!.token]) {
+      await expect(one.service.verify(alive)).rejects.toThrow(SessionOverError);
+    }
+    pass(INTERVAL);
+    for (const alive of [token, newAccessToken!.token]) {
+      await expect(two.service.verify(alive)).rejects.toThrow(SessionOverError);
+    }
+    await expect(two.service.refresh(thief.refreshToken!.token)).rejects.toThrow(SessionOverError);
+    expect(await two.service.find(session.id)).toBeNull();
+  });
+
+  test('while the database is down, valid tokens are accepted, the log says so once per interval, and revocations of that time are seen afterwards', async () => {
+    const { one, two, session, token } = await setUp();
+    const other = await one.service.issue({ userId: 2 });
+    const logged = vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    try {
+      await withoutDatabase(two, async () => {
+        for (let interval = 1; interval <= 3; interval++) {
+          pass(INTERVAL);
+          await Promise.all(Array.from({ length: 20 }, async () => two.service.verify(token)));
+          pass(INTERVAL / 2);
+          await two.service.verify(token);
+          expect(logged).toHaveBeenCalledTimes(interval);
+          pass(-INTERVAL / 2);
+        }
+        await one.service.revoke(session.id);
+        pass(5 * MINUTE);
+        await two.service.verify(token);
+      });
+      pass(INTERVAL);
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.verify(other.accessToken.token)).resolves.toBeDefined();
+      expect(logged).toHaveBeenCalledTimes(4);
+    } finally {
+      logged.mockRestore();
+    }
+  });
+
+  test('what was known before the database went down stays known', async () => {
+    const { one, two, session, token } = await setUp();
+    await one.service.revoke(session.id);
+    pass(INTERVAL);
+    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    const logged = vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    await withoutDatabase(two, async () => {
+      pass(MINUTE);
+      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    });
+    expect(logged).toHaveBeenCalledOnce();
+    logged.mockRestore();
+  });
+
+  test('the interval is the one that was configured', async () => {
+    const [one, two] = (await world.start(2, { revocationInterval: '1m' })) as [Instance, Instance];
+    const { session, accessToken } = await one.service.issue({ userId: 1 });
+    await two.service.verify(accessToken.token);
+    await one.service.revoke(session.id);
+    pass(MINUTE - 1);
+    await expect(two.service.verify(accessToken.token)).resolves.toBeDefined();
+    pass(1);
+    await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+  });
+
+  test('works with access tokens that live for days', async () => {
+    const [one, two] = (await world.start(2, { accessToken: { ttl: '3d' } })) as [Instance, Instance];
+    const { session, accessToken } = await one.service.issue({ userId: 1 });
+    await one.service.revoke(session.id);
+    pass(2 * DAY);
+    await one.service.removeExpired();
+    await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+  });
+});

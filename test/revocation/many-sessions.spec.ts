@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest';
+import { SessionEntity, type SessionEvent, SessionOverError } from 'nestjs-session-tokens';
+import { newSessionId } from '../../lib/session/session-id.js';
+import { describeWorld, type Instance, pass, SECOND } from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+const MANY = 1_200;
+
+describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  const setUp = async () => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const current = await one.service.issue({ userId: 'ann' });
+    const another = await one.service.issue({ userId: 'ann' });
+    const stranger = await one.service.issue({ userId: 'ANN' });
+    const sessions = one.dataSource.getRepository(SessionEntity);
+    const row = await sessions.findOneByOrFail({ id: another.session.id });
+    const copies = Array.from({ length: MANY - 2 }, () =>
+      Object.assign(new SessionEntity(), row, { id: newSessionId(Date.now()) }),
+    );
+    while (copies.length > 0) await sessions.insert(copies.splice(0, 100));
+    const events: SessionEvent[] = [];
+    one.events.stream.subscribe((event) => events.push(event));
+    one.log.take();
+    return { one, two, current, another, stranger, events };
+  };
+
+  test('revokeAllForUser ends all but the excepted one, in few statements', async () => {
+    const { one, two, current, another, stranger, events } = await setUp();
+    expect(await one.service.revokeAllForUser('ann', { except: current.session.id })).toBe(MANY - 1);
+    expect(one.log.take().length).toBeLessThan(10);
+
+    expect(await two.service.findAllForUser('ann')).toMatchObject([{ id: current.session.id }]);
+    expect(await two.service.findAllForUser('ANN')).toMatchObject([{ id: stranger.session.id }]);
+    pass(SECOND);
+    for (const { service } of [one, two]) {
+      await expect(service.verify(current.accessToken.token)).resolves.toBeDefined();
+      await expect(service.verify(stranger.accessToken.token)).resolves.toBeDefined();
+      await expect(service.verify(another.accessToken.token)).rejects.toThrow(SessionOverError);
+    }
+    expect(events).toMatchObject([{ type: 'revoked', reason: 'revoked' }]);
+    const [{ sessionIds }] = events as [Extract<SessionEvent, { type: 'revoked' }>];
+    expect(sessionIds).toHaveLength(MANY - 1);
+    expect(sessionIds).not.toContain(current.session.id);
+  });
+
+  test('revokeAllForUser without exception ends all', async () => {
+    const { one, two, current } = await setUp();
+    expect(await two.service.revokeAllForUser('ann')).toBe(MANY);
+    expect(await one.service.findAllForUser('ann')).toEqual([]);
+    await expect(one.service.refresh(current.refreshToken.token)).rejects.toThrow(SessionOverError);
+    expect(await one.service.revokeAllForUser('ann')).toBe(0);
+  });
+
+  test('revokeMany counts the live ones, whatever else it is given', async () => {
+    const { one, two, current, another } = await setUp();
+    const ids = (await one.service.findAllForUser('ann')).map(({ id }) => id);
+    await two.service.revoke(another.session.id);
+    const unknown = Array.from({ length: 600 }, () => newSessionId(Date.now()));
+    const given = [...ids, ...unknown, ...ids].filter((id) => id !== current.session.id);
+    expect(await one.service.revokeMany(given)).toBe(MANY - 2);
+    expect(await one.service.findAllForUser('ann')).toMatchObject([{ id: current.session.id }]);
+    expect(await one.service.revokeMany([])).toBe(0);
+  });
+
+  test('findAllForUser lists every one of them, newest first', async () => {
+    const { two, current } = await setUp();
+    pass(SECOND);
+    const newest = await two.service.issue({ userId: 'ann' });
+    const found = await two.service.findAllForUser('ann');
+    expect(found).toHaveLength(MANY + 1);
+    expect(found[0]!.id).toBe(newest.session.id);
+    expect(found.map(({ id }) => id)).toContain(current.session.id);
+  });
+});

@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest';
+import {
+  SessionOverError,
+  StorageUnavailableError,
+  TokenTheftError,
+  TryRefreshError,
+} from 'nestjs-session-tokens';
+import {
+  DAY,
+  describeWorld,
+  type Instance,
+  MINUTE,
+  pass,
+  SETTLED,
+  withoutDatabase,
+} from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+describe.each(databases)('revocation on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  describe('in mode "database"', () => {
+    const options = { revocation: 'database' } as const;
+
+    test('a revoked session is refused at once everywhere, for one look per request', async () => {
+      const [one, two] = (await world.start(2, options)) as [Instance, Instance];
+      const { session, accessToken } = await one.service.issue({ userId: 1 });
+      two.log.take();
+      await two.service.verify(accessToken.token);
+      await two.service.verify(accessToken.token);
+      expect(two.log.take()).toHaveLength(2);
+      await one.service.revoke(session.id);
+      for (const { service } of [one, two]) {
+        await expect(service.verify(accessToken.token)).rejects.toMatchObject({
+          code: 'session_over',
+          endedAt: Date.now(),
+        });
+      }
+    });
+
+    test('a session whose row is gone is refused', async () => {
+      const [one] = (await world.start(1, options)) as [Instance];
+      const { accessToken } = await one.service.issue({ userId: 1 });
+      await one.dataSource.query('DELETE FROM user_session');
+      await expect(one.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+    });
+
+    test('a theft ends the session at once everywhere', async () => {
+      const [one, two] = (await world.start(2, options)) as [Instance, Instance];
+      const { accessToken, refreshToken } = await one.service.issue({ userId: 1 });
+      pass(SETTLED);
+      const next = await one.service.refresh(refreshToken.token);
+      pass(SETTLED);
+      await one.service.refresh(next.refreshToken!.token);
+      await expect(one.service.refresh(refreshToken.token)).rejects.toThrow(TokenTheftError);
+      await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+    });
+
+    test('a database that is down says nothing about a session', async () => {
+      const [one] = (await world.start(1, options)) as [Instance];
+      const { accessToken } = await one.service.issue({ userId: 1 });
+      await withoutDatabase(one, async () => {
+        await expect(one.service.verify(accessToken.token)).rejects.toThrow(StorageUnavailableError);
+      });
+      await expect(one.service.verify(accessToken.token)).resolves.toBeDefined();
+    });
+  });
+
+  test('in mode "none" an access token lives to its end, no query is made, and refreshing ends at once', async () => {
+    const [one, two] = (await world.start(2, { revocation: 'none' })) as [Instance, Instance];
+    const { session, accessToken, refreshToken } = await one.service.issue({ userId: 1 });
+    expect(await one.service.revoke(session.id)).toBe(true);
+    one.log.take();
+    two.log.take();
+    pass(15 * MINUTE - 1);
+    for (const { service, log } of [one, two]) {
+      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
+      expect(log.take()).toEqual([]);
+      await expect(service.refresh(refreshToken.token)).rejects.toThrow(SessionOverError);
+    }
+    pass(1);
+    await expect(one.service.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
+  });
+
+  test('an unproven access token of a revoked session is refused at once in every mode', async () => {
+    for (const revocation of ['feed', 'database', 'none'] as const) {
+      const [one, two] = (await world.start(2, { revocation })) as [Instance, Instance];
+      const { session, refreshToken } = await one.service.issue({ userId: 1 });
+      pass(SETTLED);
+      const { accessToken } = await two.service.refresh(refreshToken.token);
+      await one.service.revoke(session.id);
+      await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+    }
+  });
+
+  test('of what is unknown, expired or revoked already is false', async () => {
+    const [{ service }] = (await world.start(1)) as [Instance];
+    expect(await service.revoke('01900000-0000-7000-8000-000000000000')).toBe(false);
+    expect(await service.revoke('')).toBe(false);
+    const { session } = await service.issue({ userId: 1 });
+    expect(await service.revoke(session.id)).toBe(true);
+    expect(await service.revoke(session.id)).toBe(false);
+    const expired = await service.issue({ userId: 1 });
+    pass(31 * DAY);
+    expect(await service.revoke(expired.session.id)).toBe(false);
+  });
+});

@@ -1,0 +1,309 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { databases, type TestDatabase } from '../support/databases.js';
+import { type Environment, type Sample, startSample } from './sample.js';
+
+const executablePath = [
+  process.env['CHROMIUM_PATH'],
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((path) => path && existsSync(path));
+
+if (!executablePath && process.env['CI'] === 'true') {
+  throw new Error('There is no Chromium for the page’s tests. Install it, or name it in CHROMIUM_PATH.');
+}
+
+const SCREENSHOTS = join(tmpdir(), 'session-tokens-screenshots');
+const TIMEOUT = 60_000;
+const PATIENTLY = { timeout: 20_000 };
+
+/** Real time passes here, so it is a short time; each wait is for something to be seen. */
+const FAST: Environment = { ACCESS_TOKEN_TTL: '3s', REUSE_WINDOW: '400ms' };
+const SLOW: Environment = { ACCESS_TOKEN_TTL: '1h', REUSE_WINDOW: '400ms' };
+
+describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, () => {
+  let chrome: Browser;
+  const used: TestDatabase[] = [];
+  const samples: Sample[] = [];
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    await mkdir(SCREENSHOTS, { recursive: true });
+    chrome = await chromium.launch({
+      executablePath,
+      args: [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--host-resolver-rules=MAP plain.test 127.0.0.1',
+      ],
+    });
+  }, TIMEOUT);
+  afterAll(async () => {
+    await chrome?.close();
+    for (const sample of samples) await sample.close();
+    for (const database of used) await database.remove();
+  }, TIMEOUT);
+  afterEach(async () => {
+    for (const context of chrome.contexts()) await context.close();
+    problems.length = 0;
+  });
+
+  async function start(env: Environment): Promise<string> {
+    const database = await databases[0]!.create();
+    used.push(database);
+    const sample = await startSample(database, env);
+    samples.push(sample);
+    // Browsers take this for as safe as https, so that it may have secure cookies.
+    return sample.url.replace('127.0.0.1', 'localhost');
+  }
+
+  /** The page on a device of its own; what the browser complains about goes to `problems`. */
+  async function visit(url: string, options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await chrome.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const page = await context.newPage();
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) problems.push(message.text());
+    });
+    page.on('pageerror', (error) => problems.push(String(error)));
+    await page.goto(url);
+    return page;
+  }
+
+  it('signs in and shows who that is', async () => {
+    const page = await visit(await start(SLOW));
+    await signIn(page);
+    await sees(page, '"role": "admin"');
+    await sees(page, 'Chrome on Linux');
+    await page.reload();
+    await sees(page, 'user id alice');
+    await press(page, 'Sign out Chrome on Linux, this device');
+    await page.getByLabel('Password').waitFor();
+    await signIn(page, 'bob');
+    await sees(page, '"role": "editor"');
+    expect(problems).toEqual([]);
+  });
+
+  it('says so when the password is wrong', async () => {
+    const page = await visit(await start(SLOW));
+    await page.getByLabel('Name').fill('alice');
+    await page.getByLabel('Password').fill('builder');
+    await page.getByLabel('Password').press('Enter');
+    await expect
+      .poll(() => page.getByRole('alert').textContent(), PATIENTLY)
+      .toBe('The name or the password is wrong.');
+  });
+
+  it('counts the access token down and shows how it is renewed, again and again', async () => {
+    const page = await visit(await start(FAST));
+    await signIn(page);
+    const left = page.locator('#token-left');
+    const seen = new Set<string | null>();
+    await expect.poll(async () => seen.add(await left.textContent()).size, PATIENTLY).toBeGreaterThan(2);
+    await expect.poll(() => page.locator('#renewals').textContent(), PATIENTLY).toBe('2');
+    await sees(page, 'The access token was renewed.');
+    await sees(page, 'user id alice');
+    expect(problems).toEqual([]);
+  });
+
+  it.each([
+    ['whose access token has run out', true],
+    ['whose access token is good', false],
+  ])('answers 20 requests at once of a browser %s', async (_, isExpired) => {
+    const page = await visit(await start(SLOW));
+    await signIn(page);
+    await page.getByLabel('The access token has just run out').setChecked(isExpired);
+    await press(page, 'Send 20 requests at once');
+    await sees(page, '20 of 20 answered 200');
+    expect(await page.locator('#burst li.good').count()).toBe(20);
+    expect(problems).toEqual([]);
+  });
+
+  it('shows the devices and signs one out from another', async () => {
+    const url = await start(FAST);
+    const laptop = await visit(url);
+    const phone = await visit(url, {
+      userAgent:
+        'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
+    });
+    await signIn(laptop, 'bob');
+    await signIn(phone, 'bob');
+    await press(laptop, 'Refresh');
+    await press(laptop, 'Sign out Safari on iPhone');
+    await sees(laptop, 'You signed out Safari on iPhone.');
+    expect(problems).toEqual([]);
+
+    await sees(phone, 'This session is over: it was signed out from another device');
+    await phone.getByLabel('Password').waitFor();
+    await signIn(phone, 'bob');
+    await press(laptop, 'Refresh');
+    await press(laptop, 'Sign out all others');
+    await sees(laptop, 'You signed out 1 other device.');
+  });
+
+  it('edits the session’s data', async () => {
+    const page = await visit(await start(SLOW));
+    await signIn(page);
+    const editor = page.getByLabel('Session data as JSON');
+    await editor.fill('{"theme": dark}');
+    await press(page, 'Save');
+    await sees(page, 'That is not JSON yet');
+    await editor.fill('{"theme": "<b>dark</b>"}');
+    await press(page, 'Save');
+    await sees(page, /^Saved at/);
+    await editor.fill('');
+    await press(page, 'Load again');
+    await expect.poll(() => editor.inputValue(), PATIENTLY).toBe('{\n  "theme": "<b>dark</b>"\n}');
+    expect(problems).toEqual([]);
+  });
+
+  it('signs out', async () => {
+    const page = await visit(await start(SLOW));
+    await signIn(page);
+    await press(page, 'Sign out');
+    await sees(page, 'You signed out.');
+    expect(await page.context().cookies()).toEqual([]);
+    expect(await page.getByText('user id alice').isVisible()).toBe(false);
+    expect(problems).toEqual([]);
+  });
+
+  it('notices that another tab has signed out', async () => {
+    const page = await visit(await start(SLOW));
+    await signIn(page);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await press(other, 'Sign out');
+    await page.bringToFront();
+    await expect.poll(() => page.getByLabel('Password').isVisible(), PATIENTLY).toBe(true);
+  });
+
+  it('explains what to do where the browser keeps no secure cookies', async () => {
+    const url = (await start(SLOW)).replace('localhost', 'plain.test');
+    const page = await visit(url);
+    await page.getByRole('button', { name: 'alice ' }).click();
+    await press(page, 'Sign in');
+    await sees(page, 'COOKIE_SECURE=false');
+    expect(await page.getByLabel('Password').isVisible()).toBe(true);
+
+    const plain = await visit(
+      (await start({ ...SLOW, COOKIE_SECURE: 'false' })).replace('localhost', 'plain.test'),
+    );
+    await signIn(plain);
+  });
+
+  describe.each<Environment>([
+    {},
+    { HTTP_ADAPTER: 'fastify' },
+    { REFRESH_MODE: 'endpoint', CSRF: 'token' },
+    { REFRESH_MODE: 'endpoint', CSRF: 'header', HTTP_ADAPTER: 'fastify' },
+  ])('with %j', (env) => {
+    it('renews, survives 20 requests at once and a reload, and signs out', async () => {
+      const page = await visit(await start({ ...FAST, ...env }));
+      await signIn(page);
+      await expect.poll(() => page.locator('#renewals').textContent(), PATIENTLY).toBe('1');
+      await press(page, 'Send 20 requests at once');
+      await sees(page, '20 of 20 answered 200');
+      await page.reload();
+      await sees(page, 'user id alice');
+      await press(page, 'Save');
+      await sees(page, /^Saved at/);
+      await press(page, 'Sign out');
+      await sees(page, 'You signed out.');
+      expect(problems.filter(isNo401)).toEqual([]); // in endpoint mode they say "try refresh"
+    });
+
+    it('catches a thief who renews first when the owner carries on', async () => {
+      const page = await visit(await start({ ...SLOW, ...env }));
+      await signIn(page);
+      await play(page, 1, 2);
+      await sees(page, 'It works: to the server the thief is alice.');
+      await sees(page, /Wait \d+ s:/);
+      await play(page, 3);
+      await sees(page, 'You have not noticed.');
+      await play(page, 4);
+      await sees(page, 'Caught. Your browser presented its refresh token in good faith');
+      await page.getByLabel('Password').waitFor();
+      await play(page, 5);
+      await sees(page, 'Refused. The thief’s tokens');
+      await press(page, 'Go to sign-in');
+      expect(await page.evaluate('document.activeElement.id')).toBe('username');
+      await signIn(page);
+      await page.getByRole('button', { name: 'Copy my cookies' }).waitFor();
+      expect(problems.filter(isNo401)).toEqual([]);
+    });
+
+    it('catches a thief at once who renews after the owner', async () => {
+      const page = await visit(await start({ ...SLOW, ...env }));
+      await signIn(page);
+      await page.getByLabel('You do').check();
+      await play(page, 1, 2, 3, 4);
+      await sees(page, 'Caught. The thief presented a refresh token that you had exchanged already');
+      await sees(page, 'user id alice'); // who has not noticed yet
+      await play(page, 5);
+      await sees(page, 'You are signed out as well.');
+      await page.getByLabel('Password').waitFor();
+      expect(problems.filter(isNo401)).toEqual([]);
+    });
+  });
+
+  describe.each(['light', 'dark'] as const)('in a %s scheme', (colorScheme) => {
+    it.each([390, 1280])('fits a screen of %i pixels', async (width) => {
+      const page = await visit(await start(SLOW), { viewport: { width, height: 844 }, colorScheme });
+      const shoot = async (name: string) => {
+        await page.evaluate('scrollTo(0, 0)');
+        await page.screenshot({
+          path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`),
+          fullPage: true,
+        });
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+      };
+      await shoot('sign-in');
+      await signIn(page);
+      await press(page, 'Send 20 requests at once');
+      await sees(page, '20 of 20 answered 200');
+      await play(page, 1, 2);
+      await sees(page, /Wait \d+ s:/);
+      await shoot('signed-in');
+      await play(page, 3, 4, 5);
+      await sees(page, 'A sign-in begins a new chain');
+      await shoot('caught');
+    });
+  });
+});
+
+async function signIn(page: Page, name = 'alice'): Promise<void> {
+  await page.getByRole('button', { name: `${name} ` }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByText(`user id ${name}`).waitFor();
+}
+
+/** Presses the button of one step of the theft after the other, each as soon as it may be. */
+async function play(page: Page, ...steps: number[]): Promise<void> {
+  for (const step of steps) {
+    await page.locator(`#theft-steps > .current:nth-child(${step}) button:enabled`).click();
+  }
+}
+
+async function sees(page: Page, text: string | RegExp): Promise<void> {
+  await page.getByText(text).first().waitFor();
+}
+
+async function press(page: Page, name: string): Promise<void> {
+  await page.getByRole('button', { name, exact: true }).click();
+}
+
+/** Chromium reports each refused request; where the page is to be refused, that is no problem. */
+function isNo401(problem: string): boolean {
+  return !problem.includes('status of 401');
+}

@@ -1,0 +1,273 @@
+import type { DataSource } from 'typeorm';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type JsonValue,
+  type RefreshedSession,
+  SessionEntity,
+  type SessionEvent,
+  SessionOverError,
+  type SessionModuleOptions,
+} from 'nestjs-session-tokens';
+import { parseRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
+import {
+  describeWorld,
+  HOUR,
+  type Instance,
+  pass,
+  SECOND,
+  seededRandom,
+  shuffleStatements,
+  SETTLED,
+} from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+describe.each(databases)('concurrency on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  const startFour = async (options?: SessionModuleOptions) => {
+    const instances = await world.start(4, options);
+    const thefts: SessionEvent[] = [];
+    for (const { events } of instances) {
+      events.stream.subscribe((event) => event.type === 'theft' && thefts.push(event));
+    }
+    return { instances, thefts };
+  };
+
+  describe('twenty exchanges of one refresh token over four instances', () => {
+    let countUpdates: () => Promise<number>;
+
+    beforeAll(async () => {
+      const [{ dataSource }] = (await world.connect(1)) as [Instance];
+      await installUpdateCounter(dataSource);
+    });
+    beforeEach(async () => {
+      const [{ dataSource }] = (await world.connect(1)) as [Instance];
+      countUpdates = async () => {
+        const [row] = await dataSource.query<{ n: number | string }[]>(
+          'SELECT count(*) AS n FROM row_update',
+        );
+        await dataSource.query('DELETE FROM row_update');
+        return Number(row!.n);
+      };
+      await countUpdates();
+    });
+
+    test.each([
+      ['with the default reuse window', undefined],
+      ['with strict single use', 0],
+    ])('all succeed, one writes, and the row is consistent: %s', async (_, reuseWindow) => {
+      const { instances, thefts } = await startFour({ reuseWindow });
+      const { session, refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      pass(SETTLED);
+      const refreshed = await race(instances, refreshToken.token);
+
+      expect(await countUpdates()).toBe(1);
+      const used = parseRefreshToken(refreshToken.token)!;
+      expect(await rowOf(instances[0]!, session.id)).toMatchObject({
+        generation: 0,
+        generationIssuedAt: used.issuedAt,
+        redeemedBy: used.tokenId,
+        previousRedeemedBy: null,
+        revokedAt: null,
+        lastSeenAt: Date.now(),
+      });
+      const siblings = refreshed.map((each) => parseRefreshToken(each.refreshToken!.token)!);
+      expect(siblings.every(({ generation }) => generation === 1)).toBe(true);
+      expect(new Set(siblings.map(({ tokenId }) => tokenId)).size).toBe(20);
+      expect(thefts).toEqual([]);
+    });
+
+    test('at first use of the next generation, too, one writes', async () => {
+      const { instances } = await startFour();
+      const { session, refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      pass(SETTLED);
+      const siblings = await race(instances, refreshToken.token);
+      await countUpdates();
+      await Promise.all(
+        siblings.map(async ({ accessToken }, n) => instances[(n + 1) % 4]!.service.verify(accessToken.token)),
+      );
+      expect(await countUpdates()).toBe(1);
+      expect(await rowOf(instances[0]!, session.id)).toMatchObject({
+        generation: 1,
+        redeemedBy: null,
+        previousRedeemedBy: parseRefreshToken(refreshToken.token)!.tokenId,
+      });
+    });
+
+    test('whichever pair the client keeps, it goes on, and nobody is called a thief', async () => {
+      const { instances, thefts } = await startFour();
+      const { refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      const random = seededRandom(7);
+      let jar = refreshToken.token;
+      for (let round = 0; round < 8; round++) {
+        pass(SETTLED);
+        const answers = await race(instances, jar);
+        if (round % 2 === 0) {
+          // Requests with each of the access tokens come in any order; the first proves the generation.
+          await Promise.all(
+            answers.map(async ({ accessToken }, n) =>
+              instances[(n * 3) % 4]!.service.verify(accessToken.token),
+            ),
+          );
+        }
+        jar = answers[Math.floor(random() * answers.length)]!.refreshToken!.token;
+      }
+      expect(thefts).toEqual([]);
+      await expect(instances[3]!.service.refresh(jar)).resolves.toBeDefined();
+    });
+
+    test('mixed with first uses of the access tokens, in any order, harm nobody', async () => {
+      const { instances, thefts } = await startFour();
+      const random = seededRandom(11);
+      shuffleStatements(instances, random);
+      const { refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      let jar = refreshToken.token;
+      let uses: string[] = [];
+      for (let round = 0; round < 8; round++) {
+        pass(SETTLED);
+        const pick = () => instances[Math.floor(random() * 4)]!.service;
+        const [answers] = await Promise.all([
+          Promise.all(Array.from({ length: 6 }, async () => pick().refresh(jar))),
+          Promise.allSettled(uses.map(async (token) => pick().verify(token))),
+        ]);
+        uses = answers.map(({ accessToken }) => accessToken.token);
+        jar = answers[Math.floor(random() * answers.length)]!.refreshToken!.token;
+      }
+      expect(thefts).toEqual([]);
+      await expect(instances[0]!.service.refresh(jar)).resolves.toBeDefined();
+    });
+  });
+
+  describe('updates of session data', () => {
+    test('by functions lose nothing, though forty come at once over four instances, amid refreshes', async () => {
+      const { instances } = await startFour();
+      const { session, refreshToken } = await instances[0]!.service.issue({ userId: 1, data: [] });
+      pass(SETTLED);
+      const [refreshed] = await Promise.all([
+        instances[1]!.service.refresh(refreshToken.token),
+        ...Array.from({ length: 40 }, async (_, n) =>
+          instances[n % 4]!.service.updateData(session.id, add(n)),
+        ),
+        instances[2]!.service.refresh(refreshToken.token),
+      ]);
+      await instances[3]!.service.verify(refreshed.accessToken.token);
+      const { data } = (await instances[0]!.service.find(session.id))!;
+      expect((data as number[]).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, n) => n));
+    });
+
+    test('do not undo those of claims, nor the other way round', async () => {
+      const { instances } = await startFour();
+      const { session } = await instances[0]!.service.issue({ userId: 1, claims: { n: 0 }, data: { n: 0 } });
+      await Promise.all(
+        Array.from({ length: 10 }, async (_, n) => [
+          await instances[n % 4]!.service.updateData(session.id, next),
+          await instances[(n + 1) % 4]!.service.updateClaims(session.id, next),
+        ]),
+      );
+      expect(await instances[0]!.service.find(session.id)).toMatchObject({
+        claims: { n: 10 },
+        data: { n: 10 },
+      });
+    });
+  });
+
+  test('a revocation wins over refreshes and first uses in flight, two hundred times', async () => {
+    const { instances, thefts } = await startFour();
+    const [one, two, three, four] = instances as [Instance, Instance, Instance, Instance];
+    shuffleStatements(instances, seededRandom(3));
+    let survivedUntilRevoked = 0;
+    const refusals: unknown[] = [];
+    for (let round = 0; round < 200; round++) {
+      const { session, accessToken, refreshToken } = await one.service.issue({ userId: 1 });
+      pass(SETTLED);
+      // In every other round the token has been exchanged before: the refreshes in flight then have nothing to write.
+      const first = round % 2 === 0 ? await two.service.refresh(refreshToken.token) : undefined;
+      const accessTokens = [accessToken.token, ...(first ? [first.accessToken.token] : [])];
+      const refreshTokens = [refreshToken.token, ...(first ? [first.refreshToken!.token] : [])];
+      const [revoked, used, ...refreshed] = await Promise.allSettled([
+        one.service.revoke(session.id),
+        two.service.verify(accessTokens.at(-1)!),
+        three.service.refresh(refreshToken.token),
+        four.service.refresh(refreshToken.token),
+      ]);
+      expect(revoked).toEqual({ status: 'fulfilled', value: true });
+
+      const replacement = used.status === 'fulfilled' ? used.value.newAccessToken : undefined;
+      if (replacement) accessTokens.push(replacement.token);
+      for (const each of refreshed) {
+        if (each.status === 'rejected') {
+          refusals.push(each.reason);
+        } else {
+          survivedUntilRevoked++;
+          accessTokens.push(each.value.accessToken.token);
+          refreshTokens.push(each.value.refreshToken!.token);
+        }
+      }
+      pass(SECOND); // the interval of the feed
+      for (const { service } of instances) {
+        for (const token of accessTokens)
+          await expect(service.verify(token)).rejects.toThrow(SessionOverError);
+      }
+      for (const token of refreshTokens)
+        await expect(four.service.refresh(token)).rejects.toThrow(SessionOverError);
+      // What is left of the session is nothing that a refresh could have written.
+      const { revokedAt, expiresAt, secretHash } = await rowOf(one, session.id);
+      expect(expiresAt - revokedAt!).toBeLessThan(HOUR);
+      expect(secretHash).toBe('');
+    }
+    expect(thefts).toEqual([]);
+    expect(refusals.filter((error) => !(error instanceof SessionOverError))).toEqual([]);
+    // The interleavings were of both kinds.
+    expect(survivedUntilRevoked).toBeGreaterThan(40);
+    expect(survivedUntilRevoked).toBeLessThan(360);
+  });
+
+  test('a session revoked by several at once was revoked by one of them', async () => {
+    const { instances } = await startFour();
+    const { session } = await instances[0]!.service.issue({ userId: 1 });
+    const results = await Promise.all(
+      Array.from({ length: 12 }, async (_, n) => instances[n % 4]!.service.revoke(session.id)),
+    );
+    expect(results.filter(Boolean)).toHaveLength(1);
+  });
+});
+
+async function rowOf({ dataSource }: Instance, id: string): Promise<SessionEntity> {
+  return dataSource.getRepository(SessionEntity).findOneByOrFail({ id });
+}
+
+/** Exchanges one refresh token twenty times at once. */
+async function race(instances: readonly Instance[], token: string): Promise<RefreshedSession[]> {
+  return Promise.all(Array.from({ length: 20 }, async (_, n) => instances[n % 4]!.service.refresh(token)));
+}
+
+function add(n: number): (present: JsonValue) => JsonValue {
+  return (present) => [...(present as number[]), n];
+}
+
+function next(present: JsonValue): JsonValue {
+  return { n: (present as { n: number }).n + 1 };
+}
+
+/** The database itself notes every row of sessions that a statement changes. */
+async function installUpdateCounter(dataSource: DataSource): Promise<void> {
+  await dataSource.query('CREATE TABLE row_update (n int)');
+  const insert = 'INSERT INTO row_update VALUES (1)';
+  switch (dataSource.options.type) {
+    case 'postgres':
+      await dataSource.query(
+        `CREATE FUNCTION count_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${insert}; RETURN NULL; END $$`,
+      );
+      await dataSource.query(
+        'CREATE TRIGGER row_update AFTER UPDATE ON user_session FOR EACH ROW EXECUTE FUNCTION count_update()',
+      );
+      break;
+    case 'better-sqlite3':
+      await dataSource.query(
+        `CREATE TRIGGER on_update AFTER UPDATE ON user_session FOR EACH ROW BEGIN ${insert}; END`,
+      );
+      break;
+    default:
+      await dataSource.query(`CREATE TRIGGER on_update AFTER UPDATE ON user_session FOR EACH ROW ${insert}`);
+  }
+}

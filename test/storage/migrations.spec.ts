@@ -1,0 +1,171 @@
+import { Logger } from '@nestjs/common';
+import { DataSource, DefaultNamingStrategy, type MigrationInterface, type QueryRunner } from 'typeorm';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SESSION_ENTITIES, SESSION_MIGRATIONS } from 'nestjs-session-tokens';
+import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
+import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { startCore } from '../support/services.js';
+
+/** Names in the manner of an application that wants everything in capitals. */
+class CapitalNamingStrategy extends DefaultNamingStrategy {
+  override tableName(target: string, given: string | undefined): string {
+    return given ?? target.toUpperCase();
+  }
+
+  override columnName(property: string, given: string | undefined, prefixes: string[]): string {
+    return given ?? [...prefixes, property].join('_').toUpperCase();
+  }
+
+  override primaryKeyName(...parameters: Parameters<DefaultNamingStrategy['primaryKeyName']>): string {
+    return super.primaryKeyName(...parameters).toUpperCase();
+  }
+
+  override indexName(...parameters: Parameters<DefaultNamingStrategy['indexName']>): string {
+    return super.indexName(...parameters).toUpperCase();
+  }
+}
+
+describe.each(databases)('the tables on $name', (kind) => {
+  let database: TestDatabase;
+  const open: DataSource[] = [];
+
+  beforeEach(async () => {
+    database = await kind.create();
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((dataSource) => dataSource.destroy()));
+    await database.remove();
+  });
+
+  const withOptions = (options: object): TestDatabase => ({
+    ...database,
+    options: { ...database.options, ...options },
+  });
+  const connectTo = async (target: TestDatabase) => {
+    const dataSource = await connect(target);
+    open.push(dataSource);
+    return dataSource;
+  };
+  /** What the module does with its option `database`. */
+  const openOwn = async (target: TestDatabase) => {
+    const { dataSource } = await openSessionDataSource(undefined, { database: target.options }, new Logger());
+    open.push(dataSource);
+    return dataSource;
+  };
+
+  const variants = [
+    ['as they are', {}],
+    ['with an entityPrefix', { entityPrefix: 'shop_' }],
+    ['under a naming strategy of the application', { namingStrategy: new CapitalNamingStrategy() }],
+    ['with both', { entityPrefix: 'shop_', namingStrategy: new CapitalNamingStrategy() }],
+  ] as const;
+
+  describe.each(variants)('%s', (_, options) => {
+    test.each([
+      ['the migrations of an application', connectTo],
+      ['the option "database"', openOwn],
+    ])('made by %s leave the schema builder nothing to change, and work', async (_way, make) => {
+      const dataSource = await make(withOptions(options));
+      expect(await pendingChanges(dataSource)).toEqual([]);
+      await expectToWork(dataSource);
+    });
+  });
+
+  test('a naming strategy changes no name', async () => {
+    const plain = await connectTo(database);
+    const named = await connectTo(withOptions({ namingStrategy: new CapitalNamingStrategy() }));
+    for (const entity of SESSION_ENTITIES) {
+      const names = (dataSource: DataSource) => {
+        const { tableName, columns, indices } = dataSource.getMetadata(entity);
+        return [tableName, ...columns.map(({ databaseName }) => databaseName), ...indices.map((i) => i.name)];
+      };
+      expect(names(named)).toEqual(names(plain));
+    }
+    expect(await pendingChanges(named)).toEqual([]);
+  });
+
+  test('go and come with the migration, and nothing else does', async () => {
+    const dataSource = await connectTo(database);
+    await dataSource.query('CREATE TABLE of_the_application (id int)');
+    await dataSource.undoLastMigration();
+    expect(await tablesOf(dataSource)).toEqual(['of_the_application']);
+    await dataSource.runMigrations();
+    expect(await tablesOf(dataSource)).toEqual(['of_the_application', 'user_session', 'user_session_key']);
+    expect(await pendingChanges(dataSource, ['of_the_application'])).toEqual([]);
+    await expectToWork(dataSource);
+  });
+
+  test('stand among those of the application, made by its own migrations', async () => {
+    class Application1700000000000 implements MigrationInterface {
+      async up(queryRunner: QueryRunner) {
+        await queryRunner.query('CREATE TABLE of_the_application (id int)');
+      }
+      async down() {}
+    }
+    const dataSource = await new DataSource({
+      ...database.options,
+      entities: [...SESSION_ENTITIES],
+      migrations: [...SESSION_MIGRATIONS, Application1700000000000],
+      migrationsRun: true,
+    }).initialize();
+    open.push(dataSource);
+    await expectToWork(dataSource);
+    // The application moves to the option "database": the tables are there already.
+    await expectToWork(await openOwn(database));
+    expect(await tablesOf(dataSource)).toEqual(['of_the_application', 'user_session', 'user_session_key']);
+  });
+
+  test('are made once by five processes that open an empty database at once', async () => {
+    const dataSources = await Promise.all(Array.from({ length: 5 }, async () => openOwn(database)));
+    expect(await pendingChanges(dataSources[0]!)).toEqual([]);
+    await Promise.all(dataSources.map(expectToWork));
+    expect(await tablesOf(dataSources[0]!)).toEqual(['user_session', 'user_session_key']);
+  });
+
+  test.runIf(kind.name === 'postgres')('can lie in a schema of their own (PostgreSQL)', async () => {
+    const admin = await connectTo(database);
+    await admin.query('CREATE SCHEMA sessions');
+    const dataSource = await openOwn(withOptions({ schema: 'sessions' }));
+    expect(await pendingChanges(dataSource)).toEqual([]);
+    await expectToWork(dataSource);
+    const [{ count }] = await admin.query<[{ count: string }]>(
+      'SELECT count(*) FROM sessions.user_session_key',
+    );
+    expect(Number(count)).toBe(2);
+  });
+
+  test('whose absence stops the start, with the fix in the message', async () => {
+    const dataSource = await connectTo(database);
+    await dataSource.undoLastMigration();
+    await expect(openSessionDataSource(dataSource, {}, new Logger())).rejects.toThrow(
+      /no table "user_session".*SESSION_MIGRATIONS/,
+    );
+  });
+});
+
+/** What the schema builder would change. */
+async function pendingChanges(dataSource: DataSource, except: readonly string[] = []): Promise<string[]> {
+  const { upQueries } = await dataSource.driver.createSchemaBuilder().log();
+  const changes = upQueries.map(({ query }) => query);
+  return changes.filter((query) => !except.some((name) => query.includes(name)));
+}
+
+async function expectToWork(dataSource: DataSource): Promise<void> {
+  const { service } = await startCore(dataSource);
+  const { session, accessToken, refreshToken } = await service.issue({ userId: 'ann', data: { n: 1 } });
+  await service.verify(accessToken.token);
+  await service.refresh(refreshToken.token);
+  await service.updateData(session.id, { n: 2 });
+  expect(await service.findAllForUser('ann')).toContainEqual(expect.objectContaining({ id: session.id }));
+  expect(await service.revoke(session.id)).toBe(true);
+}
+
+async function tablesOf(dataSource: DataSource): Promise<string[]> {
+  const queryRunner = dataSource.createQueryRunner();
+  const found: string[] = [];
+  for (const name of ['of_the_application', 'user_session', 'user_session_key']) {
+    if (await queryRunner.hasTable(name)) found.push(name);
+  }
+  await queryRunner.release();
+  return found;
+}

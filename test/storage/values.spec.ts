@@ -1,0 +1,160 @@
+import { DataSource } from 'typeorm';
+import { describe, expect, test } from 'vitest';
+import { InvalidDataError, InvalidUserIdError, type JsonValue, SessionEntity } from 'nestjs-session-tokens';
+import { describeWorld, type Instance, pass, SETTLED } from '../processes/instances.js';
+import { type DatabaseKind, databases } from '../support/databases.js';
+
+/** A MySQL database as many old ones are: it can store only western European characters. */
+const latin1Databases = databases
+  .filter(({ name }) => name === 'mysql')
+  .map((kind) => ({
+    name: 'mysql with latin1',
+    async create() {
+      const database = await kind.create();
+      const dataSource = await new DataSource(database.options).initialize();
+      await dataSource.query(`ALTER DATABASE ${dataSource.driver.database} CHARACTER SET latin1`);
+      await dataSource.destroy();
+      return database;
+    },
+  }));
+
+const kinds: readonly { name: string; create: DatabaseKind['create'] }[] = [...databases, ...latin1Databases];
+
+const VALUES: [string, JsonValue][] = [
+  ['null', null],
+  ['numbers', [0, -1.5, 1e300, Number.MAX_SAFE_INTEGER, 5e-324]],
+  ['booleans', [true, false]],
+  ['an empty string', ''],
+  ['unicode', 'Zoë Ærøskøbing 東京 العربية ñ ǆ ﬁ'],
+  ['emoji', '👩‍👩‍👧‍👦🏳️‍🌈'],
+  ['a lone high surrogate', 'a\ud83d'],
+  ['a lone low surrogate', '\ude00b'],
+  ['a zero character', 'a\u0000b'],
+  ['control characters', '\u0001\b\t\n\f\r\u001f\u007f\u0080\u009f\u2028\u2029\ufeff\uffff'],
+  ['what SQL and JSON give a meaning to', `'"\\ \`; -- % _ $1 ? :name \\u0041 {}[]`],
+  ['nested values', { a: [{ b: { c: [null, [], {}] } }], '': { ' ': 1 }, 'é\u0000😀': 'x' }],
+  ['"__proto__" and its like', JSON.parse('{"__proto__":{"admin":true},"constructor":1}') as JsonValue],
+];
+
+const USER_IDS = [
+  'ann',
+  'Ann',
+  'ANN',
+  'änn',
+  'Änn',
+  'a\u0308nn', // the same to the eye as "änn"
+  'ａｎｎ', // full width
+  'ann ',
+  ' ann',
+  'ann\t',
+  'ann\u0000',
+  'ann%',
+  'a_n',
+  'straße',
+  'strasse',
+  '😀',
+  '😁',
+  '\ud83d',
+  '"ann"',
+  "ann'",
+  'ann\\',
+  '{"i":1}',
+  '1',
+  1,
+  '01',
+  '1.0',
+  0,
+  -1,
+  Number.MAX_SAFE_INTEGER,
+  String(Number.MAX_SAFE_INTEGER),
+  'null',
+  'true',
+];
+
+describe.each(kinds)('values on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  test.each(VALUES)('%s survive in claims and data', async (_, value) => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const { session, accessToken, refreshToken } = await one.service.issue({
+      userId: 1,
+      claims: value,
+      data: value,
+    });
+    const expectSame = (actual: JsonValue) => expect(JSON.stringify(actual)).toBe(JSON.stringify(value));
+    expectSame((await two.service.verify(accessToken.token)).claims);
+    const found = await two.service.find(session.id);
+    expectSame(found!.claims);
+    expectSame(found!.data);
+
+    pass(SETTLED);
+    const refreshed = await two.service.refresh(refreshToken.token);
+    const { claims } = await one.service.verify(refreshed.accessToken.token);
+    expectSame(claims);
+    expect(Object.getPrototypeOf(claims ?? {})).not.toHaveProperty('admin');
+
+    await one.service.updateData(session.id, { value });
+    await two.service.updateClaims(session.id, (present: JsonValue) => ({ present }));
+    const updated = await one.service.find(session.id);
+    expect(JSON.stringify(updated!.data)).toBe(JSON.stringify({ value }));
+    expect(JSON.stringify(updated!.claims)).toBe(JSON.stringify({ present: value }));
+  });
+
+  test('user ids that differ at all are different users', async () => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const ids = new Map<string | number, string>();
+    for (const userId of USER_IDS) {
+      const { session, accessToken, refreshToken } = await one.service.issue({ userId });
+      ids.set(userId, session.id);
+      expect((await two.service.verify(accessToken.token)).userId).toBe(userId);
+      expect((await two.service.refresh(refreshToken.token)).session.userId).toBe(userId);
+    }
+    for (const [userId, id] of ids) {
+      const found = await two.service.findAllForUser(userId);
+      expect(found.map((each) => [each.id, each.userId])).toEqual([[id, userId]]);
+    }
+    for (const userId of USER_IDS) {
+      expect(await two.service.revokeAllForUser(userId)).toBe(1);
+      ids.delete(userId);
+      const live = await Promise.all([...ids.values()].map((id) => one.service.find(id)));
+      expect(live.filter(Boolean)).toHaveLength(ids.size);
+    }
+  });
+
+  test('the longest user ids are stored whole, and longer ones are refused', async () => {
+    const [{ service }] = (await world.start(1)) as [Instance];
+    for (const userId of ['x'.repeat(253), '€'.repeat(42)]) {
+      await service.issue({ userId });
+      expect(await service.findAllForUser(userId)).toHaveLength(1);
+      await expect(service.issue({ userId: `${userId}x${userId[0]}` })).rejects.toThrow(InvalidUserIdError);
+    }
+  });
+
+  test.each([
+    ['ASCII', 'x'.repeat(65_533)],
+    ['other characters, which take six bytes each', `${'€'.repeat(10_922)}x`],
+  ])('65,535 bytes of data are stored, one more is refused: %s', async (_, data) => {
+    const [{ service, dataSource }] = (await world.start(1)) as [Instance];
+    const { session } = await service.issue({ userId: 1, data });
+    expect((await service.find(session.id))!.data).toBe(data);
+    const row = await dataSource.getRepository(SessionEntity).findOneByOrFail({ id: session.id });
+    expect(row.data).toHaveLength(65_535);
+
+    await service.updateData(session.id, 'less');
+    await service.updateData(session.id, data);
+    expect((await service.find(session.id))!.data).toBe(data);
+    await expect(service.issue({ userId: 1, data: `${data}x` })).rejects.toThrow(InvalidDataError);
+    await expect(service.updateData(session.id, `${data}x`)).rejects.toThrow(InvalidDataError);
+    expect((await service.find(session.id))!.data).toBe(data);
+  });
+
+  test('what a client says of itself cannot break a sign-in', async () => {
+    const [{ service }] = (await world.start(1)) as [Instance];
+    const device = { userAgent: `Bröwser\u0000😀${'x'.repeat(1_000)}`, ip: `fe80::1%${'z'.repeat(100)}` };
+    const { session } = await service.issue({ userId: 1, device });
+    const found = await service.find(session.id);
+    expect(found).toMatchObject({ userAgent: session.userAgent, ip: session.ip });
+    expect(found!.userAgent).toMatch(/^Br\?wser\?\?\?x{245}$/);
+    expect(found!.ip).toHaveLength(64);
+  });
+});
