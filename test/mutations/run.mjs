@@ -13,7 +13,11 @@ const { values } = parseArgs({
 });
 const root = new URL('../..', import.meta.url).pathname;
 
-/** From cheap to dear; the first that fails has caught the mutant. */
+/**
+ * From cheap to dear; the first that fails has caught the mutant.
+ *
+ * @type {[string, string[]][]}
+ */
 const SUITES = [
   ['rules', ['lib/rotation/rotation.spec.ts']],
   ['model', ['test/model']],
