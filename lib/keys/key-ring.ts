@@ -77,11 +77,6 @@ export class KeyRing<K> {
     return this.sealed.has(name);
   }
 
-  /** Whether this process has looked at the ring lately. */
-  isFresh(now: number): boolean {
-    return this.reloader.isFresh(now);
-  }
-
   /**
    * The key of a name that {@link find} did not know, after reading the ring again. Junk must not turn into database
    * load, so that is done once per cooldown.

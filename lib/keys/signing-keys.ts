@@ -51,27 +51,16 @@ export class ManagedSigningKeys implements SigningKeys {
   }
 
   forVerification(kid: string, now: number): SigningKey | undefined | Promise<SigningKey | undefined> {
-    const known = this.ring.find(kid);
-    return known && this.ring.isFresh(now) ? known : this.lookUp(kid, now, known);
+    return this.ring.find(kid) ?? this.lookUp(kid, now);
   }
 
   async removeRetired(now: number): Promise<void> {
     await this.ring.removeRetired(now);
   }
 
-  /** A key that was taken away must go; but while the database does not answer, the known keys do. */
-  private async lookUp(
-    kid: string,
-    now: number,
-    known: SigningKey | undefined,
-  ): Promise<SigningKey | undefined> {
-    try {
-      const found = await this.ring.findAfterReload(kid, now);
-      return typeof found === 'string' ? undefined : found;
-    } catch (error) {
-      if (!known) throw error;
-      return known;
-    }
+  private async lookUp(kid: string, now: number): Promise<SigningKey | undefined> {
+    const found = await this.ring.findAfterReload(kid, now);
+    return typeof found === 'string' ? undefined : found;
   }
 }
 

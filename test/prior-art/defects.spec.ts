@@ -13,6 +13,7 @@ import {
   SessionKeyEntity,
 } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { newSessionId } from '../../lib/session/session-id.js';
 import { KeySealer } from '../../lib/keys/key-sealer.js';
 import {
   encodeRefreshToken,
@@ -593,7 +594,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
       const sessions = await world.process();
       const { session } = await sessions.issue({ userId: 'ann' });
       const [row] = await world.rows();
-      const copies = Array.from({ length: 1_200 }, (_, n) => Object.assign({}, row, { id: `copy-${n}` }));
+      const copies = Array.from({ length: 1_200 }, (_, n) => Object.assign({}, row, { id: newSessionId(n) }));
       const repository = world.dataSource.getRepository(SessionEntity);
       for (let at = 0; at < copies.length; at += 300) await repository.insert(copies.slice(at, at + 300));
       await expect(sessions.revokeAllForUser('ann', { except: session.id })).resolves.toBe(1_200);

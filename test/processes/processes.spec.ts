@@ -20,6 +20,8 @@ describe('four processes', { timeout: 60_000 }, () => {
   const setTime = async (time: number) => Promise.all(processes.map((each) => each.call('setTime', time)));
 
   describe.each(databases)('on $name', (kind) => {
+    // Elsewhere the case does not exist; a skipped one would look like one that was not tried.
+    const whereverIs = (name: string) => (kind.name === name ? test : () => undefined);
     let database: TestDatabase;
 
     beforeEach(async () => {
@@ -140,7 +142,7 @@ describe('four processes', { timeout: 60_000 }, () => {
       }
     });
 
-    test.runIf(kind.name === 'sqlite')(
+    whereverIs('sqlite')(
       'of which one holds the lock of the file: the writes of the others wait, and none is lost',
       async () => {
         await start();

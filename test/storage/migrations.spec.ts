@@ -26,6 +26,8 @@ class CapitalNamingStrategy extends DefaultNamingStrategy {
 }
 
 describe.each(databases)('the tables on $name', (kind) => {
+  // Elsewhere the case does not exist; a skipped one would look like one that was not tried.
+  const whereverIs = (name: string) => (kind.name === name ? test : () => undefined);
   let database: TestDatabase;
   const open: DataSource[] = [];
 
@@ -122,7 +124,7 @@ describe.each(databases)('the tables on $name', (kind) => {
     expect(await tablesOf(dataSources[0]!)).toEqual(['user_session', 'user_session_key']);
   });
 
-  test.runIf(kind.name === 'postgres')('can lie in a schema of their own (PostgreSQL)', async () => {
+  whereverIs('postgres')('can lie in a schema of their own (PostgreSQL)', async () => {
     const admin = await connectTo(database);
     await admin.query('CREATE SCHEMA sessions');
     const dataSource = await openOwn(withOptions({ schema: 'sessions' }));
