@@ -1,8 +1,9 @@
-import { DataSource, type Logger } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, vi } from 'vitest';
 import type { SessionEvent, SessionModuleOptions, SessionService } from 'nestjs-session-tokens';
 import { SESSION_ENTITIES, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
+import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
 
 /** What the older suites' words for refusals are here. */
@@ -61,15 +62,15 @@ export class World {
 
   /** The queries that an action makes. */
   async queriesOf(action: () => Promise<unknown>): Promise<string[]> {
-    const queries: string[] = [];
+    const log = new QueryLog();
     const previous = this.dataSource.logger;
-    this.dataSource.logger = new QueryLog(queries);
+    this.dataSource.logger = log;
     try {
       await action();
     } finally {
       this.dataSource.logger = previous;
     }
-    return queries;
+    return log.take();
   }
 
   async open(): Promise<void> {
@@ -125,18 +126,4 @@ export async function expectFree(world: World, sessions: SessionService, accessT
     expect((await sessions.verify(accessToken)).newAccessToken).toBeUndefined();
   });
   expect(queries).toEqual([]);
-}
-
-class QueryLog implements Logger {
-  constructor(private readonly queries: string[]) {}
-
-  logQuery(query: string): void {
-    this.queries.push(query);
-  }
-
-  logQueryError(): void {}
-  logQuerySlow(): void {}
-  logSchemaBuild(): void {}
-  logMigration(): void {}
-  log(): void {}
 }

@@ -1,9 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { DataSource, DataSourceOptions, EntitySubscriberInterface, Logger } from 'typeorm';
+import type { DataSource, DataSourceOptions, EntitySubscriberInterface } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import { SessionEntity, SessionKeyEntity, type SessionModuleOptions } from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/session.core.js';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
+import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
 
 export const SECOND = 1_000;
@@ -16,26 +17,6 @@ export const SETTLED = 30 * SECOND;
 
 /** When every test begins. */
 export const START = Date.UTC(2026, 0, 15, 9, 30);
-
-/** The statements that one connection has sent. */
-export class QueryLog implements Logger {
-  private queries: string[] = [];
-
-  /** The statements since the last call that contain this text or match this pattern. */
-  take(pattern: string | RegExp = ''): string[] {
-    return this.queries.splice(0).filter((query) => query.search(pattern) >= 0);
-  }
-
-  logQuery(query: string): void {
-    this.queries.push(query);
-  }
-
-  logQueryError(): void {}
-  logQuerySlow(): void {}
-  logSchemaBuild(): void {}
-  logMigration(): void {}
-  log(): void {}
-}
 
 /** The library with a connection of its own, as one process would have it. */
 export interface Instance extends SessionCore {
