@@ -1,6 +1,6 @@
 /**
  * The rotation rules: what a refresh token or an unproven access token may do, given the session's row and the time.
- * Pure functions without I/O; `docs` of the protocol explain why each rule is there.
+ * Pure functions without I/O; `docs/rotation.md` says why each rule is there.
  *
  * A *generation* is one link in the chain of refresh tokens. Parallel requests of one client may each receive a token
  * of the next generation; these are *siblings*. A client *proves* a generation by using one of its tokens, which shows
