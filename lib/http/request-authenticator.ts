@@ -70,8 +70,7 @@ export class RequestAuthenticator {
     const mayRefresh = this.options.refresh === 'transparent' && credentials.refreshTokens.length > 0;
     if (credentials.accessTokens.length === 0 && !mayRefresh) throw new NoCredentialsError();
 
-    const checksCsrf = (options.csrf ?? true) && this.csrf.concerns(request);
-    if (checksCsrf) this.csrf.checkRequest(request);
+    const checksCsrf = this.beginCsrfCheck(request, options);
 
     let over: SessionOverError | undefined;
     let forged: CsrfError | undefined;
@@ -112,9 +111,15 @@ export class RequestAuthenticator {
   ): Promise<ActiveSession> {
     const credentials = this.transport.read(request);
     if (credentials.refreshTokens.length === 0) throw new NoCredentialsError();
-    const checksCsrf = (options.csrf ?? true) && this.csrf.concerns(request);
-    if (checksCsrf) this.csrf.checkRequest(request);
+    const checksCsrf = this.beginCsrfCheck(request, options);
     return this.exchange(request, response, credentials, checksCsrf, Date.now());
+  }
+
+  /** Checks what the request alone tells; @returns whether the session's part of the check is still to come */
+  private beginCsrfCheck(request: HttpRequest, { csrf = true }: AuthenticateOptions): boolean {
+    const isConcerned = csrf && this.csrf.concerns(request);
+    if (isConcerned) this.csrf.checkRequest(request);
+    return isConcerned;
   }
 
   /** Takes the session's cookies from the client. */

@@ -1,5 +1,6 @@
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { RefreshTokenFacts } from '../rotation/rotation.js';
+import { uuidOfHex } from '../session/session-id.js';
 
 /** What a refresh token says. */
 export interface RefreshToken extends RefreshTokenFacts {
@@ -60,7 +61,7 @@ export function parseRefreshToken(text: string): ParsedRefreshToken | undefined 
   return {
     bytes,
     keyId: bytes.readUInt32BE(AT.keyId),
-    sessionId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
+    sessionId: uuidOfHex(hex),
     generation: bytes.readUInt32BE(AT.generation),
     issuedAt: bytes.readUIntBE(AT.issuedAt, 6),
     tokenId: bytes.toString('hex', AT.tokenId, AT.secret),
