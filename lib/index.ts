@@ -16,9 +16,19 @@ export type {
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
 export type { SigningKeySource } from './keys/signing-key.js';
+export type { DroppedKeys, KeyRotation } from './keys/key-ring.js';
+export type { PublicKeys } from './keys/signing-keys.js';
+
+export { SessionVerifier } from './verifier/session-verifier.js';
+export type {
+  SessionVerifierExtras,
+  SessionVerifierOptions,
+  SessionVerifierOptionsFactory,
+} from './verifier/session-verifier.options.js';
 
 export { SessionService } from './session.service.js';
 export { ActiveSession } from './session/active-session.js';
+export { AuthenticatedSession } from './session/authenticated-session.js';
 export type { JsonValue } from './session/json.js';
 export type { Update } from './session/session-manager.js';
 export type {
@@ -43,7 +53,7 @@ export {
 } from './guard/session.decorators.js';
 export { attachedSession } from './guard/request-session.js';
 export type { HttpRequest, HttpResponse } from './http/exchange.js';
-export type { AuthenticateOptions } from './http/request-authenticator.js';
+export type { AuthenticateOptions, SessionAuthenticator } from './http/session-authenticator.js';
 export type { SessionCorsOptions } from './http/cors.js';
 
 export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
@@ -63,6 +73,7 @@ export {
   type SessionErrorCode,
   SessionNotFoundError,
   SessionOverError,
+  SigningKeyNotFoundError,
   StorageUnavailableError,
   TokenTheftError,
   TryRefreshError,

@@ -4,8 +4,10 @@ import { CsrfCheck } from './http/csrf-check.js';
 import { RequestAuthenticator } from './http/request-authenticator.js';
 import { SessionTransport } from './http/session-transport.js';
 import { KeySealer } from './keys/key-sealer.js';
-import { ManagedSigningKeys, ProvidedSigningKeys, type SigningKeys } from './keys/signing-keys.js';
-import type { ResolvedOptions } from './options/resolved-options.js';
+import { ManagedSigningKeys } from './keys/managed-signing-keys.js';
+import { ProvidedSigningKeys } from './keys/provided-signing-keys.js';
+import type { SigningKeys } from './keys/signing-keys.js';
+import { longestLife, type ResolvedOptions } from './options/resolved-options.js';
 import { RefreshTokens } from './refresh-token/refresh-tokens.js';
 import { createRevocationChecker } from './revocation/revocation-checker.js';
 import { SessionRotator } from './rotation/session-rotator.js';
@@ -19,6 +21,7 @@ import { SessionService } from './session.service.js';
 /** Everything that runs behind the module, put together. */
 export interface SessionCore {
   readonly service: SessionService;
+  readonly authenticator: RequestAuthenticator;
   readonly manager: SessionManager;
   readonly events: SessionEvents;
   readonly signingKeys: SigningKeys;
@@ -39,7 +42,7 @@ export function createSessionCore(
   options: ResolvedOptions,
   refreshRoute: () => string = () => options.refreshPath ?? '/',
 ): SessionCore {
-  const sessions = new SessionStore(dataSource, options.accessToken.ttl + TOMBSTONE_MARGIN);
+  const sessions = new SessionStore(dataSource, longestLife(options) + TOMBSTONE_MARGIN);
   const keys = new KeyStore(dataSource);
   const sealer = new KeySealer(options.secrets);
   const { source } = options.signingKeys;
@@ -64,6 +67,14 @@ export function createSessionCore(
   const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
   const authenticator = new RequestAuthenticator(lifecycle, manager, refreshTokens, transport, csrf, options);
-  const service = new SessionService({ lifecycle, manager, authenticator, refreshTokens, events, options });
-  return { service, manager, events, signingKeys, refreshTokens };
+  const service = new SessionService({
+    lifecycle,
+    manager,
+    authenticator,
+    refreshTokens,
+    signingKeys,
+    events,
+    options,
+  });
+  return { service, authenticator, manager, events, signingKeys, refreshTokens };
 }

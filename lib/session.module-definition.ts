@@ -1,10 +1,16 @@
 import { ConfigurableModuleBuilder, type DynamicModule } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { createJwksController } from './guard/jwks.controller.js';
 import { createRefreshController } from './guard/refresh.controller.js';
 import type { SessionModuleExtras, SessionModuleOptions } from './options/session-module.options.js';
 import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS } from './session.constants.js';
 
-const EXTRAS: SessionModuleExtras = { isGlobal: false, refreshPath: undefined, dataSourceToken: undefined };
+const EXTRAS: SessionModuleExtras = {
+  isGlobal: false,
+  refreshPath: undefined,
+  jwksPath: undefined,
+  dataSourceToken: undefined,
+};
 
 export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<SessionModuleOptions>({ moduleName: 'Session' })
@@ -19,7 +25,10 @@ function withExtras(definition: DynamicModule, extras: SessionModuleExtras): Dyn
   return {
     ...definition,
     global: extras.isGlobal ?? false,
-    controllers: extras.refreshPath === undefined ? [] : [createRefreshController(extras.refreshPath)],
+    controllers: [
+      ...(extras.refreshPath === undefined ? [] : [createRefreshController(extras.refreshPath)]),
+      ...(extras.jwksPath === undefined ? [] : [createJwksController(extras.jwksPath)]),
+    ],
     providers: [
       ...(definition.providers ?? []),
       { provide: SESSION_EXTRAS, useValue: extras },

@@ -1,13 +1,13 @@
 import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
-import { SessionExceptionFilter } from './errors/session-exception.filter.js';
+import { EXCEPTION_FILTER_PROVIDERS } from './errors/exception-filter.providers.js';
 import { SessionGuard } from './guard/session.guard.js';
 import type { SessionModuleExtras, SessionModuleOptions } from './options/session-module.options.js';
 import { SessionService } from './session.service.js';
 import {
   APPLICATION_DATA_SOURCE,
-  FILTER_REGISTRATION,
+  SESSION_AUTHENTICATOR,
   SESSION_EXTRAS,
   SESSION_RUNTIME,
 } from './session.constants.js';
@@ -18,6 +18,11 @@ import {
   OPTIONS_TYPE,
 } from './session.module-definition.js';
 import { SessionRuntime } from './session.runtime.js';
+import { SessionVerifierModule } from './verifier/session-verifier.module.js';
+import type {
+  VERIFIER_ASYNC_OPTIONS_TYPE,
+  VERIFIER_OPTIONS_TYPE,
+} from './verifier/session-verifier.module-definition.js';
 
 /** The global prefix of a route, unless the application excludes it. */
 function prefixOf(config: ApplicationConfig, route: string): string {
@@ -59,17 +64,15 @@ function prefixOf(config: ApplicationConfig, route: string): string {
       useFactory: (runtime: SessionRuntime) => runtime.core.service,
       inject: [SESSION_RUNTIME],
     },
-    SessionExceptionFilter,
     {
-      provide: FILTER_REGISTRATION,
-      // Before those of the application: the last one is asked first, so that an application can have its own way.
-      useFactory: (config: ApplicationConfig, filter: SessionExceptionFilter) =>
-        config.getGlobalFilters().unshift(filter),
-      inject: [ApplicationConfig, SessionExceptionFilter],
+      provide: SESSION_AUTHENTICATOR,
+      useFactory: (runtime: SessionRuntime) => runtime.core.authenticator,
+      inject: [SESSION_RUNTIME],
     },
+    ...EXCEPTION_FILTER_PROVIDERS,
     SessionGuard,
   ],
-  exports: [SessionService, SessionGuard],
+  exports: [SessionService, SESSION_AUTHENTICATOR, SessionGuard],
 })
 export class SessionModule extends ConfigurableModuleClass {
   /** Configures the module. Extras (`isGlobal`, `refreshPath`, `dataSourceToken`) stand beside the other options. */
@@ -80,5 +83,29 @@ export class SessionModule extends ConfigurableModuleClass {
   /** Configures the module by `useFactory`, `useClass` or `useExisting`; extras stand beside them. */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
+  }
+
+  /**
+   * Gives another service the guard and the decorator, without a database: it verifies access tokens with the public keys
+   * that the application with the sessions lists at its `jwksPath`. It never refreshes; it answers an expired token with
+   * `try_refresh`.
+   *
+   * @example
+   * ```ts
+   * SessionModule.forVerifier({
+   *   jwksUri: 'https://accounts.example.com/.well-known/jwks.json',
+   *   issuer: 'https://accounts.example.com',
+   *   audience: 'https://api.example.com',
+   * })
+   * ```
+   */
+  static forVerifier(options: typeof VERIFIER_OPTIONS_TYPE): DynamicModule {
+    // Without types, nothing can be given; what is missing is then told like any other wrong option.
+    return SessionVerifierModule.forRoot(options ?? {});
+  }
+
+  /** The same, configured by `useFactory`, `useClass` or `useExisting`; `isGlobal` stands beside them. */
+  static forVerifierAsync(options: typeof VERIFIER_ASYNC_OPTIONS_TYPE): DynamicModule {
+    return SessionVerifierModule.forRootAsync(options);
   }
 }

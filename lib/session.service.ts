@@ -2,14 +2,13 @@ import type { Observable } from 'rxjs';
 import { TryRefreshError } from './errors/session.errors.js';
 import { corsOptions, type SessionCorsOptions } from './http/cors.js';
 import type { HttpRequest, HttpResponse } from './http/exchange.js';
-import {
-  type AuthenticateOptions,
-  meansSignedOut,
-  type RequestAuthenticator,
-} from './http/request-authenticator.js';
+import type { RequestAuthenticator } from './http/request-authenticator.js';
+import type { AuthenticateOptions } from './http/session-authenticator.js';
+import type { DroppedKeys, KeyRotation } from './keys/key-ring.js';
+import type { PublicKeys, SigningKeys } from './keys/signing-keys.js';
 import type { ResolvedOptions } from './options/resolved-options.js';
 import type { RefreshTokens } from './refresh-token/refresh-tokens.js';
-import type { SignedAccessToken } from './access-token/access-tokens.js';
+import type { SignedAccessToken } from './access-token/access-token.js';
 import type { ActiveSession } from './session/active-session.js';
 import type { SessionEvents } from './session/session-events.js';
 import type { SessionLifecycle, TokenSet } from './session/session-lifecycle.js';
@@ -31,6 +30,7 @@ export interface SessionParts {
   readonly manager: SessionManager;
   readonly authenticator: RequestAuthenticator;
   readonly refreshTokens: RefreshTokens;
+  readonly signingKeys: SigningKeys;
   readonly events: SessionEvents;
   readonly options: ResolvedOptions;
 }
@@ -93,16 +93,6 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     return this.parts.authenticator.refresh(request, response, options);
-  }
-
-  /**
-   * Whether an error says that nobody is signed in. Without a refresh route, an unusable access token says so, too.
-   *
-   * @internal for the guard
-   */
-  meansSignedOut(error: unknown): boolean {
-    const mayRefresh = this.parts.options.refreshPath !== undefined;
-    return meansSignedOut(error) || (error instanceof TryRefreshError && !mayRefresh);
   }
 
   /** Takes the session's cookies from the client. Ends no session. */
@@ -229,6 +219,32 @@ export class SessionService {
    */
   async removeExpired(): Promise<number> {
     return this.parts.manager.removeExpired();
+  }
+
+  // ---- signing keys -----------------------------------------------------------------------------------------------
+
+  /**
+   * Makes another key sign access tokens at once, as the schedule does each `signingKeys.rotation`; and, when a key has
+   * leaked, drops it: every process refuses what it signed within `revocationInterval`. Clients then refresh, and nobody
+   * has to sign in again.
+   *
+   * The next key is published before it signs, so that it takes over from a dropped one. Where it may have leaked as well,
+   * because somebody has seen the memory of a process, or the database and the `secret`, drop `'all'`.
+   *
+   * @param options.drop the key that signs now, all keys, or the one of this `kid`. @default none is dropped
+   * @throws {@link SigningKeyNotFoundError} when there is no key of this `kid`
+   * @throws {@link InvalidOptionError} when the application gives the keys itself (`signingKeys.source`)
+   */
+  async rotateSigningKeys(options: { drop?: DroppedKeys } = {}): Promise<KeyRotation> {
+    return this.parts.signingKeys.rotate(Date.now(), options.drop);
+  }
+
+  /**
+   * The public halves of the signing keys, as the route at `jwksPath` lists them; never anything that can sign. A HS256
+   * key has no public half.
+   */
+  async publicKeys(): Promise<PublicKeys> {
+    return this.parts.signingKeys.publicKeys(Date.now());
   }
 
   private async toRefreshed(

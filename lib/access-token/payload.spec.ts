@@ -5,15 +5,24 @@ import type { JsonValue } from '../session/json.js';
 import {
   checkClaims,
   describeLargestClaim,
-  fromPayload,
+  fromPayload as readPayload,
   RESERVED_CLAIMS,
   toPayload,
   UNPROVEN_OVERHEAD,
 } from './payload.js';
 
 const TIMES = { iat: 1_900_000_000, exp: 1_900_000_900 };
-const subject = { sessionId: 'the-session', userId: 'ann', claims: {}, unproven: undefined };
-const payload = { sub: 'ann', sid: 'the-session', ...TIMES };
+const subject = {
+  sessionId: '0190abcd-0000-7000-8000-000000000001',
+  userId: 'ann',
+  claims: {},
+  unproven: undefined,
+};
+const PROOF = '0123456789abcdefABCDEF';
+const payload = { sub: 'ann', sid: '0190abcd-0000-7000-8000-000000000001', ...TIMES };
+
+const ANYBODY = { issuer: undefined, audience: undefined };
+const fromPayload = (token: unknown) => readPayload(token, ANYBODY);
 
 /** What a verifier gets: JSON, with the times that signing adds. */
 function received(made: JWTPayload): JWTPayload {
@@ -56,14 +65,14 @@ describe('the payload of an access token', () => {
     expect(toPayload({ ...subject, claims: { role: 'admin' } })).toEqual({
       role: 'admin',
       sub: 'ann',
-      sid: 'the-session',
+      sid: '0190abcd-0000-7000-8000-000000000001',
     });
   });
 
   it('brings back the generation of an unproven token', () => {
-    const unproven = { generation: 3, issuedAt: 1_900_000_000_123 };
+    const unproven = { generation: 3, issuedAt: 1_900_000_000_123, proof: PROOF };
     const made = toPayload({ ...subject, unproven });
-    expect(made['gen']).toEqual([3, 1_900_000_000_123]);
+    expect(made['gen']).toEqual([3, 1_900_000_000_123, PROOF]);
     expect(fromPayload(received(made))?.unproven).toEqual(unproven);
   });
 
@@ -80,13 +89,16 @@ describe('the payload of an access token', () => {
   });
 
   it('does not give the registered claims out as the application’s', () => {
-    const registered = { iss: 'issuer', aud: 'audience', nbf: 1, jti: 'id' };
+    const registered = { iss: 'issuer', aud: 'audience' };
     expect(fromPayload({ ...payload, ...registered, role: 'admin' })?.claims).toEqual({ role: 'admin' });
   });
 
   it('lets no claim stand in for one of its own', () => {
     const claims = { sub: 'eve', sid: 'other', role: 'admin' };
-    expect(toPayload({ ...subject, claims })).toMatchObject({ sub: 'ann', sid: 'the-session' });
+    expect(toPayload({ ...subject, claims })).toMatchObject({
+      sub: 'ann',
+      sid: '0190abcd-0000-7000-8000-000000000001',
+    });
   });
 
   it.each<Record<string, unknown>>([
@@ -98,6 +110,24 @@ describe('the payload of an access token', () => {
     { iat: '1900000000' },
     { exp: undefined },
     { exp: null },
+    { sub: '' },
+    { sid: 'a session' },
+    { sid: payload.sid.toUpperCase() },
+    { iat: -1 },
+    { iat: 1.5 },
+    { exp: Number.POSITIVE_INFINITY },
+    { exp: 2 ** 53 },
+    { exp: TIMES.exp + 0.5 },
+    { exp: TIMES.iat - 1 },
+    { exp: [TIMES.exp] },
+    { nbf: 1 },
+    { jti: 'id' },
+    { uid: 1.5, sub: '1.5' },
+    { gen: [1, 2] },
+    { gen: [1, 2, 3] },
+    { gen: [1, 2, PROOF, 4] },
+    { gen: [-1, 2, PROOF] },
+    { gen: [1, 1.5, PROOF] },
     { uid: '1' },
     { sub: '1', uid: 2 },
     { sub: '01', uid: 1 },
@@ -105,15 +135,34 @@ describe('the payload of an access token', () => {
     { gen: 1 },
     { gen: [] },
     { gen: [1] },
-    { gen: ['1', 2] },
-    { gen: [1, null] },
-    { gen: { 0: 1, 1: 2 } },
+    { gen: ['1', 2, PROOF] },
+    { gen: [1, null, PROOF] },
+    { gen: { 0: 1, 1: 2, 2: PROOF, length: 3 } },
   ])('is refused with a claim that this package would not write: %j', (wrong) => {
     expect(fromPayload({ ...payload, ...wrong })).toBeUndefined();
   });
 
+  it.each([null, undefined, 1, 'text', [], true])('is refused when it is %j', (other) => {
+    expect(fromPayload(other)).toBeUndefined();
+  });
+
+  it('is refused with an issuer or an audience that is not the expected one, lists included', () => {
+    const named = { ...payload, iss: 'issuer', aud: 'audience' };
+    const expected = { issuer: 'issuer', audience: 'audience' };
+    expect(readPayload(named, expected)).toBeDefined();
+    for (const wrong of [
+      { iss: 'other' },
+      { iss: undefined },
+      { aud: 'other' },
+      { aud: ['audience'] },
+      { aud: ['audience', 'other'] },
+    ]) {
+      expect(readPayload({ ...named, ...wrong }, expected)).toBeUndefined();
+    }
+  });
+
   it('grows by no more than is set aside when it is unproven', () => {
-    const longest = { generation: 2 ** 32 - 1, issuedAt: 2 ** 48 - 1 };
+    const longest = { generation: 2 ** 32 - 1, issuedAt: 2 ** 48 - 1, proof: PROOF };
     for (let padding = 0; padding < 3; padding++) {
       const each = { ...subject, claims: 'x'.repeat(padding) };
       const growth =
@@ -139,7 +188,7 @@ describe('checkClaims', () => {
   });
 
   it('reserves every name that signing writes', () => {
-    const unproven = { generation: 1, issuedAt: 2 };
+    const unproven = { generation: 1, issuedAt: 2, proof: PROOF };
     const written = Object.keys(toPayload({ ...subject, userId: 1, claims: null, unproven }));
     expect(RESERVED_CLAIMS).toEqual(expect.arrayContaining([...written, 'iss', 'aud', 'iat', 'exp']));
   });

@@ -1,14 +1,15 @@
 import type { JWTPayload } from 'jose';
 import { InvalidClaimsError } from '../errors/session.errors.js';
 import { type JsonValue, whyNotJson } from '../session/json.js';
-import type { AccessToken } from './access-tokens.js';
+import { isSessionId } from '../session/session-id.js';
+import type { AccessToken } from './access-token.js';
 
 /**
  * Names that claims must not use: the registered ones of RFC 7519 and the module's own.
  *
  * - `sid`: the session id (as in OpenID Connect).
  * - `uid`: the user id where it is a number; `sub` has to be a string (RFC 7519, 4.1.2).
- * - `gen`: `[generation, issuedAt]`, only while the token is unproven.
+ * - `gen`: `[generation, issuedAt, proof]`, only while the token is unproven.
  * - `claims`: the application's claims where they are not an object.
  */
 export const RESERVED_CLAIMS: readonly string[] = [
@@ -25,8 +26,11 @@ export const RESERVED_CLAIMS: readonly string[] = [
   'claims',
 ];
 
-/** Base64url characters that an unproven token has more than a proven one, at the most: `,"gen":[4294967295,281474976710655]`. */
-export const UNPROVEN_OVERHEAD = 48;
+/**
+ * Base64url characters that an unproven token has more than a proven one, at the most:
+ * `,"gen":[4294967295,281474976710655,"0123456789012345678901"]`.
+ */
+export const UNPROVEN_OVERHEAD = 84;
 
 /** @throws {@link InvalidClaimsError} when they are not JSON or use a reserved name */
 export function checkClaims(claims: unknown): asserts claims is JsonValue {
@@ -60,40 +64,31 @@ export function toPayload({
     sub: String(userId),
     sid: sessionId,
     ...(typeof userId === 'number' && { uid: userId }),
-    ...(unproven && { gen: [unproven.generation, unproven.issuedAt] }),
+    ...(unproven && { gen: [unproven.generation, unproven.issuedAt, unproven.proof] }),
   };
 }
 
-/** @returns what the token says, or `undefined` when a claim is not of the type that this package writes */
-export function fromPayload(payload: JWTPayload): AccessToken | undefined {
-  const {
-    iss: _iss,
-    aud: _aud,
-    nbf: _nbf,
-    jti: _jti,
-    sub,
-    sid,
-    uid,
-    gen,
-    iat,
-    exp,
-    claims,
-    ...rest
-  } = payload;
-  if (
-    typeof sub !== 'string' ||
-    typeof sid !== 'string' ||
-    typeof iat !== 'number' ||
-    typeof exp !== 'number'
-  )
+/**
+ * @param payload of a token whose signature is right
+ * @returns what the token says, or `undefined` when a claim is missing, is not of the type and range that this package
+ *   writes, or is not the one that is expected
+ */
+export function fromPayload(
+  payload: unknown,
+  expected: { readonly issuer: string | undefined; readonly audience: string | undefined },
+): AccessToken | undefined {
+  if (!isRecord(payload as JsonValue)) return undefined;
+  const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, claims, ...rest } = payload as JWTPayload;
+  if (expected.issuer !== undefined && iss !== expected.issuer) return undefined;
+  if (expected.audience !== undefined && aud !== expected.audience) return undefined;
+  if (nbf !== undefined || jti !== undefined) return undefined;
+  if (typeof sub !== 'string' || sub === '' || !isSessionId(sid)) return undefined;
+  if (uid !== undefined && (typeof uid !== 'number' || !Number.isSafeInteger(uid) || String(uid) !== sub)) {
     return undefined;
-  if (uid !== undefined && (typeof uid !== 'number' || String(uid) !== sub)) return undefined;
-  let unproven: AccessToken['unproven'];
-  if (gen !== undefined) {
-    const [generation, issuedAt] = Array.isArray(gen) ? (gen as unknown[]) : [];
-    if (typeof generation !== 'number' || typeof issuedAt !== 'number') return undefined;
-    unproven = { generation, issuedAt };
   }
+  if (!isTime(iat) || !isTime(exp) || exp < iat) return undefined;
+  const unproven = gen === undefined ? undefined : fromGen(gen);
+  if (unproven === null) return undefined;
   return {
     sessionId: sid,
     userId: uid ?? sub,
@@ -102,6 +97,23 @@ export function fromPayload(payload: JWTPayload): AccessToken | undefined {
     expiresAt: exp * 1_000,
     unproven,
   };
+}
+
+/** @returns null when it is not what {@link toPayload} writes */
+function fromGen(gen: unknown): AccessToken['unproven'] | null {
+  if (!Array.isArray(gen) || gen.length !== 3) return null;
+  const [generation, issuedAt, proof] = gen as unknown[];
+  if (!isCount(generation) || !isCount(issuedAt) || typeof proof !== 'string') return null;
+  return { generation, issuedAt, proof };
+}
+
+/** Seconds since the epoch that are exact in milliseconds, too. */
+function isTime(value: unknown): value is number {
+  return isCount(value) && Number.isSafeInteger(value * 1_000);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isRecord(value: JsonValue): value is { [key: string]: JsonValue } {

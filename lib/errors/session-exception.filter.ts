@@ -9,6 +9,7 @@ const STATUS: Record<SessionErrorCode, number> = {
   token_theft: 401,
   csrf_failed: 403,
   session_not_found: 404,
+  signing_key_not_found: 404,
   invalid_user_id: 400,
   invalid_claims: 400,
   invalid_data: 400,

@@ -9,6 +9,7 @@
  * | `token_theft` | {@link TokenTheftError} | 401 |
  * | `csrf_failed` | {@link CsrfError} | 403 |
  * | `session_not_found` | {@link SessionNotFoundError} | 404 |
+ * | `signing_key_not_found` | {@link SigningKeyNotFoundError} | 404 |
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
@@ -23,6 +24,7 @@ export type SessionErrorCode =
   | 'token_theft'
   | 'csrf_failed'
   | 'session_not_found'
+  | 'signing_key_not_found'
   | 'invalid_user_id'
   | 'invalid_claims'
   | 'invalid_data'
@@ -109,6 +111,15 @@ export class SessionNotFoundError extends SessionError {
 
   constructor(readonly sessionId: string) {
     super('There is no live session with this id.');
+  }
+}
+
+/** There is no signing key with this `kid`: it was never there, or has been dropped or removed already. */
+export class SigningKeyNotFoundError extends SessionError {
+  readonly code = 'signing_key_not_found';
+
+  constructor(readonly kid: string) {
+    super('There is no signing key with this "kid".');
   }
 }
 

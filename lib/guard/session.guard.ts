@@ -2,10 +2,19 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@ne
 import { Reflector } from '@nestjs/core';
 import { SessionHttpException } from '../errors/session-exception.filter.js';
 import { SessionError } from '../errors/session.errors.js';
+import { withoutStackTrace } from '../errors/without-stack-trace.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
-import { SessionService } from '../session.service.js';
+import type { SessionAuthenticator } from '../http/session-authenticator.js';
+import { SESSION_AUTHENTICATOR } from '../session.constants.js';
 import { attachedSession, attachSession } from './request-session.js';
 import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from './session.metadata.js';
+
+/** What decorators say of a handler. */
+interface RouteRules {
+  readonly skip: boolean;
+  readonly optional: boolean;
+  readonly csrf: boolean;
+}
 
 /**
  * Lets requests with a session through, and attaches it to them: see {@link Session}. Works on a handler, on a controller,
@@ -16,25 +25,33 @@ import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from '
  */
 @Injectable()
 export class SessionGuard implements CanActivate {
+  /** Decorators do not change while the application runs. A handler can be inherited, so it is the pair that counts. */
+  private readonly rules = new WeakMap<object, WeakMap<object, RouteRules>>();
+
   constructor(
-    @Inject(SessionService) private readonly sessions: SessionService,
+    @Inject(SESSION_AUTHENTICATOR) private readonly sessions: SessionAuthenticator,
     @Inject(Reflector) private readonly reflector: Reflector,
   ) {}
 
-  async canActivate(context: ExecutionContext): Promise<boolean> {
-    if (this.metadata(context, SkipSessionMetadata)) return true;
+  /** A promise only where there is something to wait for: most requests are let through at once. */
+  canActivate(context: ExecutionContext): boolean | Promise<boolean> {
+    const rules = this.rulesOf(context);
+    if (rules.skip) return true;
     const { request, response } = this.getExchange(context);
     // As APP_GUARD and on a controller at once, it has already done its work.
     if (attachedSession(request)) return true;
     try {
-      const csrf = !this.metadata(context, SkipCsrfMetadata);
-      attachSession(request, await this.sessions.authenticate(request, response, { csrf }));
+      const session = this.sessions.authenticate(request, response, rules);
+      if (session instanceof Promise) {
+        return session.then(
+          (settled) => attachSession(request, settled),
+          (error: unknown) => this.judge(error, rules, context),
+        );
+      }
+      return attachSession(request, session);
     } catch (error) {
-      if (!(error instanceof SessionError)) throw error;
-      if (!this.sessions.meansSignedOut(error) || !this.metadata(context, OptionalSessionMetadata))
-        this.refuse(error, context);
+      return this.judge(error, rules, context);
     }
-    return true;
   }
 
   /** Where the request and the response are found; for other transports than HTTP, override this. */
@@ -45,10 +62,28 @@ export class SessionGuard implements CanActivate {
 
   /** Answers a request that is not let through. */
   protected refuse(error: SessionError, _context: ExecutionContext): never {
-    throw new SessionHttpException(error);
+    throw withoutStackTrace(() => new SessionHttpException(error));
   }
 
-  private metadata(context: ExecutionContext, decorator: typeof SkipSessionMetadata): boolean | undefined {
-    return this.reflector.getAllAndOverride(decorator, [context.getHandler(), context.getClass()]);
+  private judge(error: unknown, { optional }: RouteRules, context: ExecutionContext): boolean {
+    if (!(error instanceof SessionError)) throw error;
+    if (!optional || !this.sessions.meansSignedOut(error)) this.refuse(error, context);
+    return true;
+  }
+
+  private rulesOf(context: ExecutionContext): RouteRules {
+    const [handler, type] = [context.getHandler(), context.getClass()];
+    const known = this.rules.get(handler)?.get(type);
+    if (known) return known;
+    const read = (decorator: typeof SkipSessionMetadata) =>
+      this.reflector.getAllAndOverride(decorator, [handler, type]) ?? false;
+    const rules = {
+      skip: read(SkipSessionMetadata),
+      optional: read(OptionalSessionMetadata),
+      csrf: !read(SkipCsrfMetadata),
+    };
+    const ofHandler = this.rules.get(handler) ?? new WeakMap<object, RouteRules>();
+    this.rules.set(handler, ofHandler.set(type, rules));
+    return rules;
   }
 }

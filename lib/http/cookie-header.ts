@@ -14,15 +14,27 @@ export interface CookieAttributes {
  */
 export function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = [];
-  if (header === undefined || !header.includes(name)) return values;
-  for (const pair of header.split(';')) {
-    const equals = pair.indexOf('=');
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
-      const value = pair.slice(equals + 1).trim();
-      if (value !== '') values.push(value);
+  if (header === undefined) return values;
+  for (let start = 0; start < header.length;) {
+    const semicolon = header.indexOf(';', start);
+    const end = semicolon === -1 ? header.length : semicolon;
+    while (isSpace(header, start)) start++;
+    // Other cookies may be many and long: of them, nothing is copied.
+    if (header.startsWith(name, start)) {
+      let at = start + name.length;
+      while (isSpace(header, at)) at++;
+      if (header[at] === '=') {
+        const value = header.slice(at + 1, end).trim();
+        if (value !== '') values.push(value);
+      }
     }
+    start = end + 1;
   }
   return values;
+}
+
+function isSpace(text: string, at: number): boolean {
+  return text[at] === ' ' || text[at] === '\t';
 }
 
 /** One `Set-Cookie` line. The value is one of our tokens, whose characters need no encoding. */

@@ -1,7 +1,6 @@
 import {
   type CsrfError,
   NoCredentialsError,
-  type SessionError,
   SessionOverError,
   TokenTheftError,
   TryRefreshError,
@@ -9,11 +8,16 @@ import {
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
 import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
-import { ActiveSession } from '../session/active-session.js';
-import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
+import { ActiveSession, type ClientLink } from '../session/active-session.js';
+import type { AccessVerdict, SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionInput } from '../session/session.types.js';
-import type { AccessToken } from '../access-token/access-tokens.js';
+import type {
+  AccessToken,
+  AccessTokenVerification,
+  SignedAccessToken,
+} from '../access-token/access-token.js';
+import type { SessionRow } from '../storage/session.store.js';
 import type { CsrfCheck } from './csrf-check.js';
 import {
   areHeadersSent,
@@ -23,16 +27,33 @@ import {
   setResponseHeader,
 } from './exchange.js';
 import { ensureCookies } from './request-cookies.js';
-import type { Credentials, SessionTransport } from './session-transport.js';
+import { bearerToken } from './bearer-token.js';
+import { noCredentials, tryRefresh } from './refusals.js';
+import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
+import type { SessionTransport } from './session-transport.js';
 
-/** How a request is authenticated. */
-export interface AuthenticateOptions {
-  /** Whether unsafe methods are checked for cross-site forgery. @default true */
-  csrf?: boolean;
+/** What came of one access token of a request. */
+type Outcome =
+  | AccessVerdict
+  | { readonly status: 'forged'; readonly error: CsrfError }
+  | { readonly status: 'unusable' }
+  /** There was no further token. */
+  | { readonly status: 'none' };
+
+type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
+
+/** Where the tokens of a request's cookies stand: the first has been tried, the others are left. */
+interface CookieAttempt {
+  readonly accessTokens: string[];
+  readonly first: Outcome | Promise<Outcome>;
+  readonly checksCsrf: boolean;
 }
 
+/** Response header with the access token that a client without cookies is to use from now on. */
+const NEW_ACCESS_TOKEN = 'access-token';
+
 /** Sessions over HTTP: finds the session of a request, refreshes it on the way, and keeps the client's cookies right. */
-export class RequestAuthenticator {
+export class RequestAuthenticator implements SessionAuthenticator {
   constructor(
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
@@ -47,55 +68,28 @@ export class RequestAuthenticator {
     const now = Date.now();
     const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
     const tokens = await this.lifecycle.issue({ ...input, device }, now);
-    const credentials = this.transport.read(request);
-    const replaced = await this.sessionsOf(credentials, now);
-    if (replaced.length > 0) await this.manager.replace(replaced);
+    await this.endPresent(request, now);
     return this.accept(request, response, tokens, now);
   }
 
   /**
    * The session of a request.
    *
+   * @returns a promise only where there is something to wait for: not for a token that has been verified and proven before
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
    *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
-  async authenticate(
+  authenticate(
     request: HttpRequest,
     response: HttpResponse,
     options: AuthenticateOptions = {},
-  ): Promise<ActiveSession> {
+  ): ActiveSession | Promise<ActiveSession> {
     const now = Date.now();
     ensureCookies(request);
-    const credentials = this.transport.read(request);
-    const mayRefresh = this.options.refresh === 'transparent' && credentials.refreshTokens.length > 0;
-    if (credentials.accessTokens.length === 0 && !mayRefresh) throw new NoCredentialsError();
-
-    const checksCsrf = this.beginCsrfCheck(request, options);
-
-    let over: SessionOverError | undefined;
-    let forged: CsrfError | undefined;
-    for (const token of credentials.accessTokens) {
-      const verification = await this.lifecycle.verify(token, now);
-      if (verification.status !== 'valid') continue;
-      const mismatch = checksCsrf && this.csrf.checkSession(request, verification.accessToken.sessionId);
-      if (mismatch) {
-        forged = mismatch;
-        continue;
-      }
-      const verdict = await this.lifecycle.use(verification.accessToken, now);
-      if (verdict.status === 'active') {
-        const { accessToken, row, replacement } = verdict;
-        if (replacement) this.transport.writeAccessToken(response, replacement, row!.expiresAt, now);
-        return this.activeSession(response, accessToken);
-      }
-      if (verdict.status === 'over') over = verdict.error;
-    }
-
-    if (mayRefresh) return this.exchange(request, response, credentials, checksCsrf, now);
-    if (forged) throw forged;
-    if (!over) throw new TryRefreshError();
-    this.clearAfter(over, response, now);
-    throw over;
+    const bearer = bearerToken(request);
+    return bearer === undefined
+      ? this.authenticateByCookies(request, response, options, now)
+      : this.authenticateByBearer(request, response, options, bearer, now);
   }
 
   /**
@@ -109,10 +103,10 @@ export class RequestAuthenticator {
     response: HttpResponse,
     options: AuthenticateOptions = {},
   ): Promise<ActiveSession> {
-    const credentials = this.transport.read(request);
-    if (credentials.refreshTokens.length === 0) throw new NoCredentialsError();
+    const refreshTokens = this.transport.readRefreshTokens(request);
+    if (refreshTokens.length === 0) throw noCredentials();
     const checksCsrf = this.beginCsrfCheck(request, options);
-    return this.exchange(request, response, credentials, checksCsrf, Date.now());
+    return this.exchange(request, response, refreshTokens, checksCsrf, Date.now());
   }
 
   /** Checks what the request alone tells; @returns whether the session's part of the check is still to come */
@@ -122,22 +116,155 @@ export class RequestAuthenticator {
     return isConcerned;
   }
 
+  /** Without a refresh route, an unusable access token says so, too. */
+  meansSignedOut(error: unknown): boolean {
+    return (
+      error instanceof NoCredentialsError ||
+      error instanceof SessionOverError ||
+      error instanceof TokenTheftError ||
+      (error instanceof TryRefreshError && this.options.refreshPath === undefined)
+    );
+  }
+
   /** Takes the session's cookies from the client. */
   clearCookies(response: HttpResponse): void {
     this.transport.clear(response);
   }
 
+  private authenticateByCookies(
+    request: HttpRequest,
+    response: HttpResponse,
+    options: AuthenticateOptions,
+    now: number,
+  ): ActiveSession | Promise<ActiveSession> {
+    const accessTokens = this.transport.readAccessTokens(request);
+    if (accessTokens.length === 0 && !this.mayExchange(request)) throw noCredentials();
+    const checksCsrf = this.beginCsrfCheck(request, options);
+    const first = this.tryNext(request, accessTokens, checksCsrf, now);
+    if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
+      return this.activeSession(response, first.accessToken);
+    }
+    return this.authenticateInTurn(request, response, { accessTokens, first, checksCsrf }, now);
+  }
+
+  private async authenticateInTurn(
+    request: HttpRequest,
+    response: HttpResponse,
+    { accessTokens, first, checksCsrf }: CookieAttempt,
+    now: number,
+  ): Promise<ActiveSession> {
+    let over: SessionOverError | undefined;
+    let forged: CsrfError | undefined;
+    for (
+      let outcome = await first;
+      outcome.status !== 'none';
+      outcome = await this.tryNext(request, accessTokens, checksCsrf, now)
+    ) {
+      if (outcome.status === 'active') {
+        const { accessToken, row, replacement } = outcome;
+        if (replacement) this.transport.writeAccessToken(response, replacement, row!.expiresAt, now);
+        return this.activeSession(response, accessToken);
+      }
+      if (outcome.status === 'over') over = outcome.error;
+      if (outcome.status === 'forged') forged = outcome.error;
+    }
+    if (this.mayExchange(request)) {
+      const refreshTokens = this.transport.readRefreshTokens(request);
+      return this.exchange(request, response, refreshTokens, checksCsrf, now);
+    }
+    if (forged) throw forged;
+    if (!over) throw tryRefresh();
+    this.clearAfter(over, response, now);
+    throw over;
+  }
+
+  /** No page of another site can make a browser send this header, so that there is no forgery to check for. */
+  private authenticateByBearer(
+    request: HttpRequest,
+    response: HttpResponse,
+    options: AuthenticateOptions,
+    token: string,
+    now: number,
+  ): ActiveSession | Promise<ActiveSession> {
+    const outcome = this.tryToken(request, token, false, now);
+    if (!(outcome instanceof Promise) && outcome.status === 'active') {
+      return this.acceptBearer(response, outcome);
+    }
+    return Promise.resolve(outcome).then((settled) => {
+      if (settled.status === 'active') return this.acceptBearer(response, settled);
+      // The header may be for something else than this module.
+      const hasCookies = this.transport.readAccessTokens(request).length > 0 || this.mayExchange(request);
+      if (hasCookies) return this.authenticateByCookies(request, response, options, now);
+      throw settled.status === 'over' ? settled.error : tryRefresh();
+    });
+  }
+
+  private acceptBearer(response: HttpResponse, { accessToken, replacement }: ActiveVerdict): ActiveSession {
+    const give = ({ token }: SignedAccessToken) => {
+      if (!areHeadersSent(response)) setResponseHeader(response, NEW_ACCESS_TOKEN, token);
+    };
+    if (replacement) give(replacement);
+    return new ActiveSession(accessToken, this.manager, {
+      replace: async (row, present) => {
+        const reissued = await this.lifecycle.reissue(row, present, Date.now());
+        give(reissued);
+        return reissued;
+      },
+      clear: () => undefined,
+    });
+  }
+
+  /** Takes the first of the tokens from the list and tries it. */
+  private tryNext(
+    request: HttpRequest,
+    accessTokens: string[],
+    checksCsrf: boolean,
+    now: number,
+  ): Outcome | Promise<Outcome> {
+    const token = accessTokens.shift();
+    return token === undefined ? { status: 'none' } : this.tryToken(request, token, checksCsrf, now);
+  }
+
+  private tryToken(
+    request: HttpRequest,
+    token: string,
+    checksCsrf: boolean,
+    now: number,
+  ): Outcome | Promise<Outcome> {
+    const verification = this.lifecycle.verify(token, now);
+    return verification instanceof Promise
+      ? verification.then((settled) => this.tryVerified(request, settled, checksCsrf, now))
+      : this.tryVerified(request, verification, checksCsrf, now);
+  }
+
+  private tryVerified(
+    request: HttpRequest,
+    verification: AccessTokenVerification,
+    checksCsrf: boolean,
+    now: number,
+  ): Outcome | Promise<Outcome> {
+    if (verification.status !== 'valid') return { status: 'unusable' };
+    const { accessToken } = verification;
+    const mismatch = checksCsrf ? this.csrf.checkSession(request, accessToken.sessionId) : undefined;
+    return mismatch ? { status: 'forged', error: mismatch } : this.lifecycle.use(accessToken, now);
+  }
+
+  /** Whether the guard may exchange a refresh token that the request carries. */
+  private mayExchange(request: HttpRequest): boolean {
+    return this.options.refresh === 'transparent' && this.transport.readRefreshTokens(request).length > 0;
+  }
+
   private async exchange(
     request: HttpRequest,
     response: HttpResponse,
-    credentials: Credentials,
+    refreshTokens: readonly string[],
     checksCsrf: boolean,
     now: number,
   ): Promise<ActiveSession> {
     let failure: SessionOverError | undefined;
     let forged: CsrfError | undefined;
     const ours: RefreshToken[] = [];
-    for (const text of credentials.refreshTokens) {
+    for (const text of refreshTokens) {
       try {
         ours.push(await this.lifecycle.authenticate(text, now));
       } catch (error) {
@@ -181,18 +308,11 @@ export class RequestAuthenticator {
   }
 
   private activeSession(response: HttpResponse, accessToken: AccessToken): ActiveSession {
-    return new ActiveSession(accessToken, this.manager, {
-      replace: async (row, present) => {
-        const now = Date.now();
-        const reissued = await this.lifecycle.reissue(row, present, now);
-        if (!areHeadersSent(response))
-          this.transport.writeAccessToken(response, reissued, row.expiresAt, now);
-        return reissued;
-      },
-      clear: () => {
-        if (!areHeadersSent(response)) this.transport.clear(response);
-      },
-    });
+    return new ActiveSession(
+      accessToken,
+      this.manager,
+      new CookieLink(this.lifecycle, this.transport, response),
+    );
   }
 
   /**
@@ -204,21 +324,44 @@ export class RequestAuthenticator {
     if (over.final && !isRecent) this.transport.clear(response);
   }
 
-  /** Ids of the sessions whose tokens, expired ones included, a request carries. */
-  private async sessionsOf({ accessTokens, refreshTokens }: Credentials, now: number): Promise<string[]> {
+  /** Ends the sessions whose tokens, expired ones included, a request's cookies have. */
+  private async endPresent(request: HttpRequest, now: number): Promise<void> {
     const ids = new Set<string>();
-    for (const token of accessTokens) {
+    for (const token of this.transport.readAccessTokens(request)) {
       const verification = await this.lifecycle.verify(token, now);
       if (verification.status !== 'invalid') ids.add(verification.accessToken.sessionId);
     }
-    for (const text of refreshTokens) {
+    if (ids.size > 0) await this.manager.replace([...ids]);
+    for (const text of this.transport.readRefreshTokens(request)) {
       try {
-        ids.add((await this.lifecycle.authenticate(text, now)).sessionId);
+        const { sessionId, sessionSecret } = await this.lifecycle.authenticate(text, now);
+        if (!ids.has(sessionId)) await this.manager.replaceWithSecret(sessionId, sessionSecret);
       } catch (error) {
         if (!(error instanceof SessionOverError)) throw error;
       }
     }
-    return [...ids];
+  }
+}
+
+/** The client that a request with cookies came from. */
+class CookieLink implements ClientLink {
+  constructor(
+    private readonly lifecycle: SessionLifecycle,
+    private readonly transport: SessionTransport,
+    private readonly response: HttpResponse,
+  ) {}
+
+  async replace(row: SessionRow, present: AccessToken): Promise<AccessToken> {
+    const now = Date.now();
+    const reissued = await this.lifecycle.reissue(row, present, now);
+    if (!areHeadersSent(this.response)) {
+      this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
+    }
+    return reissued;
+  }
+
+  clear(): void {
+    if (!areHeadersSent(this.response)) this.transport.clear(this.response);
   }
 }
 
@@ -228,13 +371,4 @@ function newestOfEachSession(tokens: readonly RefreshToken[]): RefreshToken[] {
   return tokens
     .toSorted((a, b) => b.issuedAt - a.issuedAt)
     .filter(({ sessionId }) => !seen.has(sessionId) && seen.add(sessionId));
-}
-
-/** Whether an error says that nobody is signed in, as opposed to: that could not be found out, or must not be ignored. */
-export function meansSignedOut(error: unknown): error is SessionError {
-  return (
-    error instanceof NoCredentialsError ||
-    error instanceof SessionOverError ||
-    error instanceof TokenTheftError
-  );
 }

@@ -1,14 +1,9 @@
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { TokenSet } from '../session/session-lifecycle.js';
-import type { SignedAccessToken } from '../access-token/access-tokens.js';
+import type { SignedAccessToken } from '../access-token/access-token.js';
 import { type CookieAttributes, cookieValues, mergeSetCookieLines, setCookieLine } from './cookie-header.js';
+import { cookieName } from './cookie-name.js';
 import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
-
-/** The tokens that a request carries; several of a kind where the client holds duplicates of a cookie. */
-export interface Credentials {
-  readonly accessTokens: readonly string[];
-  readonly refreshTokens: readonly string[];
-}
 
 interface Cookie {
   readonly name: string;
@@ -43,11 +38,14 @@ export class SessionTransport {
     return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
   }
 
-  read({ headers: { cookie } }: HttpRequest): Credentials {
-    return {
-      accessTokens: cookieValues(cookie, this.access.name),
-      refreshTokens: cookieValues(cookie, this.refresh.name),
-    };
+  /** The access tokens of a request; several where the client holds duplicates of the cookie. */
+  readAccessTokens({ headers }: HttpRequest): string[] {
+    return cookieValues(headers.cookie, this.access.name);
+  }
+
+  /** The refresh tokens of a request; several where the client holds duplicates of the cookie. */
+  readRefreshTokens({ headers }: HttpRequest): string[] {
+    return cookieValues(headers.cookie, this.refresh.name);
   }
 
   /** Gives the client its tokens; a refresh token that is absent is one that it keeps. */
@@ -133,7 +131,6 @@ export class SessionTransport {
   private cookie(name: string, path: string, httpOnly: boolean): Cookie {
     const { domain, secure, sameSite, partitioned, prefix } = this.options.cookies;
     const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
-    if (prefix === 'none' || !secure || /^__(host|secure)-/i.test(name)) return { name, attributes };
-    return { name: `${domain === undefined && path === '/' ? '__Host-' : '__Secure-'}${name}`, attributes };
+    return { name: cookieName(name, { path, domain, secure, prefix }), attributes };
   }
 }

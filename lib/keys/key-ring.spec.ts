@@ -37,7 +37,7 @@ describe('a ring of keys', () => {
       lifetime: LIFETIME,
       nameOf: ({ kid }) => kid,
       generate: async () => ({ kid: `${purpose}-${++made}`, algorithm: 'HS256', material: '{}' }),
-      load: async ({ kid }) => kid.toUpperCase(),
+      load: async ({ kid }) => ({ key: kid.toUpperCase(), resealed: undefined }),
     });
 
   test.each([

@@ -17,7 +17,7 @@ describe('with a secret', () => {
     for (const part of sealed.split('.')) {
       expect(Buffer.from(part, 'base64url').toString()).not.toMatch(/kty|Zoë/);
     }
-    expect(await sealer.open(sealed, context)).toBe(TEXT);
+    expect((await sealer.open(sealed, context)).text).toBe(TEXT);
   });
 
   test('the same text is never sealed to the same', async () => {
@@ -53,7 +53,7 @@ describe('with a secret', () => {
   });
 
   test('plain material from before there was a secret stays readable', async () => {
-    expect(await sealer.open(TEXT, context)).toBe(TEXT);
+    expect((await sealer.open(TEXT, context)).text).toBe(TEXT);
   });
 });
 
@@ -61,9 +61,9 @@ describe('with several secrets', () => {
   test('the first seals, all open', async () => {
     const byOld = await new KeySealer([OLD]).seal(TEXT, context);
     const both = new KeySealer([NEW, OLD]);
-    expect(await both.open(byOld, context)).toBe(TEXT);
+    expect((await both.open(byOld, context)).text).toBe(TEXT);
     const byBoth = await both.seal(TEXT, context);
-    expect(await new KeySealer([NEW]).open(byBoth, context)).toBe(TEXT);
+    expect((await new KeySealer([NEW]).open(byBoth, context)).text).toBe(TEXT);
     await expect(new KeySealer([OLD]).open(byBoth, context)).rejects.toThrow(KeysUnavailableError);
   });
 });
@@ -73,7 +73,7 @@ describe('without a secret', () => {
 
   test('material stays as it is', async () => {
     expect(await plain.seal(TEXT, context)).toBe(TEXT);
-    expect(await plain.open(TEXT, context)).toBe(TEXT);
+    expect((await plain.open(TEXT, context)).text).toBe(TEXT);
   });
 
   test('what is sealed asks for the secret', async () => {

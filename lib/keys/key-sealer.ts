@@ -8,6 +8,13 @@ export interface SealContext {
   readonly purpose: string;
 }
 
+/** What was sealed. */
+export interface OpenedText {
+  readonly text: string;
+  /** The same sealed anew, where that was done in an older way: under another secret, or not at all. */
+  readonly resealed: string | undefined;
+}
+
 /**
  * Encrypts key material at rest: JWE (RFC 7516) with AES-256-GCM, its key derived from the application's secret with
  * HKDF-SHA-256 (RFC 5869). Without a secret, material stays as it is.
@@ -32,15 +39,15 @@ export class KeySealer {
   }
 
   /** @throws {@link KeysUnavailableError} when no secret opens it; nothing is lost, another secret may */
-  async open(sealed: string, { kid, purpose }: SealContext): Promise<string> {
+  async open(sealed: string, context: SealContext): Promise<OpenedText> {
     // JSON begins with a brace, a compact JWE never does: material stored before there was a secret stays readable.
-    if (sealed.startsWith('{')) return sealed;
+    if (sealed.startsWith('{')) return this.opened(sealed, this.keys.length === 0, context);
     for (const key of this.keys) {
       try {
         const options = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
         const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, options);
-        if (protectedHeader.kid !== kid || protectedHeader['purpose'] !== purpose) break;
-        return new TextDecoder().decode(plaintext);
+        if (protectedHeader.kid !== context.kid || protectedHeader['purpose'] !== context.purpose) break;
+        return await this.opened(new TextDecoder().decode(plaintext), key === this.keys[0], context);
       } catch {
         // made under another secret, or damaged: the error below speaks for all of them
       }
@@ -50,5 +57,9 @@ export class KeySealer {
         ? 'The session keys in the database are encrypted, and no "secret" is set. Set the secret they were stored with.'
         : 'No "secret" opens the session keys in the database. Give the secret they were stored with as well, after the new one.',
     );
+  }
+
+  private async opened(text: string, isCurrent: boolean, context: SealContext): Promise<OpenedText> {
+    return { text, resealed: isCurrent ? undefined : await this.seal(text, context) };
   }
 }

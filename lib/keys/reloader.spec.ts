@@ -1,40 +1,80 @@
 import { describe, expect, test } from 'vitest';
 import { Reloader } from './reloader.js';
 
-const MAX_AGE = 1_000;
+const INTERVAL = 1_000;
+const MAX_AGE = 5_000;
 const COOLDOWN = 100;
 
 function setUp() {
-  const state = { loads: 0, failure: undefined as Error | undefined };
+  const state = { loads: 0, reported: 0, failure: undefined as Error | undefined };
   const reloader = new Reloader(
     async () => {
       state.loads++;
       await Promise.resolve();
       if (state.failure) throw state.failure;
     },
-    MAX_AGE,
-    COOLDOWN,
+    { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN },
+    () => state.reported++,
   );
   return { state, reloader };
 }
 
-describe('ensureFresh', () => {
-  test('loads what has never been loaded, and again when it is older than the maximum', async () => {
+describe('freshen', () => {
+  test('loads what has never been loaded, and again when it is as old as the interval', async () => {
     const { state, reloader } = setUp();
-    await reloader.ensureFresh(5_000);
+    await reloader.freshen(5_000);
     expect(state.loads).toBe(1);
-    await reloader.ensureFresh(5_000 + MAX_AGE);
-    expect(state.loads).toBe(1);
-    await reloader.ensureFresh(5_001 + MAX_AGE);
+    expect(reloader.freshen(4_999 + INTERVAL)).toBeUndefined();
+    await reloader.freshen(5_000 + INTERVAL);
     expect(state.loads).toBe(2);
   });
 
-  test('loads when the clock was set back by more than the maximum', async () => {
+  test('loads when the clock was set back by the interval', async () => {
     const { state, reloader } = setUp();
-    await reloader.ensureFresh(5_000);
-    await reloader.ensureFresh(5_000 - MAX_AGE);
-    expect(state.loads).toBe(1);
-    await reloader.ensureFresh(4_999 - MAX_AGE);
+    await reloader.freshen(5_000);
+    expect(reloader.freshen(5_001 - INTERVAL)).toBeUndefined();
+    await reloader.freshen(5_000 - INTERVAL);
+    expect(state.loads).toBe(2);
+  });
+
+  test('reports a failure, throws nothing, and tries again after the cooldown', async () => {
+    const { state, reloader } = setUp();
+    await reloader.freshen(0);
+    state.failure = new Error('down');
+    await reloader.freshen(INTERVAL);
+    expect(state).toMatchObject({ loads: 2, reported: 1 });
+    expect(reloader.freshen(INTERVAL + COOLDOWN - 1)).toBeUndefined();
+    await reloader.freshen(INTERVAL + COOLDOWN);
+    expect(state).toMatchObject({ loads: 3, reported: 2 });
+  });
+});
+
+describe('ensureUsable', () => {
+  test('bears a failure until what is loaded is too old', async () => {
+    const { state, reloader } = setUp();
+    await reloader.ensureUsable(0);
+    state.failure = new Error('down');
+    await reloader.ensureUsable(MAX_AGE);
+    await expect(reloader.ensureUsable(MAX_AGE + 1)).rejects.toThrow('down');
+    expect(state.loads).toBe(3);
+    state.failure = undefined;
+    await reloader.ensureUsable(MAX_AGE + 1);
+    expect(state.loads).toBe(4);
+  });
+
+  test('throws where nothing could ever be loaded', async () => {
+    const { state, reloader } = setUp();
+    state.failure = new Error('down');
+    await expect(reloader.ensureUsable(0)).rejects.toThrow('down');
+    await expect(reloader.ensureUsable(1)).rejects.toThrow('down');
+    expect(state.loads).toBe(2);
+  });
+});
+
+describe('reloadAnew', () => {
+  test('does not take a load for its own that had begun before', async () => {
+    const { state, reloader } = setUp();
+    await Promise.all([reloader.reload(1), reloader.reloadAnew(1)]);
     expect(state.loads).toBe(2);
   });
 });
@@ -42,7 +82,7 @@ describe('ensureFresh', () => {
 describe('reload', () => {
   test('is one for all that ask at the same time, and another one afterwards', async () => {
     const { state, reloader } = setUp();
-    await Promise.all([reloader.reload(1), reloader.reload(1), reloader.ensureFresh(1)]);
+    await Promise.all([reloader.reload(1), reloader.reload(1), reloader.freshen(1)]);
     expect(state.loads).toBe(1);
     await reloader.reload(1);
     expect(state.loads).toBe(2);

@@ -1,28 +1,56 @@
+/** All in milliseconds. */
+export interface ReloadTimes {
+  /** Age at which what is loaded is loaded again, when somebody asks. */
+  readonly interval: number;
+  /** Age from which it must not be used where being current matters. */
+  readonly maxAge: number;
+  /** Least time between two loads that {@link Reloader.reloadOnDoubt} makes, and after one that failed. */
+  readonly cooldown: number;
+}
+
 /**
  * Loads something that changes now and then: callers at the same time share one load, and what provokes loads without
- * need (a token with an unknown key) gets one per cooldown, be it successful or not.
+ * need (a token with an unknown key, a source that is down) gets one per cooldown.
  */
 export class Reloader {
   private loadedAt = Number.NEGATIVE_INFINITY;
   private failure: { readonly at: number; readonly error: unknown } | undefined;
   private loading: Promise<void> | undefined;
+  private freshening: Promise<void> | undefined;
 
   constructor(
     private readonly load: (now: number) => Promise<void>,
-    /** Milliseconds after which {@link ensureFresh} loads again. */
-    private readonly maxAge: number,
-    /** Milliseconds between two loads that {@link reloadOnDoubt} makes. */
-    private readonly cooldown: number,
+    private readonly times: ReloadTimes,
+    /** Told of each load that failed while what had been loaded before stays in use. */
+    private readonly onFailure: (error: unknown) => void = () => undefined,
   ) {}
 
-  /** Whether something has been loaded within `maxAge`. A clock that was set back must not keep an old state alive. */
-  isFresh(now: number): boolean {
-    return Math.abs(now - this.loadedAt) <= this.maxAge;
+  /**
+   * Loads where that is due. Should it fail, what is loaded stays in use, and the next try waits for the cooldown.
+   *
+   * @returns a promise only when there is something to wait for
+   */
+  freshen(now: number): Promise<void> | undefined {
+    const { interval, cooldown } = this.times;
+    // A clock that was set back must not keep an old state alive.
+    if (Math.abs(now - this.loadedAt) < interval) return undefined;
+    if (!this.loading && this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
+    this.freshening ??= this.reload(now)
+      .catch(this.onFailure)
+      .finally(() => {
+        this.freshening = undefined;
+      });
+    return this.freshening;
   }
 
-  /** Loads unless that is fresh. */
-  async ensureFresh(now: number): Promise<void> {
-    if (!this.isFresh(now)) await this.reload(now);
+  /**
+   * Loads where that is due.
+   *
+   * @throws what the load threw, when what is loaded has become too old to do without; it is tried each time then
+   */
+  async ensureUsable(now: number): Promise<void> {
+    const isTooOld = Math.abs(now - this.loadedAt) > this.times.maxAge;
+    await (isTooOld ? this.reload(now) : this.freshen(now));
   }
 
   /**
@@ -32,8 +60,9 @@ export class Reloader {
    * @throws what the load threw; during the cooldown again, without another try
    */
   async reloadOnDoubt(now: number): Promise<boolean> {
-    if (this.failure && Math.abs(now - this.failure.at) < this.cooldown) throw this.failure.error;
-    if (!this.loading && Math.abs(now - this.loadedAt) < this.cooldown) return false;
+    const { cooldown } = this.times;
+    if (this.hasFailedWithin(cooldown, now)) throw this.failure!.error;
+    if (!this.loading && Math.abs(now - this.loadedAt) < cooldown) return false;
     await this.reload(now);
     return true;
   }
@@ -44,6 +73,16 @@ export class Reloader {
       this.loading = undefined;
     });
     return this.loading;
+  }
+
+  /** Loads what is there from now on: a load that is under way may have begun too early to see it. */
+  async reloadAnew(now: number): Promise<void> {
+    await this.loading?.catch(() => undefined);
+    await this.reload(now);
+  }
+
+  private hasFailedWithin(time: number, now: number): boolean {
+    return this.failure !== undefined && Math.abs(now - this.failure.at) < time;
   }
 
   private async run(now: number): Promise<void> {

@@ -2,13 +2,13 @@ import { generateKeyPairSync } from 'node:crypto';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
 import { describe, expect, test } from 'vitest';
 import type { SigningAlgorithm } from '../options/session-module.options.js';
-import { generateJwk, importSigningKey } from './signing-key.js';
+import { generateJwk, importKey } from './signing-key.js';
 
 const bytes = (length: number) => Buffer.alloc(length, 7).toString('base64url');
 
 describe.each<SigningAlgorithm>(['HS256', 'ES256', 'EdDSA', 'RS256'])('a new %s key', (alg) => {
   test('can be imported, signs, and its halves cannot be exported', async () => {
-    const key = await importSigningKey({ ...(await generateJwk(alg)), kid: 'k', alg });
+    const key = await importKey({ ...(await generateJwk(alg)), kid: 'k', alg });
     expect(key).toMatchObject({ kid: 'k', algorithm: alg });
     expect(key.signKey!.usages).toContain('sign');
     expect(key.signKey!.extractable).toBe(false);
@@ -24,19 +24,19 @@ describe.each<SigningAlgorithm>(['HS256', 'ES256', 'EdDSA', 'RS256'])('a new %s 
 
 test('a public key verifies and does not sign', async () => {
   const { d: _, ...publicHalf } = await generateJwk('ES256');
-  const key = await importSigningKey({ ...publicHalf, kid: 'k', alg: 'ES256' });
+  const key = await importKey({ ...publicHalf, kid: 'k', alg: 'ES256' });
   expect(key.signKey).toBeUndefined();
   expect(key.verifyKey.type).toBe('public');
 });
 
 test('what a key says about its own use does not keep it from verifying', async () => {
   const jwk = { ...(await generateJwk('ES256')), kid: 'k', alg: 'ES256', use: 'sig', key_ops: ['sign'] };
-  const key = await importSigningKey(jwk);
+  const key = await importKey(jwk);
   expect(key.verifyKey.usages).toEqual(['verify']);
 });
 
 test('an HS256 key of exactly 256 bits is long enough', async () => {
-  await expect(importSigningKey({ kty: 'oct', k: bytes(32), kid: 'k', alg: 'HS256' })).resolves.toBeDefined();
+  await expect(importKey({ kty: 'oct', k: bytes(32), kid: 'k', alg: 'HS256' })).resolves.toBeDefined();
 });
 
 test.each<[string, JWK, RegExp]>([
@@ -54,17 +54,17 @@ test.each<[string, JWK, RegExp]>([
   ['ES256 with a symmetric key', { kty: 'oct', k: bytes(32), kid: 'k', alg: 'ES256' }, /./],
   ['damaged material', { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'k', alg: 'ES256' }, /./],
 ])('%s is refused', async (_, jwk, message) => {
-  await expect(importSigningKey(jwk)).rejects.toThrow(message);
+  await expect(importKey(jwk)).rejects.toThrow(message);
 });
 
 test('an ES256 key on another curve is refused', async () => {
   const { privateKey } = await generateKeyPair('ES384', { extractable: true });
   const jwk = await exportJWK(privateKey);
-  await expect(importSigningKey({ ...jwk, kid: 'k', alg: 'ES256' })).rejects.toThrow(/./);
+  await expect(importKey({ ...jwk, kid: 'k', alg: 'ES256' })).rejects.toThrow(/./);
 });
 
 test('an RS256 key under 2,048 bits is refused, as it could not sign (RFC 7518, 3.3)', async () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1_024 });
   const jwk = privateKey.export({ format: 'jwk' }) as JWK;
-  await expect(importSigningKey({ ...jwk, kid: 'k', alg: 'RS256' })).rejects.toThrow(/2,?048/);
+  await expect(importKey({ ...jwk, kid: 'k', alg: 'RS256' })).rejects.toThrow(/2,?048/);
 });

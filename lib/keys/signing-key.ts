@@ -1,14 +1,41 @@
 import { exportJWK, generateKeyPair, generateSecret, importJWK, type CryptoKey, type JWK } from 'jose';
+import { KeysUnavailableError } from '../errors/session.errors.js';
 import type { SigningAlgorithm } from '../options/session-module.options.js';
 
-/** A key of access tokens, ready for use. */
-export interface SigningKey {
+/** A key that access tokens are verified with. */
+export interface VerificationKey {
   /** Names the key in a token's header (RFC 7515, 4.1.4). */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
   readonly verifyKey: CryptoKey;
-  /** Absent when only the public half is known: tokens are verified with it, none is signed. */
+  /** What others verify with; absent for a symmetric key, which is not to be shown. */
+  readonly publicJwk: JWK | undefined;
+  /** Absent when only the public half is known. */
   readonly signKey: CryptoKey | undefined;
+}
+
+/** A key that access tokens are signed with, too. */
+export interface SigningKey extends VerificationKey {
+  readonly signKey: CryptoKey;
+}
+
+/** The keys for verification. Junk must be cheap: what it provokes is {@link lookUp}, and that asks once per cooldown. */
+export interface VerificationKeys {
+  /** The key of this name, if this process knows it. */
+  find(kid: string): VerificationKey | undefined;
+  /**
+   * The key of a name that {@link find} did not know, after looking for new ones.
+   *
+   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError} when that could not be done
+   */
+  lookUp(kid: string, now: number): Promise<VerificationKey | undefined>;
+  /**
+   * Whether a key that has verified a signature still may: it can have been dropped elsewhere, which this process learns
+   * within an interval.
+   *
+   * @returns a promise only where there is something to wait for
+   */
+  isInUse(key: VerificationKey, now: number): boolean | Promise<boolean>;
 }
 
 /**
@@ -34,7 +61,7 @@ export async function generateJwk(algorithm: SigningAlgorithm): Promise<JWK> {
  *
  * @throws Error without `kid`, with an algorithm that is not supported, or with material that does not fit it
  */
-export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
+export async function importKey(jwk: JWK): Promise<VerificationKey> {
   const { kid, alg } = jwk;
   if (typeof kid !== 'string' || kid === '') throw new Error('A signing key has no "kid".');
   if (!isAlgorithm(alg)) {
@@ -48,21 +75,36 @@ export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
     if (bytes.length < 32) throw new Error(`The signing key "${kid}" is shorter than 256 bits.`);
     const hmac = { name: 'HMAC', hash: 'SHA-256' };
     const key = await crypto.subtle.importKey('raw', bytes, hmac, false, ['sign', 'verify']);
-    return { kid, algorithm: alg, verifyKey: key, signKey: key };
+    return { kid, algorithm: alg, verifyKey: key, publicJwk: undefined, signKey: key };
   }
   if (alg === 'RS256' && Buffer.from(String(jwk.n), 'base64url').length < 256) {
     // RFC 7518, 3.3
     throw new Error(`The signing key "${kid}" is shorter than 2,048 bits.`);
   }
-  const verifyKey = (await importJWK(publicJwk(jwk), alg)) as CryptoKey;
+  const { kty, crv, x, y, n, e } = jwk;
+  const publicParts = { kty, crv, x, y, n, e };
+  const verifyKey = (await importJWK(publicParts, alg)) as CryptoKey;
   const signKey = jwk.d === undefined ? undefined : ((await importJWK(jwk, alg)) as CryptoKey);
-  return { kid, algorithm: alg, verifyKey, signKey };
+  const publicJwk = withoutUndefined({ ...publicParts, kid, alg, use: 'sig' });
+  return { kid, algorithm: alg, verifyKey, publicJwk, signKey };
+}
+
+/** @throws {@link KeysUnavailableError} when it has only its public half */
+export function asSigningKey(key: VerificationKey): SigningKey {
+  const { signKey } = key;
+  if (!signKey) throw new KeysUnavailableError(`The signing key "${key.kid}" has no private part.`);
+  return { ...key, signKey };
+}
+
+/** The public halves of those keys that have one, as a JSON Web Key Set lists them (RFC 7517, 5). */
+export function publicJwks(keys: readonly VerificationKey[]): JWK[] {
+  return keys.flatMap(({ publicJwk }) => publicJwk ?? []);
 }
 
 function isAlgorithm(alg: unknown): alg is SigningAlgorithm {
   return typeof alg === 'string' && ALGORITHMS.includes(alg);
 }
 
-function publicJwk({ kty, crv, x, y, n, e }: JWK): JWK {
-  return { kty, crv, x, y, n, e };
+function withoutUndefined(jwk: JWK): JWK {
+  return Object.fromEntries(Object.entries(jwk).filter(([, value]) => value !== undefined));
 }

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { InvalidOptionError } from '../errors/session.errors.js';
-import { joinPath, type ResolvedOptions, resolveOptions } from './resolved-options.js';
+import { joinPath } from './option-checks.js';
+import { type ResolvedOptions, resolveOptions } from './resolved-options.js';
 import type { SessionModuleOptions } from './session-module.options.js';
 
 const SECOND = 1_000;
@@ -12,7 +13,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 /** Options as JavaScript and configuration files may give them: of any type. */
 function resolve(options: unknown, refreshPath?: unknown): ResolvedOptions {
-  return resolveOptions(options as SessionModuleOptions, refreshPath as string | undefined).options;
+  return resolveOptions(options as SessionModuleOptions, { refreshPath: refreshPath as string }).options;
 }
 
 /** How the start is refused: the option, and the message after its name. */
@@ -54,11 +55,19 @@ describe('defaults', () => {
   it('are these', () => {
     expect(resolve(undefined)).toEqual({
       secrets: [],
-      accessToken: { ttl: 15 * 60 * SECOND, algorithm: 'HS256', issuer: undefined, audience: undefined },
+      accessToken: {
+        ttl: 15 * 60 * SECOND,
+        algorithm: 'HS256',
+        issuer: undefined,
+        audience: undefined,
+        clockTolerance: 120 * SECOND,
+        cacheSize: 10_000,
+      },
       refreshToken: { ttl: 30 * DAY, absoluteTtl: 365 * DAY },
       reuseWindow: 10 * SECOND,
       refresh: 'transparent',
       refreshPath: undefined,
+      jwksPath: undefined,
       signingKeys: { rotation: DAY, source: undefined },
       revocation: 'feed',
       revocationInterval: SECOND,
@@ -581,7 +590,7 @@ describe('names that are not known', () => {
   });
 
   it.each([
-    ['accessToken', 'ttl, algorithm, issuer, audience'],
+    ['accessToken', 'ttl, algorithm, issuer, audience, clockTolerance, cacheSize'],
     ['refreshToken', 'ttl, absoluteTtl'],
     ['signingKeys', 'rotation, source'],
     ['csrf', 'mode, header, trustedOrigins'],
@@ -718,5 +727,48 @@ describe('joinPath', () => {
     [['a//b', '', 'c'], '/a/b/c'],
   ])('makes one path of %j', (segments, path) => {
     expect(joinPath(...segments)).toBe(path);
+  });
+});
+
+describe('clock tolerance', () => {
+  it('can be set, up to five minutes', () => {
+    expect(resolve({ accessToken: { clockTolerance: '2m' } }).accessToken.clockTolerance).toBe(120_000);
+    expect(resolve({ accessToken: { clockTolerance: 0 } }).accessToken.clockTolerance).toBe(0);
+    expect(refusal({ accessToken: { clockTolerance: '301s' } })).toEqual({
+      option: 'accessToken.clockTolerance',
+      message: 'must be at most five minutes. Clocks that are further apart must be set right.',
+    });
+  });
+});
+
+describe('accessToken.cacheSize', () => {
+  it.each([-1, 1.5, '10', 20_000_000, Number.NaN])('must not be %j', (cacheSize) => {
+    expect(refusal({ accessToken: { cacheSize } })).toEqual({
+      option: 'accessToken.cacheSize',
+      message: 'must be a whole number from 0 to 10,000,000.',
+    });
+  });
+});
+
+const withJwks = (
+  accessToken?: SessionModuleOptions['accessToken'],
+  signingKeys?: SessionModuleOptions['signingKeys'],
+) => resolveOptions({ accessToken, signingKeys }, { jwksPath: 'keys.json' }).options;
+
+describe('jwksPath', () => {
+  it('makes ES256 the default, because others cannot verify HS256', () => {
+    expect(withJwks()).toMatchObject({ jwksPath: '/keys.json', accessToken: { algorithm: 'ES256' } });
+    expect(withJwks({ algorithm: 'EdDSA' }).accessToken.algorithm).toBe('EdDSA');
+  });
+
+  it('is refused with HS256, unless the application gives the keys', () => {
+    expect(() => withJwks({ algorithm: 'HS256' })).toThrow(/"jwksPath": needs keys with a public half/);
+    expect(withJwks({ algorithm: 'HS256' }, { source: () => [] }).jwksPath).toBe('/keys.json');
+  });
+
+  it.each([7, '/with space\n', 'a;b'])('must not be %j', (jwksPath) => {
+    expect(() => resolveOptions({}, { jwksPath: jwksPath as string })).toThrow(
+      'SessionModule option "jwksPath": must be a route path such as "/.well-known/jwks.json".',
+    );
   });
 });

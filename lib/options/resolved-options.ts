@@ -1,13 +1,25 @@
-import { parseDuration } from './duration.js';
-import { InvalidOptionError } from '../errors/session.errors.js';
+import { deepFreeze } from '../deep-freeze.js';
+import type { SigningKeySource } from '../keys/signing-key.js';
+import { type ResolvedCookieOptions, resolveCookies } from './cookie-options.js';
+import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
+import {
+  checkNames,
+  clockTolerance,
+  COOKIE_PATH,
+  duration,
+  fail,
+  joinPath,
+  oneOf,
+  text,
+  wholeNumber,
+} from './option-checks.js';
 import type {
-  CsrfMode,
   RefreshMode,
   RevocationMode,
+  SessionModuleExtras,
   SessionModuleOptions,
   SigningAlgorithm,
 } from './session-module.options.js';
-import type { SigningKeySource } from '../keys/signing-key.js';
 
 /** The options as the module uses them: complete, checked, frozen; every duration in milliseconds. */
 export interface ResolvedOptions {
@@ -17,35 +29,25 @@ export interface ResolvedOptions {
     readonly algorithm: SigningAlgorithm;
     readonly issuer: string | undefined;
     readonly audience: string | undefined;
+    readonly clockTolerance: number;
+    readonly cacheSize: number;
   };
   readonly refreshToken: { readonly ttl: number; readonly absoluteTtl: number };
   readonly reuseWindow: number;
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
+  readonly jwksPath: string | undefined;
   readonly signingKeys: { readonly rotation: number; readonly source: SigningKeySource | undefined };
   readonly revocation: RevocationMode;
   readonly revocationInterval: number;
-  readonly csrf: {
-    readonly mode: CsrfMode;
-    readonly header: string;
-    readonly trustedOrigins: ReadonlySet<string>;
-  };
+  readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
 
-export interface ResolvedCookieOptions {
-  readonly accessName: string;
-  readonly refreshName: string;
-  readonly indicatorName: string | undefined;
-  readonly prefix: 'auto' | 'none';
-  readonly domain: string | undefined;
-  readonly path: string;
-  readonly refreshPath: string | undefined;
-  readonly sameSite: 'strict' | 'lax' | 'none';
-  readonly secure: boolean;
-  readonly partitioned: boolean;
-  readonly formerDomains: readonly string[];
+/** How long after it was signed an access token can be accepted, in milliseconds. */
+export function longestLife({ accessToken }: Pick<ResolvedOptions, 'accessToken'>): number {
+  return accessToken.ttl + accessToken.clockTolerance;
 }
 
 const KNOWN = {
@@ -64,7 +66,7 @@ const KNOWN = {
     'database',
     'sqliteConnection',
   ],
-  accessToken: ['ttl', 'algorithm', 'issuer', 'audience'],
+  accessToken: ['ttl', 'algorithm', 'issuer', 'audience', 'clockTolerance', 'cacheSize'],
   refreshToken: ['ttl', 'absoluteTtl'],
   signingKeys: ['rotation', 'source'],
   csrf: ['mode', 'header', 'trustedOrigins'],
@@ -85,27 +87,28 @@ const KNOWN = {
 };
 
 /** Names of the options that stand beside `useFactory`; a frequent place for a mistake, so it gets its own message. */
-const EXTRAS: ReadonlySet<string> = new Set(['isGlobal', 'refreshPath', 'dataSourceToken']);
+const EXTRAS: ReadonlySet<string> = new Set(['isGlobal', 'refreshPath', 'jwksPath', 'dataSourceToken']);
 
 const SECOND = 1_000;
 const DAY = 86_400_000;
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/; // RFC 9110 token: what a cookie or header may be called
-const DOMAIN = /^\.?(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/i;
-// oxlint-disable-next-line no-control-regex -- control characters are just what must not be there
-const COOKIE_PATH = /^\/[^\x00-\x1f\x7f;]*$/;
+const ALGORITHMS = ['HS256', 'ES256', 'EdDSA', 'RS256'] as const;
 
 /**
  * Checks the application's options and fills in the defaults.
  *
- * @param refreshPath the module extra of that name
+ * @param extras the module's, as far as they concern the options
  * @returns the options, and warnings about settings that work but are weaker than they need to be
  * @throws {@link InvalidOptionError} at the first wrong one; the message says what, why, and the fix
  */
 export function resolveOptions(
   input: SessionModuleOptions = {},
-  refreshPath?: string,
+  { refreshPath, jwksPath }: Pick<SessionModuleExtras, 'refreshPath' | 'jwksPath'> = {},
 ): { options: ResolvedOptions; warnings: string[] } {
-  checkNames(input);
+  checkNames(input, KNOWN, (name) =>
+    EXTRAS.has(name)
+      ? 'belongs beside useFactory, useClass or useExisting in forRootAsync, not into the options that it makes.'
+      : undefined,
+  );
   const warnings: string[] = [];
 
   const secrets = resolveSecrets(input.secret);
@@ -150,12 +153,8 @@ export function resolveOptions(
   }
 
   const refresh = oneOf('refresh', input.refresh, ['transparent', 'endpoint'], 'transparent');
-  if (
-    refreshPath !== undefined &&
-    (typeof refreshPath !== 'string' || !COOKIE_PATH.test(joinPath(refreshPath)))
-  ) {
-    fail('refreshPath', 'must be a route path such as "/auth/refresh".');
-  }
+  checkRoute('refreshPath', refreshPath, '/auth/refresh');
+  checkRoute('jwksPath', jwksPath, '/.well-known/jwks.json');
   if (refresh === 'endpoint' && refreshPath === undefined) {
     fail(
       'refresh',
@@ -165,6 +164,19 @@ export function resolveOptions(
 
   const { source } = input.signingKeys ?? {};
   if (source !== undefined && typeof source !== 'function') fail('signingKeys.source', 'must be a function.');
+  // Only asymmetric keys have a public half; of them, ES256 is what other libraries and gateways know best.
+  const algorithm = oneOf(
+    'accessToken.algorithm',
+    input.accessToken?.algorithm,
+    ALGORITHMS,
+    jwksPath === undefined ? 'HS256' : 'ES256',
+  );
+  if (jwksPath !== undefined && algorithm === 'HS256' && source === undefined) {
+    fail(
+      'jwksPath',
+      'needs keys with a public half, and HS256 has none. Choose accessToken.algorithm "ES256", "EdDSA" or "RS256".',
+    );
+  }
   const revocation = oneOf('revocation', input.revocation, ['feed', 'database', 'none'], 'feed');
   if (revocation === 'none' && accessTtl > DAY) {
     warnings.push(
@@ -173,30 +185,23 @@ export function resolveOptions(
   }
   const csrf = resolveCsrf(input.csrf, warnings);
   const cookies = resolveCookies(input.cookies, refresh, warnings);
-  if (csrf.mode === 'off') {
-    warnings.push(
-      'csrf.mode is "off": other sites can send requests in the name of your users, unless no browser is a client.',
-    );
-  }
   oneOf('sqliteConnection', input.sqliteConnection, ['own', 'shared'], 'own');
 
   const options: ResolvedOptions = {
     secrets,
     accessToken: {
       ttl: accessTtl,
-      algorithm: oneOf(
-        'accessToken.algorithm',
-        input.accessToken?.algorithm,
-        ['HS256', 'ES256', 'EdDSA', 'RS256'],
-        'HS256',
-      ),
+      algorithm,
       issuer: text('accessToken.issuer', input.accessToken?.issuer),
       audience: text('accessToken.audience', input.accessToken?.audience),
+      clockTolerance: clockTolerance('accessToken.clockTolerance', input.accessToken?.clockTolerance),
+      cacheSize: wholeNumber('accessToken.cacheSize', input.accessToken?.cacheSize, 10_000, 0, 10_000_000),
     },
     refreshToken: { ttl: refreshTtl, absoluteTtl },
     reuseWindow,
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
+    jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),
     signingKeys: {
       rotation: duration('signingKeys.rotation', input.signingKeys?.rotation, DAY, SECOND),
       source,
@@ -208,27 +213,6 @@ export function resolveOptions(
     cleanup: resolveCleanup(input.cleanup),
   };
   return { options: deepFreeze(options), warnings };
-}
-
-function checkNames(input: SessionModuleOptions): void {
-  for (const [group, names] of Object.entries(KNOWN)) {
-    const value: unknown = group === '' ? input : input[group as keyof SessionModuleOptions];
-    if (value === undefined || (group === 'cleanup' && value === false)) continue;
-    const path = group === '' ? '' : `${group}.`;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      fail(group || 'options', 'must be an object.');
-    }
-    for (const name of Object.keys(value)) {
-      if (names.includes(name)) continue;
-      if (group === '' && EXTRAS.has(name)) {
-        fail(
-          name,
-          'belongs beside useFactory, useClass or useExisting in forRootAsync, not into the options that it makes.',
-        );
-      }
-      fail(path + name, `is not known. Known here: ${names.join(', ')}.`);
-    }
-  }
 }
 
 function resolveSecrets(secret: unknown): string[] {
@@ -244,206 +228,17 @@ function resolveSecrets(secret: unknown): string[] {
   return [...(secrets as string[])];
 }
 
-function resolveCsrf(input: SessionModuleOptions['csrf'], warnings: string[]): ResolvedOptions['csrf'] {
-  const trustedOrigins = new Set<string>();
-  for (const origin of list('csrf.trustedOrigins', input?.trustedOrigins)) {
-    let parsed: URL | undefined;
-    try {
-      parsed = new URL(origin);
-    } catch {
-      // reported below, with every other form that is not an origin
-    }
-    if (
-      !parsed ||
-      parsed.origin === 'null' ||
-      parsed.hostname.includes('*') ||
-      parsed.origin !== origin.toLowerCase()
-    ) {
-      fail(
-        'csrf.trustedOrigins',
-        `${JSON.stringify(origin)} is not an origin. Write scheme, host and port only, such as "https://app.example.com".`,
-      );
-    }
-    if (parsed.protocol === 'http:' && process.env['NODE_ENV'] === 'production') {
-      warnings.push(
-        `csrf.trustedOrigins has ${origin}: whoever can change unencrypted traffic can act as that origin.`,
-      );
-    }
-    trustedOrigins.add(parsed.origin);
-  }
-  const header = (text('csrf.header', input?.header) ?? 'anti-csrf').toLowerCase();
-  if (!TOKEN.test(header)) fail('csrf.header', 'is not a header name.');
-  return {
-    mode: oneOf('csrf.mode', input?.mode, ['origin', 'token', 'header', 'off'], 'origin'),
-    header,
-    trustedOrigins,
-  };
-}
-
-function resolveCookies(
-  input: SessionModuleOptions['cookies'] = {},
-  refresh: RefreshMode,
-  warnings: string[],
-): ResolvedCookieOptions {
-  const cookies: ResolvedCookieOptions = {
-    accessName: text('cookies.accessName', input.accessName) ?? 'session_access',
-    refreshName: text('cookies.refreshName', input.refreshName) ?? 'session_refresh',
-    indicatorName:
-      input.indicatorName === false ? undefined : text('cookies.indicatorName', input.indicatorName),
-    prefix: oneOf('cookies.prefix', input.prefix, ['auto', 'none'], 'auto'),
-    domain: text('cookies.domain', input.domain),
-    path: text('cookies.path', input.path) ?? '/',
-    refreshPath: text('cookies.refreshPath', input.refreshPath),
-    sameSite: oneOf('cookies.sameSite', input.sameSite, ['strict', 'lax', 'none'], 'lax'),
-    secure: flag('cookies.secure', input.secure, true),
-    partitioned: flag('cookies.partitioned', input.partitioned, false),
-    formerDomains: list('cookies.formerDomains', input.formerDomains),
-  };
-
-  const names = (['accessName', 'refreshName', 'indicatorName'] as const).filter(
-    (key) => cookies[key] !== undefined,
-  );
-  for (const key of names) {
-    const name = cookies[key]!;
-    if (!TOKEN.test(name)) fail(`cookies.${key}`, `${JSON.stringify(name)} is not a cookie name.`);
-    checkNamePrefix(key, name, cookies, refresh);
-  }
-  if (new Set(names.map((key) => cookies[key]!.toLowerCase())).size !== names.length) {
-    fail('cookies', 'two cookies have the same name.');
-  }
-  for (const key of ['path', 'refreshPath'] as const) {
-    const path = cookies[key];
-    if (path !== undefined && !COOKIE_PATH.test(path)) {
-      fail(`cookies.${key}`, 'must begin with "/" and contain no ";" or control character.');
-    }
-  }
-  if (
-    refresh === 'transparent' &&
-    cookies.refreshPath !== undefined &&
-    !covers(cookies.refreshPath, cookies.path)
-  ) {
-    fail(
-      'cookies.refreshPath',
-      'does not cover cookies.path, so that the refresh cookie would not come with the requests that need it. Leave it out, or choose refresh: "endpoint".',
-    );
-  }
-  if (cookies.domain !== undefined && !DOMAIN.test(cookies.domain)) {
-    fail('cookies.domain', 'must be a host name, without scheme, port or path.');
-  }
-  for (const domain of cookies.formerDomains) {
-    if (!DOMAIN.test(domain)) fail('cookies.formerDomains', `${JSON.stringify(domain)} is not a host name.`);
-  }
-  if (cookies.sameSite === 'none' && !cookies.secure) {
-    fail('cookies.sameSite', '"none" needs cookies.secure; browsers reject the cookie otherwise.');
-  }
-  if (cookies.partitioned && !cookies.secure) {
-    fail('cookies.partitioned', 'needs cookies.secure; browsers reject the cookie otherwise.');
-  }
-  if (!cookies.secure && process.env['NODE_ENV'] === 'production') {
-    warnings.push(
-      'cookies.secure is false in production: whoever can read the network traffic can take over sessions.',
-    );
-  }
-  return cookies;
-}
-
-/** A prefix that the application writes into a name itself must keep what the browser demands of it (RFC 6265bis, 4.1.3). */
-function checkNamePrefix(
-  key: string,
-  name: string,
-  cookies: ResolvedCookieOptions,
-  refresh: RefreshMode,
-): void {
-  const refreshPath =
-    cookies.refreshPath ?? (refresh === 'endpoint' ? 'that of the refresh route' : cookies.path);
-  const path = key === 'refreshName' ? refreshPath : cookies.path;
-  if (/^__host-/i.test(name) && (!cookies.secure || cookies.domain !== undefined || path !== '/')) {
-    fail(
-      `cookies.${key}`,
-      'begins with "__Host-", which browsers accept only with secure, without a domain and with path "/".',
-    );
-  }
-  if (/^__secure-/i.test(name) && !cookies.secure) {
-    fail(`cookies.${key}`, 'begins with "__Secure-", which browsers accept only with cookies.secure.');
-  }
-}
-
 function resolveCleanup(input: SessionModuleOptions['cleanup']): ResolvedOptions['cleanup'] {
   if (input === false) return false;
   const interval = duration('cleanup.interval', input?.interval, 3_600_000, SECOND);
   if (interval > 2 ** 31 - 1)
     fail('cleanup.interval', 'must be under 24 days, the longest that a timer can wait.');
-  const batchSize = input?.batchSize ?? 1_000;
-  if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 10_000) {
-    fail('cleanup.batchSize', 'must be a whole number from 1 to 10,000.');
-  }
+  const batchSize = wholeNumber('cleanup.batchSize', input?.batchSize, 1_000, 1, 10_000);
   return { interval, batchSize };
 }
 
-function duration(option: string, value: unknown, fallback: number, min: number): number {
-  if (value === undefined) return fallback;
-  const ms = parseDuration(value);
-  if (ms === undefined) {
-    fail(
-      option,
-      `${show(value)} is not a duration. Give seconds, or a string such as "500ms", "10s", "15m", "24h", "30d".`,
-    );
+function checkRoute(option: string, path: unknown, example: string): void {
+  if (path !== undefined && (typeof path !== 'string' || !COOKIE_PATH.test(joinPath(path)))) {
+    fail(option, `must be a route path such as "${example}".`);
   }
-  if (ms < min) fail(option, `must be at least ${min} ms.`);
-  return ms;
-}
-
-function oneOf<T extends string>(option: string, value: unknown, known: readonly T[], fallback: T): T {
-  if (value === undefined) return fallback;
-  const found = known.find((each) => each === value);
-  return found ?? fail(option, `${show(value)} is not known. Known: ${known.join(', ')}.`);
-}
-
-function text(option: string, value: unknown): string | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== 'string' || value === '') fail(option, 'must be a non-empty string.');
-  return value;
-}
-
-function flag(option: string, value: unknown, fallback: boolean): boolean {
-  if (value === undefined) return fallback;
-  // A string from the environment ("false") would be truthy: refuse it instead of guessing.
-  if (typeof value !== 'boolean') fail(option, 'must be true or false.');
-  return value;
-}
-
-function list(option: string, value: unknown): string[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value) || value.some((each) => typeof each !== 'string'))
-    fail(option, 'must be a list of strings.');
-  return [...(value as string[])];
-}
-
-/** Whether cookies of a path are sent to another path (RFC 6265, 5.1.4). */
-function covers(cookiePath: string, path: string): boolean {
-  return path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`);
-}
-
-/** One path of its segments, with one leading and no trailing slash. */
-export function joinPath(...segments: string[]): string {
-  return `/${segments
-    .flatMap((segment) => segment.split('/'))
-    .filter(Boolean)
-    .join('/')}`;
-}
-
-function deepFreeze<T extends object>(value: T): T {
-  for (const each of Object.values(value)) {
-    if (typeof each === 'object' && each !== null && !(each instanceof Set)) deepFreeze(each as object);
-  }
-  return Object.freeze(value);
-}
-
-/** JSON shows NaN and Infinity as null, and throws at a bigint. */
-function show(value: unknown): string {
-  return typeof value === 'number' || typeof value === 'bigint' ? String(value) : JSON.stringify(value);
-}
-
-function fail(option: string, message: string): never {
-  throw new InvalidOptionError(option, message);
 }

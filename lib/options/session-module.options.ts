@@ -20,15 +20,26 @@ export interface AccessTokenOptions {
   /** How long an access token is good for: whole seconds, at least 1 s. @default '15m' */
   ttl?: Duration;
   /**
-   * The algorithm that newly made keys sign with. HS256 is by far the cheapest to sign and verify; the others let
-   * services that must not be able to make tokens verify them. Changing it takes effect at the next key rotation.
-   * @default 'HS256'
+   * The algorithm that newly made keys sign with. HS256 is by far the cheapest to sign and verify, and its tokens are the
+   * shortest; the others let services verify tokens that must not be able to make them. Changing it is a key rotation:
+   * nobody notices. @default 'HS256', or 'ES256' where `jwksPath` publishes the keys
    */
   algorithm?: SigningAlgorithm;
   /** The `iss` claim; checked when set. @default none */
   issuer?: string;
   /** The `aud` claim; checked when set. @default none */
   audience?: string;
+  /**
+   * How far the clocks of two processes may be apart, at most five minutes: a token that was issued further in the future is
+   * refused, the revocation feed looks back that much, and a process whose clock is off the database's by more than half of
+   * it warns at start. Expiry is exact, because an expired token costs a refresh, not a login. @default '2m'
+   */
+  clockTolerance?: Duration;
+  /**
+   * How many verified tokens a process remembers, so that a token's next request needs no cryptography: about 1.5 kB each.
+   * 0 verifies each time. @default 10000
+   */
+  cacheSize?: number;
 }
 
 /** Options of refresh tokens, and with them of the session's life. */
@@ -142,7 +153,10 @@ export interface SessionModuleOptions {
    * @default 'feed'
    */
   revocation?: RevocationMode;
-  /** How often a process reads new revocations, at most, in mode `feed`. @default '1s' */
+  /**
+   * How often a process looks, at most, for sessions that others have revoked (in mode `feed`) and for signing keys that
+   * they have made or dropped. It looks when requests come. @default '1s'
+   */
   revocationInterval?: Duration;
   /** Cross-site request forgery. */
   csrf?: CsrfOptions;
@@ -168,6 +182,11 @@ export interface SessionModuleExtras {
   isGlobal?: boolean;
   /** Path of a ready-made `POST` route that refreshes the session. Needed for `refresh: 'endpoint'`. @default none */
   refreshPath?: string;
+  /**
+   * Path of a ready-made `GET` route with the public halves of the signing keys (RFC 7517), such as
+   * `'/.well-known/jwks.json'`, for services that verify access tokens without being able to make them. @default none
+   */
+  jwksPath?: string;
   /** Injection token of the application's TypeORM `DataSource`. @default the `DataSource` class */
   dataSourceToken?: InjectionToken;
 }

@@ -1,10 +1,8 @@
-import { createHash, createHmac, createSecretKey, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import {
   encodeRefreshToken,
-  hashSessionSecret,
   isAuthentic,
-  isSecretOf,
   parseRefreshToken,
   type RefreshToken,
 } from './refresh-token.codec.js';
@@ -134,30 +132,5 @@ describe('authentication', () => {
       if (parsed && isAuthentic(parsed, key)) accepted.push(bit);
     }
     expect(accepted).toEqual([]);
-  });
-});
-
-describe('the session secret', () => {
-  const secret = randomBytes(16);
-  const hash = hashSessionSecret(secret);
-
-  it('is kept as its SHA-256, base64url, which fits the column', () => {
-    expect(hash).toBe(createHash('sha256').update(secret).digest('base64url'));
-    expect(hash).toHaveLength(43);
-  });
-
-  it('is recognised by its hash', () => {
-    expect(isSecretOf(secret, hash)).toBe(true);
-  });
-
-  it.each([
-    ['another secret', randomBytes(16), hash],
-    ['the hash in place of the secret', Buffer.from(hash, 'base64url'), hash],
-    ['a part of the secret', secret.subarray(0, 15), hash],
-    ['the empty hash of a revoked session', secret, ''],
-    ['no secret and no hash', Buffer.alloc(0), ''],
-    ['a hash that was cut off', secret, hash.slice(0, -1)],
-  ])('is not taken for %s', (_, candidate, stored) => {
-    expect(isSecretOf(candidate, stored)).toBe(false);
   });
 });

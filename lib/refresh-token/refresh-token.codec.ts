@@ -1,4 +1,4 @@
-import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { RefreshTokenFacts } from '../rotation/rotation.js';
 import { uuidOfHex } from '../session/session-id.js';
 
@@ -11,7 +11,7 @@ export interface RefreshToken extends RefreshTokenFacts {
   readonly issuedAt: number;
   /** 8 random bytes, hex: names one sibling of a generation. */
   readonly tokenId: string;
-  /** 16 random bytes, made at sign-in, the same for the session's life; the row holds only its hash. */
+  /** 16 random bytes, made at sign-in, the same for the session's life; see `session-secret.ts`. */
   readonly sessionSecret: Buffer;
 }
 
@@ -72,18 +72,6 @@ export function parseRefreshToken(text: string): ParsedRefreshToken | undefined 
 /** Whether the token was made with this key; constant time. */
 export function isAuthentic({ bytes }: ParsedRefreshToken, key: KeyObject): boolean {
   return timingSafeEqual(mac(bytes.subarray(0, AT.mac), key), bytes.subarray(AT.mac));
-}
-
-/** What the row holds of a session secret: its SHA-256, base64url. The secret has 128 random bits, so no salt is needed. */
-export function hashSessionSecret(secret: Buffer): string {
-  return createHash('sha256').update(secret).digest('base64url');
-}
-
-/** Whether a session secret is the one whose hash this is; constant time. */
-export function isSecretOf(secret: Buffer, hash: string): boolean {
-  const actual = Buffer.from(hashSessionSecret(secret));
-  const expected = Buffer.from(hash);
-  return actual.length === expected.length && timingSafeEqual(actual, expected);
 }
 
 function mac(body: Buffer, key: KeyObject): Buffer {

@@ -35,15 +35,16 @@ export class RefreshTokens {
         return { kid, algorithm: 'HS256', material: await sealer.seal(jwk, { kid, purpose: PURPOSE }) };
       },
       load: async ({ kid, sequence, material }) => {
-        const jwk = JSON.parse(await sealer.open(material, { kid, purpose: PURPOSE })) as { k: string };
-        return { id: sequence, secret: createSecretKey(jwk.k, 'base64url') };
+        const { text, resealed } = await sealer.open(material, { kid, purpose: PURPOSE });
+        const { k } = JSON.parse(text) as { k: string };
+        return { key: { id: sequence, secret: createSecretKey(k, 'base64url') }, resealed };
       },
     });
   }
 
   /** Loads the keys, making the first one on an empty database. */
   async start(now: number): Promise<void> {
-    await this.ring.reload(now);
+    await this.ring.start(now);
   }
 
   async removeRetiredKeys(now: number): Promise<void> {

@@ -23,7 +23,10 @@ class Table {
 
 function setUp() {
   const table = new Table();
-  return { table, feed: new RevocationFeed(table, INTERVAL, TTL) };
+  return {
+    table,
+    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: 90_000 }),
+  };
 }
 
 /** How many revocations a feed holds. */

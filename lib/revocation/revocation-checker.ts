@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { ResolvedOptions } from '../options/resolved-options.js';
+import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { isLive, type SessionStore } from '../storage/session.store.js';
 
 /** Tells whether the session of a valid access token has been revoked. */
@@ -16,7 +16,11 @@ export interface RevocationChecker {
 export function createRevocationChecker(options: ResolvedOptions, store: SessionStore): RevocationChecker {
   switch (options.revocation) {
     case 'feed':
-      return new RevocationFeed(store, options.revocationInterval, options.accessToken.ttl);
+      return new RevocationFeed(store, {
+        interval: options.revocationInterval,
+        tokenLife: longestLife(options),
+        clockTolerance: options.accessToken.clockTolerance,
+      });
     case 'database':
       return new DatabaseRevocation(store);
     case 'none':
@@ -39,8 +43,18 @@ class DatabaseRevocation implements RevocationChecker {
   }
 }
 
-/** How far apart the clocks of two processes may be, plus the time a revocation takes to be committed. */
-const OVERLAP = 120_000;
+/** The time that a revocation may take to be committed, in milliseconds. */
+const COMMIT = 30_000;
+
+/** All in milliseconds. */
+export interface FeedTimes {
+  /** Least time between two reads. */
+  readonly interval: number;
+  /** How long an access token can be accepted. */
+  readonly tokenLife: number;
+  /** How far the clocks of two processes may be apart. */
+  readonly clockTolerance: number;
+}
 
 /**
  * Knows the revocations of all processes from a query that is made when requests come, at most once per interval. What
@@ -53,23 +67,26 @@ export class RevocationFeed implements RevocationChecker {
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private reading: Promise<void> | undefined;
+  /** How far each read goes back beyond the one before. */
+  private readonly overlap: number;
 
   constructor(
     private readonly store: Pick<SessionStore, 'revokedSince'>,
-    private readonly interval: number,
-    private readonly accessTokenTtl: number,
-  ) {}
+    private readonly times: FeedTimes,
+  ) {
+    this.overlap = times.clockTolerance + COMMIT;
+  }
 
   endedAt(sessionId: string, now: number): number | undefined | Promise<number | undefined> {
     // Clocks can be set back; the feed must not sleep until they have caught up.
-    if (Math.abs(now - this.readAt) < this.interval) return this.sessions.get(sessionId);
+    if (Math.abs(now - this.readAt) < this.times.interval) return this.sessions.get(sessionId);
     return this.read(now).then(() => this.sessions.get(sessionId));
   }
 
   revoked(sessionIds: readonly string[], at: number): void {
     for (const id of sessionIds) this.sessions.set(id, at);
     // A process that revokes but serves no requests reads nothing, and must forget all the same.
-    if (at - this.forgotAt > OVERLAP) this.forget(at);
+    if (at - this.forgotAt > this.overlap) this.forget(at);
   }
 
   private async read(now: number): Promise<void> {
@@ -80,9 +97,9 @@ export class RevocationFeed implements RevocationChecker {
   }
 
   private async poll(now: number): Promise<void> {
-    const oldest = now - this.accessTokenTtl - OVERLAP;
+    const oldest = now - this.times.tokenLife - this.overlap;
     // Revocations appear with the time of the process that made them: each read goes back beyond the one before.
-    const since = this.isComplete ? Math.max(oldest, Math.min(this.readAt, now) - OVERLAP) : oldest;
+    const since = this.isComplete ? Math.max(oldest, Math.min(this.readAt, now) - this.overlap) : oldest;
     try {
       for (const { id, revokedAt } of await this.store.revokedSince(since)) this.sessions.set(id, revokedAt);
       this.isComplete = true;
@@ -102,7 +119,7 @@ export class RevocationFeed implements RevocationChecker {
   private forget(now: number): void {
     this.forgotAt = now;
     for (const [id, at] of this.sessions) {
-      if (at < now - this.accessTokenTtl - OVERLAP) this.sessions.delete(id);
+      if (at < now - this.times.tokenLife - this.overlap) this.sessions.delete(id);
     }
   }
 }

@@ -46,6 +46,15 @@ export type UseDecision =
   /** Of a generation that is over: it counts as expired, and the refresh token decides. */
   | { readonly verdict: 'stale' };
 
+/**
+ * What the row says, nearly always, when an honest client exchanges this token: the client has used its access token, and
+ * none of its siblings has been exchanged. A decision on this state can be written without reading the row, on condition
+ * that the row does say so.
+ */
+export function likelyStateAtRefresh({ generation, issuedAt }: RefreshTokenFacts): RotationState {
+  return { generation, generationIssuedAt: issuedAt, redeemedBy: null, previousRedeemedBy: null };
+}
+
 /** Decides on the exchange of a refresh token whose mac and secret are right and whose session lives. */
 export function decideRefresh(
   row: RotationState,

@@ -1,9 +1,11 @@
-import type { AccessToken } from '../access-token/access-tokens.js';
+import type { AccessToken, UnprovenToken } from '../access-token/access-token.js';
 import { SessionOverError, StorageUnavailableError, TokenTheftError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import { isSecretOf, type RefreshToken } from '../refresh-token/refresh-token.codec.js';
-import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
-import { decideRefresh, decideUse, type RotationState } from './rotation.js';
+import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
+import { hashOfProof, hashSessionSecret, isProofOf, isSecretOf } from '../refresh-token/session-secret.js';
+import { timeOfSessionId } from '../session/session-id.js';
+import { type ExpirySlide, isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import { decideRefresh, decideUse, likelyStateAtRefresh, type RotationState } from './rotation.js';
 
 /** What an exchange came to. */
 export interface Exchange {
@@ -31,6 +33,8 @@ export class SessionRotator {
    * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
    */
   async refresh(token: RefreshToken, now: number): Promise<Exchange> {
+    const likely = await this.refreshLikely(token, now);
+    if (likely) return likely;
     return this.untilWritten(async () => {
       const row = await this.findLive(token.sessionId, now);
       // Somebody with the refresh key but without the secret has seen the database, not the client.
@@ -58,8 +62,13 @@ export class SessionRotator {
    * @throws {@link SessionOverError} when the session does not go on
    */
   async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionRow | undefined> {
+    const likely = await this.proveLikely(sessionId, unproven!, now);
+    if (likely) return likely;
     const { row } = await this.untilWritten(async () => {
       const found = await this.findLive(sessionId, now);
+      // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
+      // a thief.
+      if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };
       const decision = decideUse(found, unproven!, this.options.reuseWindow);
       switch (decision.verdict) {
         case 'accept':
@@ -73,6 +82,29 @@ export class SessionRotator {
       }
     });
     return row;
+  }
+
+  /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
+  private async refreshLikely(token: RefreshToken, now: number): Promise<Exchange | undefined> {
+    if (!this.store.hasReturning) return undefined;
+    const state = likelyStateAtRefresh(token);
+    const decision = decideRefresh(state, token, now, this.options.reuseWindow);
+    if (decision.verdict !== 'rotate' || decision.next?.redeemedBy !== token.tokenId) return undefined;
+    const expected = { ...state, id: token.sessionId, secretHash: hashSessionSecret(token.sessionSecret) };
+    const row = await this.store.redeem(expected, token.tokenId, this.slideOf(token.sessionId, now), now);
+    return row && { row, generation: decision.generation, keptFrom: undefined };
+  }
+
+  /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */
+  private async proveLikely(
+    sessionId: string,
+    unproven: UnprovenToken,
+    now: number,
+  ): Promise<SessionRow | undefined> {
+    if (!this.store.hasReturning) return undefined;
+    const expected = { id: sessionId, secretHash: hashOfProof(unproven.proof) };
+    const next = { generation: unproven.generation, generationIssuedAt: unproven.issuedAt };
+    return this.store.prove(expected, next, this.slideOf(sessionId, now), now);
   }
 
   private async findLive(id: string, now: number): Promise<SessionRow> {
@@ -95,14 +127,18 @@ export class SessionRotator {
     return (await this.store.advance(row, state, times)) ? { ...row, ...state, ...times } : undefined;
   }
 
+  private slide(row: SessionRow, now: number): number {
+    const { target, gain } = this.slideOf(row.id, now);
+    return target - row.expiresAt >= gain ? target : row.expiresAt;
+  }
+
   /**
-   * The row's new expiry. It moves only when that gains at least one per cent: on PostgreSQL an update that leaves
+   * Where a session's expiry moves. It does only when that gains at least one per cent: on PostgreSQL an update that leaves
    * indexed columns alone is several times cheaper.
    */
-  private slide(row: SessionRow, now: number): number {
+  private slideOf(sessionId: string, now: number): ExpirySlide {
     const { ttl, absoluteTtl } = this.options.refreshToken;
-    const target = Math.min(now + ttl, row.createdAt + absoluteTtl);
-    return target - row.expiresAt >= ttl / 100 ? target : row.expiresAt;
+    return { target: Math.min(now + ttl, timeOfSessionId(sessionId) + absoluteTtl), gain: ttl / 100 };
   }
 
   private async untilWritten<T>(attempt: () => Promise<T | undefined>): Promise<T> {

@@ -1,8 +1,9 @@
-import type { AccessToken } from '../access-token/access-tokens.js';
+import type { AccessToken } from '../access-token/access-token.js';
 import type { SessionRow } from '../storage/session.store.js';
+import { AuthenticatedSession } from './authenticated-session.js';
 import type { JsonValue } from './json.js';
 import type { SessionManager, Update } from './session-manager.js';
-import type { SessionInfo, UserId } from './session.types.js';
+import type { SessionInfo } from './session.types.js';
 
 /** How a session reaches the client whose request it serves. */
 export interface ClientLink {
@@ -12,37 +13,14 @@ export interface ClientLink {
   clear(): void;
 }
 
-/** The session of the request that is being served. */
-export class ActiveSession<TClaims extends JsonValue = JsonValue> {
+/** The session of the request that is being served, with what the database has of it. */
+export class ActiveSession<TClaims extends JsonValue = JsonValue> extends AuthenticatedSession<TClaims> {
   constructor(
-    private accessToken: AccessToken,
+    accessToken: AccessToken,
     private readonly manager: SessionManager,
     private readonly client: ClientLink,
-  ) {}
-
-  /** The session's id: a name, not a secret. */
-  get id(): string {
-    return this.accessToken.sessionId;
-  }
-
-  /** Whose session it is; a string or a number, as it was at sign-in. */
-  get userId(): UserId {
-    return this.accessToken.userId;
-  }
-
-  /** The claims in the access token. */
-  get claims(): TClaims {
-    return this.accessToken.claims as TClaims;
-  }
-
-  /** When the access token was issued. */
-  get issuedAt(): Date {
-    return new Date(this.accessToken.issuedAt);
-  }
-
-  /** When the access token expires; the session lives on. */
-  get expiresAt(): Date {
-    return new Date(this.accessToken.expiresAt);
+  ) {
+    super(accessToken);
   }
 
   /** Ends the session and takes its cookies from the client. @returns whether it was still alive */
@@ -81,11 +59,5 @@ export class ActiveSession<TClaims extends JsonValue = JsonValue> {
   async updateClaims(next: Update): Promise<void> {
     const row = await this.manager.updateClaims(this.id, next);
     this.accessToken = await this.client.replace(row, this.accessToken);
-  }
-
-  /** Without tokens, so that a session can be logged and returned. */
-  toJSON(): object {
-    const { id, userId, claims, issuedAt, expiresAt } = this;
-    return { id, userId, claims, issuedAt, expiresAt };
   }
 }

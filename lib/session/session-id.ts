@@ -9,6 +9,11 @@ export function newSessionId(now: number): string {
   return uuidOfHex(bytes.toString('hex'));
 }
 
+/** When a session id was made, in epoch milliseconds. */
+export function timeOfSessionId(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
 /** The usual spelling of a UUID that is given as 32 hexadecimal digits. */
 export function uuidOfHex(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

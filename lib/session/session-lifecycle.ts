@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type {
   AccessToken,
-  AccessTokens,
   AccessTokenVerification,
   SignedAccessToken,
-} from '../access-token/access-tokens.js';
+} from '../access-token/access-token.js';
+import type { AccessTokens } from '../access-token/access-tokens.js';
 import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../access-token/payload.js';
 import { InvalidClaimsError, SessionOverError, TokenTheftError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import { hashSessionSecret, type RefreshToken } from '../refresh-token/refresh-token.codec.js';
+import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
+import { hashSessionSecret, proofOf } from '../refresh-token/session-secret.js';
 import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { isWorthReplacing } from '../rotation/rotation.js';
@@ -93,17 +94,21 @@ export class SessionLifecycle {
   }
 
   /** Verifies an access token: whether it is one of ours, and whether it has expired. Asks no database. */
-  async verify(token: string, now: number): Promise<AccessTokenVerification> {
+  verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     return this.accessTokens.verify(token, now);
   }
 
-  /** Accepts a valid access token, unless its session is over; on the first use of an unproven one, proves its generation. */
-  async use(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
+  /**
+   * Accepts a valid access token, unless its session is over; on the first use of an unproven one, proves its generation.
+   *
+   * @returns a promise only where there is something to wait for
+   */
+  use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     if (accessToken.unproven) return this.prove(accessToken, now);
-    const status = this.revocation.endedAt(accessToken.sessionId, now);
-    const endedAt = typeof status === 'object' ? await status : status;
-    if (endedAt !== undefined) return { status: 'over', error: new SessionOverError({ endedAt }) };
-    return { status: 'active', accessToken };
+    const endedAt = this.revocation.endedAt(accessToken.sessionId, now);
+    return endedAt instanceof Promise
+      ? endedAt.then((settled) => verdictOf(accessToken, settled))
+      : verdictOf(accessToken, endedAt);
   }
 
   /**
@@ -124,7 +129,7 @@ export class SessionLifecycle {
     const { sessionId, sessionSecret } = token;
     try {
       const { row, generation, keptFrom } = await this.rotator.refresh(token, now);
-      const unproven = { generation, issuedAt: keptFrom ?? now };
+      const unproven = { generation, issuedAt: keptFrom ?? now, proof: proofOf(sessionSecret) };
       const accessToken = await this.accessTokens.sign({ ...subjectOf(row), unproven }, now);
       if (keptFrom !== undefined) return { row, accessToken, refreshToken: undefined };
       const refreshToken = await this.refreshTokens.make({
@@ -181,6 +186,12 @@ export class SessionLifecycle {
       `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
+}
+
+function verdictOf(accessToken: AccessToken, endedAt: number | undefined): AccessVerdict {
+  return endedAt === undefined
+    ? { status: 'active', accessToken }
+    : { status: 'over', error: new SessionOverError({ endedAt }) };
 }
 
 function subjectOf(row: SessionRow) {

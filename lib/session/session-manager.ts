@@ -1,6 +1,7 @@
 import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
+import { hashSessionSecret } from '../refresh-token/session-secret.js';
 import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from './json.js';
 import type { SessionEvents } from './session-events.js';
@@ -56,6 +57,13 @@ export class SessionManager {
 
   async replace(ids: readonly string[]): Promise<void> {
     await this.revokeMany(ids, 'replaced');
+  }
+
+  /** The mac of a refresh token is not enough to end a session: who has seen the database may be able to make one. */
+  async replaceWithSecret(id: string, sessionSecret: Buffer): Promise<void> {
+    const now = Date.now();
+    const revoked = await this.store.revoke(id, now, hashSessionSecret(sessionSecret));
+    if (revoked) this.announce([id], now, 'replaced');
   }
 
   async revokeAllForUser(userId: UserId, except?: string): Promise<number> {

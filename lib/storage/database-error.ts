@@ -16,13 +16,16 @@ const TRANSIENT = new Set([
   'ER_LOCK_DEADLOCK',
   'ER_CHECKREAD',
   'SQLITE_BUSY',
+  'SQLITE_BUSY_RECOVERY',
   'SQLITE_BUSY_SNAPSHOT',
   'SQLITE_LOCKED',
 ]);
 
-/** Waits between tries grow to 40 ms; all together about five seconds. */
+/** Waits between tries grow to 40 ms; all together about five seconds, after which a request is answered 503. */
 const ATTEMPTS = 160;
 const LONGEST_WAIT = 40;
+/** About half a minute: a process that starts has nobody waiting, and is gone when it gives up. */
+const ATTEMPTS_AT_START = 1_000;
 
 export function isUniqueViolation(error: unknown): boolean {
   return hasCode(error, UNIQUE_VIOLATION);
@@ -43,15 +46,23 @@ export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> 
 }
 
 /** Runs an operation again while it fails for a reason that passes. */
-export async function retryTransient<T>(operation: () => T | Promise<T>): Promise<T> {
+export async function retryTransient<T>(
+  operation: () => T | Promise<T>,
+  attempts: number = ATTEMPTS,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await operation();
     } catch (error) {
-      if (attempt >= ATTEMPTS || !hasCode(error, TRANSIENT)) throw error;
+      if (attempt >= attempts || !hasCode(error, TRANSIENT)) throw error;
       await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
     }
   }
+}
+
+/** The same for what has to succeed before a process can start. */
+export async function retryAtStart<T>(operation: () => T | Promise<T>): Promise<T> {
+  return retryTransient(operation, ATTEMPTS_AT_START);
 }
 
 /** Errors of TypeORM and mysql2 quote the values of the statement: hashes, claims, key material. They must reach no log. */

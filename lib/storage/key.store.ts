@@ -1,4 +1,4 @@
-import type { DataSource, Repository } from 'typeorm';
+import { type DataSource, MoreThan, type Repository } from 'typeorm';
 import { isUniqueViolation, storageErrors } from './database-error.js';
 import { SessionKeyEntity } from './session-key.entity.js';
 
@@ -29,6 +29,18 @@ export class KeyStore {
         throw error;
       }
     });
+  }
+
+  /** @returns whether the key now signs; false when it did already, or is gone */
+  async activate({ kid }: StoredKey, now: number): Promise<boolean> {
+    const criteria = { kid, activeAt: MoreThan(now) };
+    const { affected } = await storageErrors(() => this.repository.update(criteria, { activeAt: now }));
+    return affected === 1;
+  }
+
+  /** Stores the same key in another way, unless another process has done so. */
+  async replaceMaterial({ kid, material }: StoredKey, next: string): Promise<void> {
+    await storageErrors(() => this.repository.update({ kid, material }, { material: next }));
   }
 
   async remove(kids: string[]): Promise<void> {

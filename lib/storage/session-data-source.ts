@@ -3,6 +3,7 @@ import type { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import type { SessionModuleOptions } from '../options/session-module.options.js';
+import { retryAtStart } from './database-error.js';
 import { sqliteLocking } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
@@ -92,7 +93,7 @@ async function migrate(dataSource: DataSource): Promise<void> {
   const attempts = 20;
   for (let attempt = 1; ; attempt++) {
     try {
-      await dataSource.runMigrations({ transaction: 'each' });
+      await retryAtStart(() => dataSource.runMigrations({ transaction: 'each' }));
       return;
     } catch (error) {
       if (attempt === attempts) throw error;
@@ -106,7 +107,7 @@ async function checkTables(dataSource: DataSource): Promise<void> {
   try {
     for (const entity of SESSION_ENTITIES) {
       const { tablePath } = dataSource.getMetadata(entity);
-      if (!(await queryRunner.hasTable(tablePath))) {
+      if (!(await retryAtStart(() => queryRunner.hasTable(tablePath)))) {
         throw new InvalidOptionError(
           'dataSource',
           `the database has no table "${tablePath}". Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them (migrationsRun: true does that at start).`,

@@ -13,7 +13,7 @@ export class SessionEntity {
   @Column({ name: 'user_id', type: 'varchar', length: 255 })
   userId!: string;
 
-  /** SHA-256 of the session secret, base64url. */
+  /** What is kept of the session secret; see `session-secret.ts`. SHA-256, base64url. */
   @Column({ name: 'secret_hash', type: 'varchar', length: 43 })
   secretHash!: string;
 

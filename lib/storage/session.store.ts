@@ -5,6 +5,7 @@ import type { UserId } from '../session/session.types.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { SessionEntity } from './session.entity.js';
+import { Statements } from './statements.js';
 
 /** A session as its row has it, with the JSON columns taken apart. */
 export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data'> & {
@@ -16,12 +17,55 @@ export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data'> & {
 /** Rows named in one statement; every database takes that many parameters. */
 const CHUNK = 500;
 
+const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
+
+/** The row exactly as far as rotation goes; generation and redeemer change with every step of it. */
+const UNCHANGED =
+  "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
+
+/** Nothing of a revoked session remains in its row but that it was revoked, and whose it was. */
+const NO_CONTENT = { secretHash: '', claims: 'null', data: 'null', userAgent: null, ip: null } as const;
+
+const REVOKE = `UPDATE {} SET ${['revokedAt', 'expiresAt', ...Object.keys(NO_CONTENT)]
+  .map((name) => `{${name}} = :${name}`)
+  .join(', ')}`;
+
+/** See {@link ExpirySlide}. */
+const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
+
+const REDEEM = `UPDATE {} SET {redeemedBy} = :redeemedBy, {lastSeenAt} = :now, ${SLIDE}
+  WHERE {id} = :id AND {generation} = :generation AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL
+  AND {secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;
+
+// The old redeemer is read before it is overwritten, also where a statement's assignments take effect one by one.
+const PROVE = `UPDATE {} SET {previousRedeemedBy} = {redeemedBy}, {redeemedBy} = NULL, {generation} = :generation,
+  {generationIssuedAt} = :generationIssuedAt, {lastSeenAt} = :now, ${SLIDE}
+  WHERE {id} = :id AND {generation} = :wasGeneration AND {secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;
+
+/** Databases whose `UPDATE` gives the row back. */
+const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'cockroachdb', 'better-sqlite3']);
+
+/** Where a row's expiry is to move, in epoch milliseconds, if that gains at least so many. */
+export interface ExpirySlide {
+  readonly target: number;
+  readonly gain: number;
+}
+
+/** What a row must say for {@link SessionStore.redeem} and {@link SessionStore.prove} to write. */
+export interface ExpectedRow {
+  readonly id: string;
+  readonly secretHash: string;
+}
+
 /**
  * The table of sessions. Every method is one statement, or several that may be interrupted between any two: nothing
  * relies on transactions or locks, which not every database and driver gives alike.
  */
 export class SessionStore {
   private readonly repository: Repository<SessionEntity>;
+  private readonly run;
+  /** Whether {@link redeem} and {@link prove} are available. */
+  readonly hasReturning: boolean;
 
   /** @param tombstoneLife how long the row of a revoked session stays for the others to read, in milliseconds */
   constructor(
@@ -29,16 +73,33 @@ export class SessionStore {
     private readonly tombstoneLife: number,
   ) {
     this.repository = dataSource.getRepository(SessionEntity);
+    this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
+    const statements = new Statements(dataSource, SessionEntity);
+    this.run = {
+      insert: statements.prepare(statements.insertion),
+      find: statements.prepare('SELECT {*} FROM {} WHERE {id} = :id'),
+      advance: statements.prepare(
+        `UPDATE {} SET {generation} = :generation, {generationIssuedAt} = :generationIssuedAt, {redeemedBy} = :redeemedBy,
+          {previousRedeemedBy} = :previousRedeemedBy, {lastSeenAt} = :lastSeenAt, {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
+      ),
+      redeem: statements.prepare(REDEEM),
+      prove: statements.prepare(PROVE),
+      revokeUnchanged: statements.prepare(`${REVOKE} WHERE ${UNCHANGED}`),
+      revoke: statements.prepare(`${REVOKE} WHERE {id} = :id AND ${LIVE}`),
+      revokeWithSecret: statements.prepare(
+        `${REVOKE} WHERE {id} = :id AND {secretHash} = :wasSecretHash AND ${LIVE}`,
+      ),
+    };
   }
 
   async insert(row: SessionRow): Promise<void> {
-    await storageErrors(() => this.repository.insert(toEntity(row)));
+    await storageErrors(() => this.run.insert(toValues(row)));
   }
 
   /** The row whatever its state, or null. */
   async find(id: string): Promise<SessionRow | null> {
-    const entity = await storageErrors(() => this.repository.findOneBy({ id }));
-    return entity && fromEntity(entity);
+    const { rows } = await storageErrors(() => this.run.find({ id }));
+    return rows[0] ? fromEntity(rows[0]) : null;
   }
 
   /** Live sessions of a user, newest first. */
@@ -61,19 +122,68 @@ export class SessionStore {
     next: RotationState,
     times: { lastSeenAt: number; expiresAt: number },
   ): Promise<boolean> {
-    const { generation, generationIssuedAt, redeemedBy, previousRedeemedBy } = next;
-    const values = { generation, generationIssuedAt, redeemedBy, previousRedeemedBy, ...times };
-    return this.update(this.unchanged(row), values);
+    const { affected } = await storageErrors(() =>
+      this.run.advance({ ...next, ...times, ...unchanged(row) }),
+    );
+    return affected === 1;
+  }
+
+  /**
+   * Redeems the token that proved the row's generation, if none of it has been redeemed: what a refresh nearly always is.
+   *
+   * @returns the row as it now is, or `undefined` where the row says something else: read it, then decide
+   */
+  async redeem(
+    expected: ExpectedRow & Pick<RotationState, 'generation' | 'generationIssuedAt'>,
+    redeemedBy: string,
+    slide: ExpirySlide,
+    now: number,
+  ): Promise<SessionRow | undefined> {
+    const { rows } = await storageErrors(() => this.run.redeem({ ...expected, ...slide, redeemedBy, now }));
+    return rows[0] && fromEntity(rows[0]);
+  }
+
+  /**
+   * Moves the row on to a generation, if it is at the one before: what the first use of an unproven token nearly always
+   * does.
+   *
+   * @returns the row as it now is, or `undefined` where the row says something else: read it, then decide
+   */
+  async prove(
+    expected: ExpectedRow,
+    { generation, generationIssuedAt }: Pick<RotationState, 'generation' | 'generationIssuedAt'>,
+    slide: ExpirySlide,
+    now: number,
+  ): Promise<SessionRow | undefined> {
+    const values = {
+      ...expected,
+      ...slide,
+      generation,
+      generationIssuedAt,
+      wasGeneration: generation - 1,
+      now,
+    };
+    const { rows } = await storageErrors(() => this.run.prove(values));
+    return rows[0] && fromEntity(rows[0]);
   }
 
   /** Revokes on condition that the row is still as it was read. */
   async revokeUnchanged(row: SessionRow, now: number): Promise<boolean> {
-    return this.update(this.unchanged(row), this.tombstone(now));
+    const values = { ...unchanged(row), ...this.tombstone(now) };
+    const { affected } = await storageErrors(() => this.run.revokeUnchanged(values));
+    return affected === 1;
   }
 
-  /** @returns whether there was such a live session */
-  async revoke(id: string, now: number): Promise<boolean> {
-    return this.update({ id, revokedAt: IsNull(), expiresAt: MoreThan(now) }, this.tombstone(now));
+  /**
+   * @param secretHash when given, only if the session has this one
+   * @returns whether there was such a live session
+   */
+  async revoke(id: string, now: number, secretHash?: string): Promise<boolean> {
+    const run = secretHash === undefined ? this.run.revoke : this.run.revokeWithSecret;
+    const { affected } = await storageErrors(() =>
+      run({ id, now, wasSecretHash: secretHash, ...this.tombstone(now) }),
+    );
+    return affected === 1;
   }
 
   /** @returns how many of them were live */
@@ -143,22 +253,8 @@ export class SessionStore {
     }
   }
 
-  /** The row exactly as far as rotation goes; generation and redeemer change with every step of it. */
-  private unchanged({ id, generation, redeemedBy }: SessionRow) {
-    return { id, generation, redeemedBy: redeemedBy ?? IsNull(), revokedAt: IsNull() };
-  }
-
-  /** Nothing of the session remains in its row but that it was revoked, and whose it was. */
   private tombstone(now: number) {
-    return {
-      revokedAt: now,
-      expiresAt: now + this.tombstoneLife,
-      secretHash: '',
-      claims: 'null',
-      data: 'null',
-      userAgent: null,
-      ip: null,
-    };
+    return { ...NO_CONTENT, revokedAt: now, expiresAt: now + this.tombstoneLife };
   }
 
   private async update(...parameters: Parameters<Repository<SessionEntity>['update']>): Promise<boolean> {
@@ -167,12 +263,16 @@ export class SessionStore {
   }
 }
 
+function unchanged({ id, generation, redeemedBy }: SessionRow) {
+  return { id, wasGeneration: generation, wasRedeemedBy: redeemedBy ?? '' };
+}
+
 /** Whether a row stands for a session that goes on. */
 export function isLive(row: SessionRow, now: number): boolean {
   return row.revokedAt === null && row.expiresAt > now;
 }
 
-function toEntity(row: SessionRow): SessionEntity {
+function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   const { userId, claims, data } = row;
   return { ...row, userId: toAsciiJson(userId), claims: toAsciiJson(claims), data: toAsciiJson(data) };
 }

@@ -1,5 +1,5 @@
 import type { DataSourceOptions } from 'typeorm';
-import { retryTransient } from './database-error.js';
+import { retryAtStart } from './database-error.js';
 
 type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
 
@@ -13,6 +13,7 @@ interface Connection {
 interface Statement {
   readonly reader: boolean;
   run(...parameters: unknown[]): unknown;
+  all(...parameters: unknown[]): unknown;
 }
 
 /**
@@ -38,7 +39,7 @@ export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
     timeout: BUSY_MS,
     prepareDatabase: async (connection: Connection) => {
       await prepareDatabase?.(connection);
-      await retryTransient(() => connection.exec('PRAGMA journal_mode = WAL'));
+      await retryAtStart(() => connection.exec('PRAGMA journal_mode = WAL'));
       lockBeforeWriting(connection);
     },
   };
@@ -51,20 +52,25 @@ function lockBeforeWriting(connection: Connection): void {
     if (END.test(sql)) return executed(connection, sql);
     const statement = prepare(sql);
     if (!WRITE.test(sql)) return statement;
-    const run = statement.run.bind(statement);
-    statement.run = (...parameters) => {
-      if (connection.inTransaction) return run(...parameters);
-      connection.exec('BEGIN IMMEDIATE');
-      try {
-        const result = run(...parameters);
-        connection.exec('COMMIT');
-        return result;
-      } catch (error) {
-        if (connection.inTransaction) connection.exec('ROLLBACK');
-        throw error;
-      }
-    };
+    statement.run = locked(connection, statement.run.bind(statement));
+    statement.all = locked(connection, statement.all.bind(statement));
     return statement;
+  };
+}
+
+/** Runs a write with the lock in hand. */
+function locked(connection: Connection, run: Statement['run']): Statement['run'] {
+  return (...parameters) => {
+    if (connection.inTransaction) return run(...parameters);
+    connection.exec('BEGIN IMMEDIATE');
+    try {
+      const result = run(...parameters);
+      connection.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (connection.inTransaction) connection.exec('ROLLBACK');
+      throw error;
+    }
   };
 }
 
@@ -75,6 +81,9 @@ function executed(connection: Connection, sql: string): Statement {
     run() {
       connection.exec(sql);
       return { changes: 0, lastInsertRowid: 0 };
+    },
+    all() {
+      throw new Error('This statement returns no rows.');
     },
   };
 }

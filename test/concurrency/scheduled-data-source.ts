@@ -1,5 +1,5 @@
 import type { Scheduler } from 'fast-check';
-import type { DataSource, EntityTarget, ObjectLiteral, Repository } from 'typeorm';
+import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner, Repository } from 'typeorm';
 
 const STATEMENTS: ReadonlySet<string | symbol> = new Set(['find', 'findOneBy', 'insert', 'update', 'delete']);
 
@@ -12,9 +12,25 @@ export interface Timing {
 export function scheduled(dataSource: DataSource, timing: Timing): DataSource {
   return new Proxy(dataSource, {
     get(target, property) {
+      if (property === 'createQueryRunner') return () => scheduledRunner(target.createQueryRunner(), timing);
       if (property !== 'getRepository') return Reflect.get(target, property) as unknown;
       return <T extends ObjectLiteral>(entity: EntityTarget<T>) =>
         scheduledRepository(target.getRepository(entity), timing);
+    },
+  });
+}
+
+function scheduledRunner(runner: QueryRunner, timing: Timing): QueryRunner {
+  return new Proxy(runner, {
+    get(target, property) {
+      const value = Reflect.get(target, property) as unknown;
+      if (typeof value !== 'function') return value;
+      const method = value as (...parameters: unknown[]) => unknown;
+      if (property !== 'query') return method.bind(target);
+      return async (...parameters: unknown[]) => {
+        await timing.scheduler?.schedule(Promise.resolve(), String(parameters[0]).slice(0, 6));
+        return method.apply(target, parameters);
+      };
     },
   });
 }

@@ -1,5 +1,8 @@
-import { decodeProtectedHeader } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { hkdfSync } from 'node:crypto';
+import { Logger } from '@nestjs/common';
+import { compactDecrypt, decodeProtectedHeader } from 'jose';
+import { describe, expect, test, vi } from 'vitest';
+import { KeyStore } from '../../lib/storage/key.store.js';
 import { KeysUnavailableError, SessionKeyEntity, type SigningAlgorithm } from 'nestjs-session-tokens';
 import { DAY, describeWorld, HOUR, type Instance, MINUTE, pass } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
@@ -7,6 +10,16 @@ import { databases } from '../support/databases.js';
 const OLD = 'old secret, made of more than 32 characters';
 const NEW = 'new secret, made of more than 32 characters';
 const WRONG = 'a wrong one, made of more than 32 characters';
+
+/** The secret under which material was sealed. */
+async function secretOf(material: string): Promise<string | undefined> {
+  for (const secret of [OLD, NEW]) {
+    const key = hkdfSync('sha256', secret, '', 'nestjs-session-tokens key encryption v1', 32);
+    const opened = await compactDecrypt(material, new Uint8Array(key)).catch(() => undefined);
+    if (opened) return secret;
+  }
+  return undefined;
+}
 
 describe.each(databases)('key material at rest on $name', (kind) => {
   const world = describeWorld(kind);
@@ -85,10 +98,7 @@ describe.each(databases)('key material at rest on $name', (kind) => {
       pass(2 * HOUR);
       await after.signingKeys.removeRetired(Date.now());
       expect(await world.keys('access')).toMatchObject([{ sequence: 2 }]);
-      // The access key is under the new secret alone, the refresh key still under the old one.
-      const newAlone = world.start(1, { secret: NEW });
-      await expect(newAlone).rejects.toThrow(KeysUnavailableError);
-      await expect(world.start(1, { secret: [NEW, OLD] })).resolves.toBeDefined();
+      await expect(world.start(1, { secret: NEW })).resolves.toBeDefined();
     });
 
     test('instances that do not have the new secret yet go on while another one publishes the next key', async () => {
@@ -129,16 +139,68 @@ describe.each(databases)('key material at rest on $name', (kind) => {
     );
   });
 
-  test('a secret can be given to a plain database; keys made from then on are encrypted', async () => {
+  test('a secret that is given to a plain database encrypts what is there, and nobody notices', async () => {
     const [plain] = (await world.start(1)) as [Instance];
     const { accessToken, refreshToken } = await plain.service.issue({ userId: 1 });
+    for (const { material } of await allKeys()) expect(material).toMatch(/^\{/);
     const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
-    await expect(sealed.service.verify(accessToken.token)).resolves.toBeDefined();
-    await expect(sealed.service.refresh(refreshToken.token)).resolves.toBeDefined();
+    for (const { material } of await allKeys()) expect(await secretOf(material)).toBe(NEW);
+    for (const { service } of [plain, sealed]) {
+      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(service.refresh(refreshToken.token)).resolves.toBeDefined();
+    }
+    const [later] = (await world.start(1, { secret: NEW })) as [Instance];
+    await expect(later.service.verify(accessToken.token)).resolves.toBeDefined();
+  });
+
+  test('a key that an older process made without a secret is encrypted by the first that has one', async () => {
+    const [plain] = (await world.start(1)) as [Instance];
+    const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
     pass(DAY);
+    await plain.service.issue({ userId: 1 });
+    expect((await world.keys('access')).filter(({ material }) => material.startsWith('{'))).toHaveLength(1);
     await sealed.service.issue({ userId: 1 });
-    const [first, second] = await world.keys('access');
-    expect(first!.material).toMatch(/^\{/);
-    expect(second!.material).toMatch(/^ey/);
+    for (const { material } of await world.keys('access')) expect(await secretOf(material)).toBe(NEW);
+  });
+
+  test('a new secret, given with the old one, encrypts again what is there; the old one can then go', async () => {
+    const [before] = (await world.start(1, { secret: OLD })) as [Instance];
+    const { accessToken, refreshToken } = await before.service.issue({ userId: 1 });
+    const [both] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
+    for (const { material } of await allKeys()) expect(await secretOf(material)).toBe(NEW);
+    const [after] = (await world.start(1, { secret: NEW })) as [Instance];
+    for (const { service } of [before, both, after]) {
+      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(service.refresh(refreshToken.token)).resolves.toBeDefined();
+    }
+  });
+
+  test('processes with the secrets in different order do not keep re-encrypting each other’s keys', async () => {
+    const instances = [
+      ...(await world.start(1, { secret: [NEW, OLD] })),
+      ...(await world.start(1, { secret: [OLD, NEW] })),
+    ];
+    const materials = (await allKeys()).map(({ material }) => material);
+    for (let minute = 0; minute < 30; minute++) {
+      pass(MINUTE);
+      for (const { service } of instances) await service.issue({ userId: 1 });
+    }
+    expect((await allKeys()).map(({ material }) => material)).toEqual(materials);
+  });
+
+  test('that cannot be encrypted again stays as it is, and in use', async () => {
+    const [plain] = (await world.start(1)) as [Instance];
+    const { accessToken } = await plain.service.issue({ userId: 1 });
+    const warned = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const replace = vi.spyOn(KeyStore.prototype, 'replaceMaterial').mockRejectedValue(new Error('read-only'));
+    try {
+      const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
+      await expect(sealed.service.verify(accessToken.token)).resolves.toBeDefined();
+      expect(warned).toHaveBeenCalledTimes(2);
+    } finally {
+      replace.mockRestore();
+      warned.mockRestore();
+    }
+    for (const { material } of await allKeys()) expect(material).toMatch(/^\{/);
   });
 });

@@ -1,10 +1,13 @@
 /**
  * The rotation rules, broken one at a time. Each edit must make a suite fail; `why` says what goes wrong without the rule.
  *
- * @type {{ rule: string, file: string, from: string, to: string, why: string }[]}
+ * `suites` names those that can catch it, where they are not the ones of the rotation.
+ *
+ * @type {{ rule: string, file: string, from: string, to: string, why: string, suites?: string[] }[]}
  */
 const RULES = 'lib/rotation/rotation.ts';
 const ROTATOR = 'lib/rotation/session-rotator.ts';
+const VERIFIER = 'lib/access-token/access-token-verifier.ts';
 const STORE = 'lib/storage/session.store.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 
@@ -180,36 +183,36 @@ export const mutations = [
   {
     rule: 'kept tokens: their access token belongs to the moment they were issued',
     file: LIFECYCLE,
-    from: 'issuedAt: keptFrom ?? now }',
-    to: 'issuedAt: now }',
+    from: 'issuedAt: keptFrom ?? now, proof',
+    to: 'issuedAt: now, proof',
     why: 'a sibling of another time passes the burst test',
   },
   {
     rule: 'update: condition on the generation',
     file: STORE,
-    from: 'return { id, generation, redeemedBy: redeemedBy ?? IsNull(), revokedAt: IsNull() };',
-    to: 'return { id, redeemedBy: redeemedBy ?? IsNull(), revokedAt: IsNull() };',
+    from: '{id} = :id AND {generation} = :wasGeneration AND COALESCE',
+    to: '{id} = :id AND COALESCE',
     why: 'a slower request puts the row back',
   },
   {
     rule: 'update: condition on the redeemer',
     file: STORE,
-    from: 'return { id, generation, redeemedBy: redeemedBy ?? IsNull(), revokedAt: IsNull() };',
-    to: 'return { id, generation, revokedAt: IsNull() };',
+    from: "{generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND",
+    to: '{generation} = :wasGeneration AND',
     why: 'two siblings are redeemed at the same moment, one by the thief',
   },
   {
     rule: 'update: condition on revocation',
     file: STORE,
-    from: 'return { id, generation, redeemedBy: redeemedBy ?? IsNull(), revokedAt: IsNull() };',
-    to: 'return { id, generation, redeemedBy: redeemedBy ?? IsNull() };',
+    from: '= :wasRedeemedBy AND {revokedAt} IS NULL',
+    to: '= :wasRedeemedBy',
     why: 'a refresh that was under way succeeds after the revocation',
   },
   {
     rule: 'update: the number of affected rows',
     file: STORE,
-    from: 'return affected === 1;',
-    to: 'return true;',
+    from: 'this.run.advance({ ...next, ...times, ...unchanged(row) }),\n    );\n    return affected === 1;',
+    to: 'this.run.advance({ ...next, ...times, ...unchanged(row) }),\n    );\n    return affected < 2;',
     why: 'both of two racing requests believe that they were first',
   },
   {
@@ -232,5 +235,158 @@ export const mutations = [
     from: 'if (!isSecretOf(token.sessionSecret, row.secretHash)) throw new SessionOverError();',
     to: '',
     why: 'whoever reads the database makes refresh tokens',
+  },
+  {
+    rule: 'use: the proof',
+    file: ROTATOR,
+    from: 'if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };',
+    to: '',
+    why: 'whoever has the signing key makes the owner look like a thief',
+    suites: ['attacks'],
+  },
+  {
+    rule: 'refresh in one statement: condition on the generation',
+    file: STORE,
+    from: 'AND {generation} = :generation AND {generationIssuedAt}',
+    to: 'AND {generationIssuedAt}',
+    why: 'a token that its owner has moved on from is exchanged again',
+  },
+  {
+    rule: 'refresh in one statement: condition on the sibling',
+    file: STORE,
+    from: 'AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL',
+    to: 'AND {redeemedBy} IS NULL',
+    why: 'a sibling of another time passes for the one that was proven',
+  },
+  {
+    rule: 'refresh in one statement: condition on the redeemer',
+    file: STORE,
+    from: 'AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL',
+    to: 'AND {generationIssuedAt} = :generationIssuedAt',
+    why: 'two siblings are redeemed, one by the thief',
+  },
+  {
+    rule: 'refresh in one statement: the session secret',
+    file: STORE,
+    from: 'AND {secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;\n\n// The old',
+    to: 'AND ${LIVE} RETURNING {*}`;\n\n// The old',
+    why: 'whoever reads the database makes refresh tokens',
+  },
+  {
+    rule: 'refresh in one statement: a revoked session does not go on',
+    file: STORE,
+    from: '{secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;\n\n// The old',
+    to: '{secretHash} = :secretHash RETURNING {*}`;\n\n// The old',
+    why: 'an expired session goes on (one that was revoked has no hash any more)',
+  },
+  {
+    rule: 'first use in one statement: condition on the generation',
+    file: STORE,
+    from: 'AND {generation} = :wasGeneration AND {secretHash}',
+    to: 'AND {secretHash}',
+    why: 'a late response puts the row back or ahead',
+  },
+  {
+    rule: 'first use in one statement: the proof',
+    file: STORE,
+    from: '{generation} = :wasGeneration AND {secretHash} = :secretHash AND',
+    to: '{generation} = :wasGeneration AND',
+    why: 'whoever has the signing key makes the owner look like a thief',
+    suites: ['attacks'],
+  },
+  {
+    rule: 'first use in one statement: what was redeemed before',
+    file: STORE,
+    from: '{previousRedeemedBy} = {redeemedBy}, {redeemedBy} = NULL',
+    to: '{redeemedBy} = NULL',
+    why: 'a late twin of the request that rotated looks like a thief',
+  },
+  {
+    rule: 'sign-in: only a session whose secret the client has ends',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'await this.manager.replaceWithSecret(sessionId, sessionSecret);',
+    to: 'await this.manager.replace([sessionId]);',
+    why: 'whoever has the refresh key ends the sessions of others',
+    suites: ['attacks'],
+  },
+  {
+    rule: 'access token: one spelling of the header',
+    file: VERIFIER,
+    from: 'if (!key || header !== encodedHeaderOf(key)) return INVALID;',
+    to: 'if (!key) return INVALID;',
+    why: 'algorithm, type and extensions are what the token says',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: one spelling of the payload',
+    file: VERIFIER,
+    from: "if (Buffer.from(JSON.stringify(payload) ?? '').toString('base64url') !== encoded) return undefined;",
+    to: '',
+    why: 'claims can stand there twice, and every token has many spellings',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: one spelling of the signature',
+    file: VERIFIER,
+    from: "if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return INVALID;",
+    to: '',
+    why: 'unused bits, padding and white space pass',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: a dropped key takes what is remembered along',
+    file: VERIFIER,
+    from: 'return this.judge(known, isInUse, now);',
+    to: 'return this.judge(known, true, now);',
+    why: 'tokens of a leaked key stay good where they have been seen before',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: remembered ones expire',
+    file: VERIFIER,
+    from: "if (now < accessToken.expiresAt) return { status: 'valid', accessToken };",
+    to: "return { status: 'valid', accessToken };",
+    why: 'a cache makes a token live longer',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'remembered tokens: the whole token counts',
+    file: 'lib/access-token/verified-tokens.ts',
+    from: 'return found?.token === token ? found : undefined;',
+    to: 'return found;',
+    why: 'another payload passes under a known signature',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'junk: one look for keys per cooldown',
+    file: 'lib/keys/reloader.ts',
+    from: 'if (!this.loading && Math.abs(now - this.loadedAt) < cooldown) return false;',
+    to: '',
+    why: 'junk becomes database load',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'key drop: there is always a key that signs',
+    file: 'lib/keys/key-ring.ts',
+    from: 'const successor = needsSuccessor ? await this.succeed(keys, current, dropped, now) : current.kid;',
+    to: "const successor = current?.kid ?? '';",
+    why: 'a drop leaves nothing to sign with, or the retired key before it',
+    suites: ['keys'],
+  },
+  {
+    rule: 'key drop: the key is deleted for all',
+    file: 'lib/keys/key-ring.ts',
+    from: 'await this.store.remove(dropped.map(({ kid }) => kid));',
+    to: '',
+    why: 'other processes go on accepting what it signed',
+    suites: ['keys'],
+  },
+  {
+    rule: 'key set: nothing that can sign',
+    file: 'lib/keys/signing-key.ts',
+    from: 'return keys.flatMap(({ publicJwk }) => publicJwk ?? []);',
+    to: "return keys.map(({ publicJwk, kid }) => publicJwk ?? { kid, kty: 'oct' });",
+    why: 'symmetric keys are listed',
+    suites: ['keys'],
   },
 ];

@@ -3,7 +3,7 @@
 // --stories prints, for each rule, the shortest history of the model that goes wrong without it.
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mutations } from './mutations.mjs';
@@ -24,31 +24,48 @@ const SUITES = [
   ['store', ['test/storage/conditional-update.spec.ts', 'test/storage/concurrency.spec.ts']],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
   ['interleavings', ['test/concurrency']],
+  ['tokens', ['lib/access-token', 'lib/keys', 'test/keys/key-ring.spec.ts']],
+  ['keys', ['lib/keys', 'test/keys', 'test/verifier']],
+  ['attacks', ['test/attacks/stolen-database.spec.ts']],
 ];
+const ROTATION_SUITES = ['rules', 'model', 'store', 'cases', 'interleavings'];
 
 const suites = values.stories ? SUITES.filter(([suite]) => suite === 'model') : SUITES;
 
-const copy = await mkdtemp(join(tmpdir(), 'session-tokens-mutations-'));
-let survivors = 0;
-const rows = [];
+const SURVIVED = 'SURVIVED';
+const chosen = mutations.filter(({ rule }) => rule.includes(values.only));
+const queue = [...chosen];
+const rows = new Map();
+/** One copy of the sources per worker: most suites keep one core busy. */
+const copies = await Promise.all(Array.from({ length: availableParallelism() }, copySources));
 try {
+  await Promise.all(copies.map((copy, index) => work(copy, index === 0)));
+} finally {
+  await Promise.all(copies.map((copy) => rm(copy, { recursive: true, force: true })));
+}
+const survivors = [...rows.values()].filter((row) => row['caught by'] === SURVIVED).length;
+console.table(chosen.map(({ rule }) => rows.get(rule)));
+console.log(`${rows.size - survivors} of ${rows.size} mutants caught, ${survivors} survived.`);
+process.exitCode = survivors > 0 ? 1 : 0;
+
+async function copySources() {
+  const copy = await mkdtemp(join(tmpdir(), 'session-tokens-mutations-'));
   for (const name of ['lib', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts', 'README.md']) {
     await cp(join(root, name), join(copy, name), { recursive: true });
   }
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
-  for (const [suite, files] of suites) {
-    if (!(await run(files)).passed) throw new Error(`The suite "${suite}" fails without any mutation.`);
-  }
-  for (const mutation of mutations.filter(({ rule }) => rule.includes(values.only)))
-    await tryMutation(mutation);
-} finally {
-  await rm(copy, { recursive: true, force: true });
+  return copy;
 }
-console.table(rows);
-console.log(`${rows.length - survivors} of ${rows.length} mutants caught, ${survivors} survived.`);
-process.exitCode = survivors > 0 ? 1 : 0;
 
-async function tryMutation({ rule, file, from, to, why }) {
+/** Takes what is left of the work; the first worker begins with what must hold without any mutation. */
+async function work(copy, checksSuites) {
+  for (const [suite, files] of checksSuites ? suites : []) {
+    if (!(await run(copy, files)).passed) throw new Error(`The suite "${suite}" fails without any mutation.`);
+  }
+  for (let mutation = queue.shift(); mutation; mutation = queue.shift()) await tryMutation(copy, mutation);
+}
+
+async function tryMutation(copy, { rule, file, from, to, why, suites: names = ROTATION_SUITES }) {
   const path = join(copy, file);
   const source = await readFile(path, 'utf8');
   if (source.split(from).length !== 2)
@@ -60,25 +77,23 @@ async function tryMutation({ rule, file, from, to, why }) {
   try {
     const caughtBy = [];
     let story;
-    for (const [suite, files] of suites) {
-      const { passed, output } = await run(files);
+    for (const [suite, files] of suites.filter(([name]) => names.includes(name))) {
+      const { passed, output } = await run(copy, files);
       if (passed) continue;
       caughtBy.push(suite);
       story = /^THE STORY\n([\s\S]*?)\nTHE END$/m.exec(output)?.[1];
       if (!values.stories) break;
     }
-    if (caughtBy.length === 0) survivors++;
-    rows.push({ rule, 'caught by': caughtBy.join(', ') || 'SURVIVED', 'without it': why });
-    console.log(
-      `${caughtBy.length > 0 ? 'caught  ' : 'SURVIVED'} ${rule}${caughtBy.length > 0 ? ` (${caughtBy.join(', ')})` : ''}`,
-    );
+    const by = caughtBy.join(', ') || SURVIVED;
+    rows.set(rule, { rule, 'caught by': by, 'without it': why });
+    console.log(by === SURVIVED ? `SURVIVED ${rule}` : `caught   ${rule} (${by})`);
     if (values.stories && story) console.log(story.replaceAll(/^/gm, '    '));
   } finally {
     await writeFile(path, source);
   }
 }
 
-function run(files) {
+function run(copy, files) {
   return new Promise((resolve) => {
     const vitest = join(root, 'node_modules/vitest/vitest.mjs');
     const environment = { ...process.env, NO_COLOR: '1', INTERLEAVINGS: process.env.INTERLEAVINGS ?? '100' };

@@ -20,6 +20,7 @@ import {
   parseRefreshToken,
   type RefreshToken,
 } from '../../lib/refresh-token/refresh-token.codec.js';
+import { hashSessionSecret, proofOf } from '../../lib/refresh-token/session-secret.js';
 import { databases } from '../support/databases.js';
 import {
   DAY,
@@ -140,14 +141,17 @@ describe.each(databases)('the measured defects of the older libraries are not he
       expect(Buffer.from(refreshKey, 'base64url')).toHaveLength(32);
     });
 
-    it('compares macs and hashes of refresh tokens in constant time', async () => {
+    it('compares macs and hashes of refresh tokens in constant time, where it compares them itself', async () => {
       const sessions = await world.process(STRICT);
       const { refreshToken } = await sessions.issue({ userId: 'ann' });
       pass(1);
       vi.mocked(timingSafeEqual).mockClear();
+      // The second time the row says something else than expected, and is read. The first time the database compares the
+      // hash, of which it is of no use to know a part: the secret that it was made from cannot be searched for by it.
+      await sessions.refresh(refreshToken.token);
       await sessions.refresh(refreshToken.token);
       const compared = vi.mocked(timingSafeEqual).mock.calls.map(([a]) => a.byteLength);
-      expect(compared).toEqual([16, 43]);
+      expect(compared).toEqual(kind.name === 'mysql' ? [16, 43, 16, 43] : [16, 16, 43]);
     });
   });
 
@@ -200,7 +204,9 @@ describe.each(databases)('the measured defects of the older libraries are not he
       }
       // The test would see it: the hash, which has to be there, is found.
       const { sessionSecret } = parseRefreshToken(issued.refreshToken.token)!;
-      expect(everything).toContain(createHash('sha256').update(sessionSecret).digest('base64url'));
+      expect(everything).toContain(hashSessionSecret(sessionSecret));
+      // Nor what follows from it and stands in access tokens that are not proven yet.
+      expect(everything).not.toContain(proofOf(sessionSecret));
     });
 
     it('refuses what is forged from the tables with the real refresh key, and blames nobody', async () => {

@@ -1,36 +1,95 @@
 import { Logger } from '@nestjs/common';
 import libsql from 'libsql';
-import type { DataSource, DataSourceOptions } from 'typeorm';
-import { SessionError, SessionOverError, type SessionModuleOptions } from 'nestjs-session-tokens';
-import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
+import type { DataSourceOptions } from 'typeorm';
+import {
+  type DroppedKeys,
+  type KeyRotation,
+  SessionError,
+  type SessionModuleExtras,
+  type SessionModuleOptions,
+  SessionOverError,
+  type SessionVerifierOptions,
+} from 'nestjs-session-tokens';
+import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
 import type { SessionCore } from '../../lib/session.core.js';
+import type { SessionRuntime } from '../../lib/session.runtime.js';
+import { SESSION_RUNTIME } from '../../lib/session.constants.js';
+import { AccountController } from '../http/account.controller.js';
+import { startApp } from '../support/app.js';
 import { startCore } from '../support/services.js';
+import { startService } from '../verifier/service-app.js';
 
 /** What the parent can ask of a process. All values travel as JSON. */
 export class ChildCommands {
   private core!: SessionCore;
-  private dataSource: DataSource | undefined;
+  private starting: Promise<SessionDataSource> | undefined;
+  private application: { close(): Promise<unknown> } | undefined;
 
   /** Opens the database, migrates it and starts, as the module does with its option `database`. */
   async start(database: DataSourceOptions, options: SessionModuleOptions): Promise<void> {
     const driver = database.type === 'better-sqlite3' ? { driver: libsql } : {};
-    const opened = await openSessionDataSource(
-      undefined,
-      { database: { ...database, ...driver } },
-      new Logger(),
-    );
-    this.dataSource = opened.dataSource;
-    this.core = await startCore(this.dataSource, options);
+    this.starting = openSessionDataSource(undefined, { database: { ...database, ...driver } }, new Logger());
+    const { dataSource } = await this.starting;
+    this.core = await startCore(dataSource, options);
   }
 
+  /** A start that is still under way, because another process's has failed, must not reach into the next test. */
   async stop(): Promise<void> {
-    await this.dataSource?.destroy();
-    this.dataSource = undefined;
+    const started = await this.starting?.catch(() => undefined);
+    this.starting = undefined;
+    await started?.dataSource.destroy();
   }
 
   /** Moves this process's clock to a time, where it stands still. */
   setTime(time: number): void {
     Date.now = () => time;
+  }
+
+  /** Starts an application with its routes and cookies, on a port of its own. @returns its address */
+  async listen(
+    database: DataSourceOptions,
+    options: SessionModuleOptions & SessionModuleExtras,
+  ): Promise<string> {
+    const driver = database.type === 'better-sqlite3' ? { driver: libsql } : {};
+    const app = await startApp({
+      adapter: 'express',
+      database: { options: { ...database, ...driver }, remove: async () => undefined },
+      options,
+      metadata: { controllers: [AccountController] },
+    });
+    this.application = app;
+    this.core = app.app.get<SessionRuntime>(SESSION_RUNTIME, { strict: false }).core;
+    return app.url;
+  }
+
+  /** The same for a service without a database, which verifies what others issue. */
+  async listenAsVerifier(options: SessionVerifierOptions): Promise<string> {
+    const service = await startService('express', options);
+    this.application = service;
+    return service.url;
+  }
+
+  /** Ends what {@link listen} or {@link listenAsVerifier} started. */
+  async close(): Promise<void> {
+    await this.application?.close();
+    this.application = undefined;
+  }
+
+  /** @param drop null for none; what is undefined does not travel */
+  async rotateKeys(drop: DroppedKeys | null): Promise<KeyRotation> {
+    return this.core.service.rotateSigningKeys({ drop: drop ?? undefined });
+  }
+
+  /** What becomes of each of these access tokens: `valid`, or the code of the error. */
+  async outcomes(tokens: string[]): Promise<string[]> {
+    return Promise.all(
+      tokens.map(async (token) =>
+        this.core.service.verify(token).then(
+          () => 'valid',
+          (error: unknown) => (error instanceof SessionError ? error.code : String(error)),
+        ),
+      ),
+    );
   }
 
   async issue(count: number) {
@@ -89,7 +148,8 @@ export class ChildCommands {
 
   /** Holds SQLite's write lock for a while. */
   async lock(milliseconds: number): Promise<void> {
-    const file = new libsql(String(this.dataSource!.options.database));
+    const { dataSource } = await this.starting!;
+    const file = new libsql(String(dataSource.options.database));
     file.exec('BEGIN IMMEDIATE');
     process.send!({ event: 'locked' });
     await new Promise((resolve) => setTimeout(resolve, milliseconds));

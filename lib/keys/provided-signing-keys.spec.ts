@@ -5,11 +5,16 @@ import { KeysUnavailableError } from '../errors/session.errors.js';
 import { resolveOptions } from '../options/resolved-options.js';
 import type { SigningAlgorithm } from '../options/session-module.options.js';
 import { generateJwk, type SigningKeySource } from './signing-key.js';
-import { ProvidedSigningKeys } from './signing-keys.js';
+import { ProvidedSigningKeys } from './provided-signing-keys.js';
 
 const NOW = Date.UTC(2026, 0, 15);
 const MINUTE = 60_000;
-const subject = { sessionId: 's', userId: 1, claims: {}, unproven: undefined };
+const subject = {
+  sessionId: '0190abcd-0000-7000-8000-000000000001',
+  userId: 1,
+  claims: {},
+  unproven: undefined,
+};
 
 const key = async (kid: string, alg: SigningAlgorithm = 'HS256'): Promise<JWK> => ({
   ...(await generateJwk(alg)),
@@ -139,7 +144,9 @@ describe('a source that fails later', () => {
     state.calls = 0;
     for (let second = 0; second < 60; second++) {
       const now = NOW + MINUTE + second * 1_000;
-      const results = await Promise.allSettled(Array.from({ length: 50 }, () => tokens.verify(token, now)));
+      const results = await Promise.allSettled(
+        Array.from({ length: 50 }, async () => tokens.verify(token, now)),
+      );
       for (const result of results) {
         expect(result).toMatchObject({ status: 'rejected', reason: { code: 'keys_unavailable' } });
       }

@@ -1,0 +1,58 @@
+import type { JWK } from 'jose';
+import { Reloader, type ReloadTimes } from './reloader.js';
+import { importKey, type VerificationKey, type VerificationKeys } from './signing-key.js';
+
+/** Imports a JWK, or gives the key that it was imported to before. */
+export type KeyImport = (jwk: JWK) => Promise<VerificationKey>;
+
+/** A list of keys that comes from somewhere else and is asked for again from time to time. */
+export class KeyList implements VerificationKeys {
+  private keys: readonly VerificationKey[] = [];
+  private imported: ReadonlyMap<string, VerificationKey> = new Map();
+  private readonly reloader: Reloader;
+
+  constructor(
+    private readonly load: (importKey: KeyImport) => Promise<readonly VerificationKey[]>,
+    times: ReloadTimes,
+    onFailure?: (error: unknown) => void,
+  ) {
+    this.reloader = new Reloader(() => this.read(), times, onFailure);
+  }
+
+  async reload(now: number): Promise<void> {
+    await this.reloader.reload(now);
+  }
+
+  /** All keys, where they are not too old. */
+  async all(now: number): Promise<readonly VerificationKey[]> {
+    await this.reloader.ensureUsable(now);
+    return this.keys;
+  }
+
+  find(kid: string): VerificationKey | undefined {
+    return this.keys.find((key) => key.kid === kid);
+  }
+
+  async lookUp(kid: string, now: number): Promise<VerificationKey | undefined> {
+    await this.reloader.reloadOnDoubt(now);
+    return this.find(kid);
+  }
+
+  /** A key that was taken away must go; but while the source fails, the known keys stay. */
+  isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
+    const freshened = this.reloader.freshen(now);
+    return freshened ? freshened.then(() => this.keys.includes(key)) : this.keys.includes(key);
+  }
+
+  /** A key that is still in the list stays the same object, so that what has been verified with it stays verified. */
+  private async read(): Promise<void> {
+    const imported = new Map<string, VerificationKey>();
+    this.keys = await this.load(async (jwk) => {
+      const text = JSON.stringify(jwk);
+      const key = this.imported.get(text) ?? (await importKey(jwk));
+      imported.set(text, key);
+      return key;
+    });
+    this.imported = imported;
+  }
+}

@@ -1,0 +1,81 @@
+import type { JWK } from 'jose';
+import { InvalidOptionError, KeysUnavailableError } from '../errors/session.errors.js';
+import type { KeyRotation } from './key-ring.js';
+import { type KeyImport, KeyList } from './key-list.js';
+import {
+  asSigningKey,
+  publicJwks,
+  type SigningKey,
+  type SigningKeySource,
+  type VerificationKey,
+} from './signing-key.js';
+import type { PublicKeys, SigningKeys } from './signing-keys.js';
+
+const MAX_AGE = 5 * 60_000;
+const COOLDOWN = 10_000;
+const PUBLIC_MAX_AGE = 60_000;
+
+/** Keys that the application gives. */
+export class ProvidedSigningKeys implements SigningKeys {
+  private readonly list: KeyList;
+
+  constructor(source: SigningKeySource) {
+    const times = { interval: MAX_AGE, maxAge: MAX_AGE, cooldown: COOLDOWN };
+    this.list = new KeyList((importKey) => load(source, importKey), times);
+  }
+
+  async start(now: number): Promise<void> {
+    await this.list.reload(now);
+  }
+
+  async current(now: number): Promise<SigningKey> {
+    const [first] = await this.list.all(now);
+    return asSigningKey(first!);
+  }
+
+  find(kid: string): VerificationKey | undefined {
+    return this.list.find(kid);
+  }
+
+  async lookUp(kid: string, now: number): Promise<VerificationKey | undefined> {
+    return this.list.lookUp(kid, now);
+  }
+
+  isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
+    return this.list.isInUse(key, now);
+  }
+
+  async publicKeys(now: number): Promise<PublicKeys> {
+    return { keys: publicJwks(await this.list.all(now)), maxAge: PUBLIC_MAX_AGE };
+  }
+
+  async rotate(): Promise<KeyRotation> {
+    throw new InvalidOptionError(
+      'signingKeys.source',
+      'gives the keys, so that it is the one to rotate and to drop them.',
+    );
+  }
+
+  async removeRetired(): Promise<void> {
+    // The application's keys are its own.
+  }
+}
+
+async function load(source: SigningKeySource, importKey: KeyImport): Promise<VerificationKey[]> {
+  try {
+    const jwks: unknown = await source();
+    if (!Array.isArray(jwks)) throw new Error('It must give a list of JSON Web Keys.');
+    const keys = await Promise.all((jwks as JWK[]).map(importKey));
+    if (keys.length === 0) throw new Error('It gave no key.');
+    asSigningKey(keys[0]!);
+    if (new Set(keys.map(({ kid }) => kid)).size !== keys.length) {
+      throw new Error('Two keys have the same "kid".');
+    }
+    return keys;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new KeysUnavailableError(`The application's signingKeys.source gave no usable keys: ${why}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,50 @@
+import { fail, list, oneOf, text, TOKEN } from './option-checks.js';
+import type { CsrfMode, CsrfOptions } from './session-module.options.js';
+
+export interface ResolvedCsrfOptions {
+  readonly mode: CsrfMode;
+  readonly header: string;
+  readonly trustedOrigins: ReadonlySet<string>;
+}
+
+export function resolveCsrf(input: CsrfOptions | undefined, warnings: string[]): ResolvedCsrfOptions {
+  const trustedOrigins = new Set<string>();
+  for (const origin of list('csrf.trustedOrigins', input?.trustedOrigins)) {
+    let parsed: URL | undefined;
+    try {
+      parsed = new URL(origin);
+    } catch {
+      // reported below, with every other form that is not an origin
+    }
+    if (
+      !parsed ||
+      parsed.origin === 'null' ||
+      parsed.hostname.includes('*') ||
+      parsed.origin !== origin.toLowerCase()
+    ) {
+      fail(
+        'csrf.trustedOrigins',
+        `${JSON.stringify(origin)} is not an origin. Write scheme, host and port only, such as "https://app.example.com".`,
+      );
+    }
+    if (parsed.protocol === 'http:' && process.env['NODE_ENV'] === 'production') {
+      warnings.push(
+        `csrf.trustedOrigins has ${origin}: whoever can change unencrypted traffic can act as that origin.`,
+      );
+    }
+    trustedOrigins.add(parsed.origin);
+  }
+  const header = (text('csrf.header', input?.header) ?? 'anti-csrf').toLowerCase();
+  if (!TOKEN.test(header)) fail('csrf.header', 'is not a header name.');
+  const mode = oneOf('csrf.mode', input?.mode, ['origin', 'token', 'header', 'off'], 'origin');
+  if (mode === 'off') {
+    warnings.push(
+      'csrf.mode is "off": other sites can send requests in the name of your users, unless no browser is a client.',
+    );
+  }
+  return {
+    mode,
+    header,
+    trustedOrigins,
+  };
+}

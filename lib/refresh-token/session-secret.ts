@@ -1,0 +1,36 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+
+/**
+ * The secret of a session is in its refresh tokens, and nowhere else. From it follows, one way only, its *proof*, which
+ * stands in the unproven access tokens that its refresh tokens were exchanged for; and from that, one way only, the hash in
+ * the row. The row therefore makes neither, and an access token that was forged with a stolen signing key proves nothing.
+ *
+ * The secret has 128 random bits, so that neither step needs a salt or a slow hash.
+ */
+
+/** @returns 128 bits, base64url */
+export function proofOf(secret: Buffer): string {
+  return createHash('sha256').update('proof:').update(secret).digest().toString('base64url', 0, 16);
+}
+
+/** What the row holds. */
+export function hashSessionSecret(secret: Buffer): string {
+  return hashOfProof(proofOf(secret));
+}
+
+/** Whether a session secret is the one whose hash this is; constant time. */
+export function isSecretOf(secret: Buffer, hash: string): boolean {
+  return isProofOf(proofOf(secret), hash);
+}
+
+/** Whether a proof was made from the secret whose hash this is; constant time. */
+export function isProofOf(proof: string, hash: string): boolean {
+  const actual = Buffer.from(hashOfProof(proof));
+  const expected = Buffer.from(hash);
+  return actual.length === expected.length && timingSafeEqual(actual, expected);
+}
+
+/** SHA-256, base64url. */
+export function hashOfProof(proof: string): string {
+  return createHash('sha256').update(proof).digest('base64url');
+}
