@@ -1,0 +1,146 @@
+import type { FixedRequest } from '../load/load.js';
+import { makeSessions, type Sessions } from '../load/sessions.js';
+import type { Algorithm } from '../load/signing-key.js';
+import { entryOf, raceTable } from '../report/race-table.js';
+import { titleOf } from '../report/titles.js';
+import { spread } from '../run/statistics.js';
+import type { Adapter } from '../servers/support/environment.js';
+import { measureVerification, verificationTable } from '../verification/measure.js';
+import type { Bench, Contender, Load, Question, Ratio, Table } from './question.js';
+
+/** Requests of a slice that are all first-seen; more take longer to prepare than to answer. */
+const FIRST_SEEN = { HS256: 3_000, EdDSA: 1_000 } as const;
+
+const EDDSA = 'SessionGuard, 100 sessions, EdDSA';
+
+/** Sessions that are used in turn. */
+const DISTINCT = [1, 10, 100, 1_000] as const;
+
+export const question: Question = {
+  name: 'guard',
+  order: 1,
+  title: 'What does the guard cost?',
+
+  async answer(bench) {
+    const tables: Table[] = [await verificationTable(bench)];
+    // The warm-up takes two slices' worth.
+    const slices = bench.pace.rounds + 2;
+    const hmac = await makeSessions(bench, 'HS256', FIRST_SEEN.HS256 * slices);
+    const edwards = await makeSessions(bench, 'EdDSA', FIRST_SEEN.EdDSA * slices);
+    for (const adapter of bench.adapters) {
+      tables.push(await provenTable(bench, adapter, hmac, edwards));
+      tables.push(await firstSeenTable(bench, adapter, 'HS256', hmac));
+      tables.push(await firstSeenTable(bench, adapter, 'EdDSA', edwards));
+    }
+    return tables;
+  },
+
+  async quick(bench) {
+    const ratios: Ratio[] = [];
+    const sessions = await makeSessions(bench, 'HS256', 100);
+    for (const adapter of bench.adapters) {
+      const result = await bench.race({
+        title: `proven tokens on ${adapter}`,
+        floor: 'bare route',
+        contenders: [bare(adapter, sessions), ours(adapter, sessions, 100)],
+      });
+      const { throughputRatio, cpuRatio } = entryOf(result, sessionsName(100));
+      ratios.push(
+        { name: `guard.${adapter}.proven.throughput`, value: throughputRatio },
+        { name: `guard.${adapter}.proven.cpu`, value: cpuRatio },
+      );
+    }
+    const costs = await measureVerification(bench, 'HS256');
+    const overJose = costs.verify.map(({ cpu }, round) => cpu / costs.jose[round]!.cpu);
+    ratios.push({ name: 'guard.first-seen.cpu', value: spread(overJose) });
+    return ratios;
+  },
+};
+
+async function provenTable(
+  bench: Bench,
+  adapter: Adapter,
+  hmac: Sessions,
+  edwards: Sessions,
+): Promise<Table> {
+  const result = await bench.race({
+    title: `proven tokens on ${adapter}`,
+    floor: 'bare route',
+    contenders: [
+      bare(adapter, hmac),
+      ...DISTINCT.map((count) => ours(adapter, hmac, count)),
+      { ...ours(adapter, edwards, 100), name: EDDSA },
+      jose('jose guard, HS256', adapter, hmac),
+      jose('jose guard, EdDSA', adapter, edwards),
+    ],
+  });
+  return raceTable(result, {
+    name: `guard-${adapter}`,
+    title: `Authenticated GET on ${titleOf(adapter)}`,
+    text: 'All contenders get requests with the same cookies, of so many sessions in turn. “SessionGuard” is the library’s guard; “jose guard” calls `jwtVerify` with an imported `CryptoKey` each time.',
+    chart: {
+      column: 'throughputRatio',
+      title: `Authenticated GET on Nest with ${titleOf(adapter)}: share of the bare route’s throughput`,
+      highlight: [...DISTINCT.map((count) => sessionsName(count)), EDDSA],
+    },
+  });
+}
+
+async function firstSeenTable(
+  bench: Bench,
+  adapter: Adapter,
+  algorithm: Algorithm,
+  sessions: Sessions,
+): Promise<Table> {
+  const count = FIRST_SEEN[algorithm];
+  const load: Load = { kind: 'requests', requests: requestsOf(sessions, sessions.clients.length), count };
+  const result = await bench.race({
+    title: `first-seen ${algorithm} tokens on ${adapter}`,
+    floor: 'bare route',
+    contenders: [
+      bare(adapter, sessions),
+      { ...sessions.jose(adapter), name: 'jose guard', load },
+      { ...sessions.ours(adapter), name: 'SessionGuard', load },
+    ],
+  });
+  return raceTable(result, {
+    name: `first-seen-${algorithm.toLowerCase()}-${adapter}`,
+    title: `First use of each token, ${algorithm}, on ${titleOf(adapter)}`,
+    text: `Each request has a valid token that the server has never seen, ${count} in a slice; the bare route gets as many requests as fit into its slice.`,
+    more: [{ key: 'verification', label: 'CPU µs above bare', of: ({ cpuAboveFloor }) => cpuAboveFloor }],
+  });
+}
+
+function requestsOf({ clients }: Sessions, count: number): FixedRequest[] {
+  return clients.slice(0, count).map((client) => client.fixedMe());
+}
+
+function bare(adapter: Adapter, sessions: Sessions): Contender {
+  // With the same headers as the others: reading them is no work of the guard.
+  const requests = requestsOf(sessions, 100).map(({ headers }) => ({
+    path: '/bare',
+    headers,
+    body: '{"ok":true}',
+  }));
+  return { name: 'bare route', server: 'guard/bare', adapter, load: { kind: 'requests', requests } };
+}
+
+function ours(adapter: Adapter, sessions: Sessions, count: number): Contender {
+  return {
+    ...sessions.ours(adapter),
+    name: sessionsName(count),
+    load: { kind: 'requests', requests: requestsOf(sessions, count), primed: true },
+  };
+}
+
+function jose(name: string, adapter: Adapter, sessions: Sessions): Contender {
+  return {
+    ...sessions.jose(adapter),
+    name,
+    load: { kind: 'requests', requests: requestsOf(sessions, 100) },
+  };
+}
+
+function sessionsName(count: number): string {
+  return `SessionGuard, ${count.toLocaleString('en-GB')} ${count === 1 ? 'session' : 'sessions'}`;
+}

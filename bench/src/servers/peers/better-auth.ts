@@ -1,0 +1,3 @@
+import { serveBetterAuth } from './support/better-auth.js';
+
+serveBetterAuth(false);
