@@ -11,7 +11,9 @@ export default defineConfig(({ mode }) => ({
     include: ['lib/**/*.spec.ts', 'test/**/*.spec.ts', 'sample-app/**/*.spec.ts'],
     // `--mode large` makes the exploration of the rotation rules large.
     env: { MODEL: mode },
+    // The default leaves one core idle, which on a machine with two is half of it.
+    maxWorkers: '100%',
     setupFiles: ['reflect-metadata'],
-    globalSetup: ['test/support/report-databases.ts'],
+    globalSetup: ['test/support/databases.setup.ts'],
   },
 }));

@@ -1,7 +1,7 @@
 /**
  * The rotation rules, broken one at a time. Each edit must make a suite fail; `why` says what goes wrong without the rule.
  *
- * `suites` names those that can catch it, where they are not the ones of the rotation.
+ * `suites` names the one that catches it, where it takes more than the rules’ own.
  *
  * @type {{ rule: string, file: string, from: string, to: string, why: string, suites?: string[] }[]}
  */
@@ -172,6 +172,7 @@ export const mutations = [
     from: "return { status: 'active', accessToken: replacement, row, replacement };",
     to: "return { status: 'active', accessToken: replacement, row };",
     why: 'every request costs a database call',
+    suites: ['cases'],
   },
   {
     rule: 'proven tokens: what a refresh issues is unproven',
@@ -179,6 +180,7 @@ export const mutations = [
     from: 'this.accessTokens.sign({ ...subjectOf(row), unproven }, now);',
     to: 'this.accessTokens.sign(subjectOf(row), now);',
     why: 'a refresh is never proven to have arrived, and a split is seen late or never',
+    suites: ['store'],
   },
   {
     rule: 'kept tokens: their access token belongs to the moment they were issued',
@@ -186,6 +188,7 @@ export const mutations = [
     from: 'issuedAt: keptFrom ?? now, proof',
     to: 'issuedAt: now, proof',
     why: 'a sibling of another time passes the burst test',
+    suites: ['store'],
   },
   {
     rule: 'update: condition on the generation',
@@ -193,6 +196,7 @@ export const mutations = [
     from: '{id} = :id AND {generation} = :wasGeneration AND COALESCE',
     to: '{id} = :id AND COALESCE',
     why: 'a slower request puts the row back',
+    suites: ['store'],
   },
   {
     rule: 'update: condition on the redeemer',
@@ -200,6 +204,7 @@ export const mutations = [
     from: "{generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND",
     to: '{generation} = :wasGeneration AND',
     why: 'two siblings are redeemed at the same moment, one by the thief',
+    suites: ['store'],
   },
   {
     rule: 'update: condition on revocation',
@@ -207,6 +212,7 @@ export const mutations = [
     from: '= :wasRedeemedBy AND {revokedAt} IS NULL',
     to: '= :wasRedeemedBy',
     why: 'a refresh that was under way succeeds after the revocation',
+    suites: ['store'],
   },
   {
     rule: 'update: the number of affected rows',
@@ -214,6 +220,7 @@ export const mutations = [
     from: 'this.run.advance({ ...next, ...times, ...unchanged(row) }),\n    );\n    return affected === 1;',
     to: 'this.run.advance({ ...next, ...times, ...unchanged(row) }),\n    );\n    return affected < 2;',
     why: 'both of two racing requests believe that they were first',
+    suites: ['store'],
   },
   {
     rule: 'theft: the session is revoked',
@@ -221,6 +228,7 @@ export const mutations = [
     from: 'if (!(await this.store.revokeUnchanged(row, now))) return undefined;',
     to: '',
     why: 'theft is reported, and the other party goes on',
+    suites: ['cases'],
   },
   {
     rule: 'refresh: a revoked session does not go on',
@@ -228,6 +236,7 @@ export const mutations = [
     from: 'if (!isLive(row, now)) throw new SessionOverError({ endedAt: row.revokedAt ?? row.expiresAt });',
     to: '',
     why: 'revocation is not final',
+    suites: ['store'],
   },
   {
     rule: 'refresh: the session secret',
@@ -235,6 +244,7 @@ export const mutations = [
     from: 'if (!isSecretOf(token.sessionSecret, row.secretHash)) throw new SessionOverError();',
     to: '',
     why: 'whoever reads the database makes refresh tokens',
+    suites: ['cases'],
   },
   {
     rule: 'use: the proof',
@@ -250,6 +260,7 @@ export const mutations = [
     from: 'AND {generation} = :generation AND {generationIssuedAt}',
     to: 'AND {generationIssuedAt}',
     why: 'a token that its owner has moved on from is exchanged again',
+    suites: ['interleavings'],
   },
   {
     rule: 'refresh in one statement: condition on the sibling',
@@ -257,6 +268,7 @@ export const mutations = [
     from: 'AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL',
     to: 'AND {redeemedBy} IS NULL',
     why: 'a sibling of another time passes for the one that was proven',
+    suites: ['cases'],
   },
   {
     rule: 'refresh in one statement: condition on the redeemer',
@@ -264,6 +276,7 @@ export const mutations = [
     from: 'AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL',
     to: 'AND {generationIssuedAt} = :generationIssuedAt',
     why: 'two siblings are redeemed, one by the thief',
+    suites: ['store'],
   },
   {
     rule: 'refresh in one statement: the session secret',
@@ -271,6 +284,7 @@ export const mutations = [
     from: 'AND {secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;\n\n// The old',
     to: 'AND ${LIVE} RETURNING {*}`;\n\n// The old',
     why: 'whoever reads the database makes refresh tokens',
+    suites: ['cases'],
   },
   {
     rule: 'refresh in one statement: a revoked session does not go on',
@@ -278,6 +292,7 @@ export const mutations = [
     from: '{secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;\n\n// The old',
     to: '{secretHash} = :secretHash RETURNING {*}`;\n\n// The old',
     why: 'an expired session goes on (one that was revoked has no hash any more)',
+    suites: ['cases'],
   },
   {
     rule: 'first use in one statement: condition on the generation',
@@ -285,6 +300,7 @@ export const mutations = [
     from: 'AND {generation} = :wasGeneration AND {secretHash}',
     to: 'AND {secretHash}',
     why: 'a late response puts the row back or ahead',
+    suites: ['store'],
   },
   {
     rule: 'first use in one statement: the proof',
@@ -300,6 +316,7 @@ export const mutations = [
     from: '{previousRedeemedBy} = {redeemedBy}, {redeemedBy} = NULL',
     to: '{redeemedBy} = NULL',
     why: 'a late twin of the request that rotated looks like a thief',
+    suites: ['store'],
   },
   {
     rule: 'sign-in: only a session whose secret the client has ends',

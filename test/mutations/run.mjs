@@ -1,6 +1,7 @@
 // Breaks the rotation rules one at a time, in a copy of the sources, and shows that the suites catch each.
-//   npm run test:mutations [-- --only "part of a rule's name"] [--stories]
+//   npm run test:mutations [-- --only "part of a rule's name"] [--stories] [--tested]
 // --stories prints, for each rule, the shortest history of the model that goes wrong without it.
+// --tested takes it for granted that the suites pass without any mutation, which is otherwise shown first.
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -9,7 +10,11 @@ import { parseArgs } from 'node:util';
 import { mutations } from './mutations.mjs';
 
 const { values } = parseArgs({
-  options: { only: { type: 'string', default: '' }, stories: { type: 'boolean', default: false } },
+  options: {
+    only: { type: 'string', default: '' },
+    stories: { type: 'boolean', default: false },
+    tested: { type: 'boolean', default: false },
+  },
 });
 const root = new URL('../..', import.meta.url).pathname;
 
@@ -39,7 +44,7 @@ const rows = new Map();
 /** One copy of the sources per worker: most suites keep one core busy. */
 const copies = await Promise.all(Array.from({ length: availableParallelism() }, copySources));
 try {
-  await Promise.all(copies.map((copy, index) => work(copy, index === 0)));
+  await Promise.all(copies.map((copy, index) => work(copy, index === 0 && !values.tested)));
 } finally {
   await Promise.all(copies.map((copy) => rm(copy, { recursive: true, force: true })));
 }
@@ -66,6 +71,7 @@ async function work(copy, checksSuites) {
 }
 
 async function tryMutation(copy, { rule, file, from, to, why, suites: names = ROTATION_SUITES }) {
+  const start = performance.now();
   const path = join(copy, file);
   const source = await readFile(path, 'utf8');
   if (source.split(from).length !== 2)
@@ -86,7 +92,8 @@ async function tryMutation(copy, { rule, file, from, to, why, suites: names = RO
     }
     const by = caughtBy.join(', ') || SURVIVED;
     rows.set(rule, { rule, 'caught by': by, 'without it': why });
-    console.log(by === SURVIVED ? `SURVIVED ${rule}` : `caught   ${rule} (${by})`);
+    const seconds = Math.round((performance.now() - start) / 1_000);
+    console.log(`${by === SURVIVED ? by : 'caught  '} ${rule} (${by}, ${seconds} s)`);
     if (values.stories && story) console.log(story.replaceAll(/^/gm, '    '));
   } finally {
     await writeFile(path, source);

@@ -1,8 +1,21 @@
+import { scryptSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { databases, type TestDatabase } from '../support/databases.js';
 import { type Environment, type Sample, startSample } from './sample.js';
+
+/** The same users, whose passwords are verified at once: hundreds of sign-ins at the real cost take minutes. */
+vi.mock('../../sample-app/users/demo-users.js', async (original) => {
+  const { DEMO_USERS } = await original<typeof import('../../sample-app/users/demo-users.js')>();
+  const passwords: Record<string, string> = { alice: 'wonderland', bob: 'builder' };
+  const cheap = [...DEMO_USERS].map(([name, user]) => {
+    const key = scryptSync(passwords[name]!, 'salt', 32, { N: 2, r: 1, p: 1 });
+    const salt = Buffer.from('salt').toString('base64url');
+    return [name, { ...user, passwordHash: `scrypt$2$1$1$${salt}$${key.toString('base64url')}` }] as const;
+  });
+  return { DEMO_USERS: new Map(cheap) };
+});
 
 const ALICE = { username: 'alice', password: 'wonderland' };
 const BOB = { username: 'bob', password: 'builder' };

@@ -1,5 +1,5 @@
-// Honest clients and thieves against real processes of the sample application on one database, through a proxy that delays
-// messages and loses responses. Usage:
+// Honest clients and thieves against real processes of the sample application, on a database of each kind at the same time,
+// through a proxy that delays messages and loses responses. Usage:
 //   npm run build && npm run soak [-- --minutes 5 --databases postgres,mysql --clients 200 --processes 3]
 // The databases are those of TEST_POSTGRES_URL and TEST_MYSQL_URL; sqlite needs none.
 import { Agent } from 'node:http';
@@ -28,8 +28,7 @@ const LOST = 0.02;
 /** One client in ten is copied by a thief. */
 const COPIED = 0.1;
 
-const rows = [];
-for (const kind of values.databases.split(',')) rows.push(await soak(kind));
+const rows = await Promise.all(values.databases.split(',').map(soak));
 console.table(rows);
 const failed = rows.some(
   (row) => row['honest logouts'] > 0 || row['thefts missed'] > 0 || row['answers 5xx'] > 0,

@@ -3,8 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import libsql from 'libsql';
+import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from 'nestjs-session-tokens';
+import { TEST_MYSQL_URL, TEST_POSTGRES_URL } from './database-urls.js';
+import { returnPostgresDatabase, takePostgresDatabase } from './postgres-databases.js';
 
 /** A fresh, empty database of its own. */
 export interface TestDatabase {
@@ -29,46 +32,50 @@ const sqlite: DatabaseKind = {
   },
 };
 
-function server(type: 'postgres' | 'mysql', url: string): DatabaseKind {
+function postgres(server: string): DatabaseKind {
   return {
-    name: type,
+    name: 'postgres',
+    async create() {
+      const url = await takePostgresDatabase(server);
+      return {
+        options: { type: 'postgres', url: url.href },
+        remove: () => returnPostgresDatabase(server, url),
+      };
+    },
+  };
+}
+
+function mysql(server: string): DatabaseKind {
+  return {
+    name: 'mysql',
     async create() {
       const name = `session_tokens_test_${randomBytes(6).toString('hex')}`;
-      await administer(type, url, `CREATE DATABASE ${name}`);
-      const own = new URL(url);
-      own.pathname = `/${name}`;
-      // TypeORM reads the defaults of MariaDB's columns right only when told that it is MariaDB.
-      const [row] = await administer(type, url, 'SELECT version() AS version');
+      const url = new URL(server);
+      url.pathname = `/${name}`;
+      const connection = await createConnection(server);
+      await connection.query(`CREATE DATABASE ${name}`);
+      const [rows] = await connection.query<(RowDataPacket & { version: string })[]>(
+        'SELECT version() AS version',
+      );
+      await connection.end();
       return {
-        options: { type: /mariadb/i.test(row!['version']!) ? 'mariadb' : type, url: own.href },
+        // TypeORM reads the defaults of MariaDB's columns right only when told that it is MariaDB.
+        options: { type: /mariadb/i.test(rows[0]!.version) ? 'mariadb' : 'mysql', url: url.href },
         async remove() {
-          await administer(type, url, `DROP DATABASE ${name}${type === 'postgres' ? ' WITH (FORCE)' : ''}`);
+          const last = await createConnection(server);
+          await last.query(`DROP DATABASE ${name}`);
+          await last.end();
         },
       };
     },
   };
 }
 
-async function administer(
-  type: 'postgres' | 'mysql',
-  url: string,
-  statement: string,
-): Promise<Record<string, string>[]> {
-  const dataSource = await new DataSource({ type, url }).initialize();
-  try {
-    return await dataSource.query<Record<string, string>[]>(statement);
-  } finally {
-    await dataSource.destroy();
-  }
-}
-
-const { TEST_POSTGRES_URL, TEST_MYSQL_URL } = process.env;
-
 /** SQLite, and every server whose URL is in the environment. */
 export const databases: readonly DatabaseKind[] = [
   sqlite,
-  ...(TEST_POSTGRES_URL ? [server('postgres', TEST_POSTGRES_URL)] : []),
-  ...(TEST_MYSQL_URL ? [server('mysql', TEST_MYSQL_URL)] : []),
+  ...(TEST_POSTGRES_URL ? [postgres(TEST_POSTGRES_URL)] : []),
+  ...(TEST_MYSQL_URL ? [mysql(TEST_MYSQL_URL)] : []),
 ];
 
 /** A connection to a test database with the tables of the sessions. */
