@@ -59,13 +59,12 @@ export function toPayload({
   claims,
   unproven,
 }: Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>): JWTPayload {
-  return {
-    ...(isRecord(claims) ? claims : { claims }),
-    sub: String(userId),
-    sid: sessionId,
-    ...(typeof userId === 'number' && { uid: userId }),
-    ...(unproven && { gen: [unproven.generation, unproven.issuedAt, unproven.proof] }),
-  };
+  const payload: JWTPayload = isRecord(claims) ? { ...claims } : { claims };
+  payload.sub = String(userId);
+  payload['sid'] = sessionId;
+  if (typeof userId === 'number') payload['uid'] = userId;
+  if (unproven) payload['gen'] = [unproven.generation, unproven.issuedAt, unproven.proof];
+  return payload;
 }
 
 /**

@@ -57,6 +57,7 @@ export function setCookieLine(
 
 /** `Set-Cookie` lines with new ones added; one that sets the same cookie (name, domain, path) again replaces the old. */
 export function mergeSetCookieLines(present: readonly string[], added: readonly string[]): string[] {
+  if (present.length === 0) return [...added];
   const replaced = new Set(added.map(identity));
   return [...present.filter((line) => !replaced.has(identity(line))), ...added];
 }

@@ -47,12 +47,16 @@ export type UseDecision =
   | { readonly verdict: 'stale' };
 
 /**
- * What the row says, nearly always, when an honest client exchanges this token: the client has used its access token, and
- * none of its siblings has been exchanged. A decision on this state can be written without reading the row, on condition
- * that the row does say so.
+ * Whether a refresh token is too young to be exchanged. Twice the window: siblings are issued up to two message delays apart,
+ * the first of them is in the jar for one more and on its way for a fourth, and a delay is less than half the window. Were it
+ * exchanged in that time, the sibling that the client then holds would look stolen.
  */
-export function likelyStateAtRefresh({ generation, issuedAt }: RefreshTokenFacts): RotationState {
-  return { generation, generationIssuedAt: issuedAt, redeemedBy: null, previousRedeemedBy: null };
+export function isKept(
+  { issuedAt }: Pick<RefreshTokenFacts, 'issuedAt'>,
+  now: number,
+  reuseWindow: number,
+): boolean {
+  return now - issuedAt < 2 * reuseWindow;
 }
 
 /** Decides on the exchange of a refresh token whose mac and secret are right and whose session lives. */
@@ -62,10 +66,7 @@ export function decideRefresh(
   now: number,
   reuseWindow: number,
 ): RefreshDecision {
-  // Twice the window: siblings are issued up to two message delays apart, the first of them is in the jar for one more
-  // and on its way for a fourth, and a delay is less than half the window. Were it exchanged in that time, the sibling that
-  // the client then holds would look stolen.
-  if (now - token.issuedAt < 2 * reuseWindow) return { verdict: 'keep' };
+  if (isKept(token, now, reuseWindow)) return { verdict: 'keep' };
 
   if (token.generation === row.generation + 1) {
     const next: RotationState = {

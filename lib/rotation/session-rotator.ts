@@ -2,10 +2,10 @@ import type { AccessToken, UnprovenToken } from '../access-token/access-token.js
 import { SessionOverError, StorageUnavailableError, TokenTheftError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
-import { hashOfProof, hashSessionSecret, isProofOf, isSecretOf } from '../refresh-token/session-secret.js';
+import { hashOfProof, isProofOf } from '../refresh-token/session-secret.js';
 import { timeOfSessionId } from '../session/session-id.js';
 import { type ExpirySlide, isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
-import { decideRefresh, decideUse, likelyStateAtRefresh, type RotationState } from './rotation.js';
+import { decideRefresh, decideUse, isKept, type RotationState } from './rotation.js';
 
 /** What an exchange came to. */
 export interface Exchange {
@@ -29,16 +29,17 @@ export class SessionRotator {
   /**
    * Exchanges an authentic refresh token.
    *
+   * @param proof of its session secret
    * @throws {@link SessionOverError} when the session does not go on
    * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
    */
-  async refresh(token: RefreshToken, now: number): Promise<Exchange> {
-    const likely = await this.refreshLikely(token, now);
+  async refresh(token: RefreshToken, proof: string, now: number): Promise<Exchange> {
+    const likely = await this.refreshLikely(token, proof, now);
     if (likely) return likely;
     return this.untilWritten(async () => {
       const row = await this.findLive(token.sessionId, now);
       // Somebody with the refresh key but without the secret has seen the database, not the client.
-      if (!isSecretOf(token.sessionSecret, row.secretHash)) throw new SessionOverError();
+      if (!isProofOf(proof, row.secretHash)) throw new SessionOverError();
 
       const decision = decideRefresh(row, token, now, this.options.reuseWindow);
       switch (decision.verdict) {
@@ -85,14 +86,21 @@ export class SessionRotator {
   }
 
   /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
-  private async refreshLikely(token: RefreshToken, now: number): Promise<Exchange | undefined> {
-    if (!this.store.hasReturning) return undefined;
-    const state = likelyStateAtRefresh(token);
-    const decision = decideRefresh(state, token, now, this.options.reuseWindow);
-    if (decision.verdict !== 'rotate' || decision.next?.redeemedBy !== token.tokenId) return undefined;
-    const expected = { ...state, id: token.sessionId, secretHash: hashSessionSecret(token.sessionSecret) };
-    const row = await this.store.redeem(expected, token.tokenId, this.slideOf(token.sessionId, now), now);
-    return row && { row, generation: decision.generation, keptFrom: undefined };
+  private async refreshLikely(
+    token: RefreshToken,
+    proof: string,
+    now: number,
+  ): Promise<Exchange | undefined> {
+    const { reuseWindow } = this.options;
+    if (!this.store.hasReturning || isKept(token, now, reuseWindow)) return undefined;
+    const row = await this.store.redeem(
+      token,
+      hashOfProof(proof),
+      reuseWindow,
+      this.slideOf(token.sessionId, now),
+      now,
+    );
+    return row && { row, generation: token.generation + 1, keptFrom: undefined };
   }
 
   /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */

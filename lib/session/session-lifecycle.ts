@@ -128,8 +128,9 @@ export class SessionLifecycle {
   async refresh(token: RefreshToken, now: number): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
-      const { row, generation, keptFrom } = await this.rotator.refresh(token, now);
-      const unproven = { generation, issuedAt: keptFrom ?? now, proof: proofOf(sessionSecret) };
+      const proof = proofOf(sessionSecret);
+      const { row, generation, keptFrom } = await this.rotator.refresh(token, proof, now);
+      const unproven = { generation, issuedAt: keptFrom ?? now, proof };
       const accessToken = await this.accessTokens.sign({ ...subjectOf(row), unproven }, now);
       if (keptFrom !== undefined) return { row, accessToken, refreshToken: undefined };
       const refreshToken = await this.refreshTokens.make({

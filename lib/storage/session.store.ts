@@ -1,5 +1,5 @@
 import { type DataSource, In, IsNull, LessThan, MoreThan, MoreThanOrEqual, type Repository } from 'typeorm';
-import type { RotationState } from '../rotation/rotation.js';
+import type { RefreshTokenFacts, RotationState } from '../rotation/rotation.js';
 import type { JsonValue } from '../session/json.js';
 import type { UserId } from '../session/session.types.js';
 import { toAsciiJson } from './columns.js';
@@ -33,9 +33,17 @@ const REVOKE = `UPDATE {} SET ${['revokedAt', 'expiresAt', ...Object.keys(NO_CON
 /** See {@link ExpirySlide}. */
 const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
 
-const REDEEM = `UPDATE {} SET {redeemedBy} = :redeemedBy, {lastSeenAt} = :now, ${SLIDE}
-  WHERE {id} = :id AND {generation} = :generation AND {generationIssuedAt} = :generationIssuedAt AND {redeemedBy} IS NULL
-  AND {secretHash} = :secretHash AND ${LIVE} RETURNING {*}`;
+/**
+ * The rules 2 and 3 of `decideRefresh`, which nearly every exchange comes under: the token is of the generation after the
+ * row's, or of the row's own, issued in the same burst, and none of that has been redeemed.
+ */
+const REDEEM = `UPDATE {} SET
+  {previousRedeemedBy} = CASE WHEN {generation} = :generation THEN {previousRedeemedBy} ELSE {redeemedBy} END,
+  {generationIssuedAt} = CASE WHEN {generation} = :generation THEN {generationIssuedAt} ELSE :issuedAt END,
+  {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
+  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} = :before OR
+    {generation} = :generation AND {redeemedBy} IS NULL AND {generationIssuedAt} BETWEEN :earliest AND :latest)
+  RETURNING {*}`;
 
 // The old redeemer is read before it is overwritten, also where a statement's assignments take effect one by one.
 const PROVE = `UPDATE {} SET {previousRedeemedBy} = {redeemedBy}, {redeemedBy} = NULL, {generation} = :generation,
@@ -51,7 +59,7 @@ export interface ExpirySlide {
   readonly gain: number;
 }
 
-/** What a row must say for {@link SessionStore.redeem} and {@link SessionStore.prove} to write. */
+/** What a row must say for {@link SessionStore.prove} to write. */
 export interface ExpectedRow {
   readonly id: string;
   readonly secretHash: string;
@@ -129,17 +137,30 @@ export class SessionStore {
   }
 
   /**
-   * Redeems the token that proved the row's generation, if none of it has been redeemed: what a refresh nearly always is.
+   * Redeems a token that is not to be kept, where the row says what it nearly always does.
    *
    * @returns the row as it now is, or `undefined` where the row says something else: read it, then decide
    */
   async redeem(
-    expected: ExpectedRow & Pick<RotationState, 'generation' | 'generationIssuedAt'>,
-    redeemedBy: string,
+    { sessionId, generation, issuedAt, tokenId }: RefreshTokenFacts & { readonly sessionId: string },
+    secretHash: string,
+    reuseWindow: number,
     slide: ExpirySlide,
     now: number,
   ): Promise<SessionRow | undefined> {
-    const { rows } = await storageErrors(() => this.run.redeem({ ...expected, ...slide, redeemedBy, now }));
+    const values = {
+      ...slide,
+      id: sessionId,
+      secretHash,
+      generation,
+      before: generation - 1,
+      issuedAt,
+      earliest: issuedAt - reuseWindow,
+      latest: issuedAt + reuseWindow,
+      tokenId,
+      now,
+    };
+    const { rows } = await storageErrors(() => this.run.redeem(values));
     return rows[0] && fromEntity(rows[0]);
   }
 
@@ -277,10 +298,11 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   return { ...row, userId: toAsciiJson(userId), claims: toAsciiJson(claims), data: toAsciiJson(data) };
 }
 
+/** Takes the JSON columns apart, in place: the entity is nobody else's. */
 function fromEntity(entity: SessionEntity): SessionRow {
-  return Object.assign({}, entity, {
-    userId: JSON.parse(entity.userId) as UserId,
-    claims: JSON.parse(entity.claims) as JsonValue,
-    data: JSON.parse(entity.data) as JsonValue,
-  });
+  const row = entity as SessionRow;
+  row.userId = JSON.parse(entity.userId) as UserId;
+  row.claims = JSON.parse(entity.claims) as JsonValue;
+  row.data = JSON.parse(entity.data) as JsonValue;
+  return row;
 }

@@ -1,4 +1,5 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
+import { PreparedStatement } from './prepared-statement.js';
 
 /** A statement's result: its rows by property names, and how many rows it changed. */
 export interface StatementResult<E> {
@@ -18,12 +19,18 @@ type Values = Readonly<Record<string, unknown>>;
  */
 export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
+  private readonly transformers: { readonly property: string; readonly from: (value: unknown) => unknown }[];
 
   constructor(
     private readonly dataSource: DataSource,
     entity: EntityTarget<E>,
   ) {
     this.metadata = dataSource.getMetadata(entity);
+    this.transformers = this.metadata.columns.flatMap(({ propertyName: property, transformer }) =>
+      transformer && !Array.isArray(transformer)
+        ? { property, from: (value) => transformer.from(value) as unknown }
+        : [],
+    );
   }
 
   /** An `INSERT` of a whole entity. */
@@ -38,23 +45,22 @@ export class Statements<E extends ObjectLiteral> {
     const { driver } = this.dataSource;
     const names: string[] = [];
     const escape = (name: string) => driver.escape(name);
+    // Where parameters have numbers, a value that occurs twice is sent once.
+    const isNumbered = driver.createParameter('', 0) !== driver.createParameter('', 1);
+    const indexOf = (name: string) => {
+      const known = isNumbered ? names.indexOf(name) : -1;
+      return known >= 0 ? known : names.push(name) - 1;
+    };
     const sql = text.replace(/\{([\w*]*)\}|:(\w+)/g, (_, property: string | undefined, name: string) => {
-      if (property === undefined) return driver.createParameter(name, names.push(name) - 1);
+      if (property === undefined) return driver.createParameter(name, indexOf(name));
       if (property === '') return this.metadata.tablePath.split('.').map(escape).join('.');
       return property === '*' ? this.allColumns() : this.column(property);
     });
+    const statement = new PreparedStatement(this.dataSource, sql);
     return async (values) => {
-      const runner = this.dataSource.createQueryRunner();
-      try {
-        const parameters = names.map((name) => values[name]);
-        const { records, affected } = await runner.query(sql, parameters, true);
-        const rows = ((records as Record<string, unknown>[] | undefined) ?? []).map((each) =>
-          this.entity(each),
-        );
-        return { rows, affected: affected ?? rows.length };
-      } finally {
-        await runner.release();
-      }
+      const { rows, rowCount } = await statement.run(names.map((name) => values[name]));
+      for (const row of rows) this.transform(row as Record<string, unknown>);
+      return { rows: rows as E[], affected: rowCount ?? rows.length };
     };
   }
 
@@ -74,12 +80,7 @@ export class Statements<E extends ObjectLiteral> {
   }
 
   /** Drivers give big integers as text. */
-  private entity(record: Record<string, unknown>): E {
-    for (const { propertyName, transformer } of this.metadata.columns) {
-      if (transformer && !Array.isArray(transformer)) {
-        record[propertyName] = transformer.from(record[propertyName]) as unknown;
-      }
-    }
-    return record as E;
+  private transform(row: Record<string, unknown>): void {
+    for (const { property, from } of this.transformers) row[property] = from(row[property]);
   }
 }

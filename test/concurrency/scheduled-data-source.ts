@@ -1,5 +1,5 @@
 import type { Scheduler } from 'fast-check';
-import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner, Repository } from 'typeorm';
+import type { DataSource, Driver, EntityTarget, ObjectLiteral, QueryRunner, Repository } from 'typeorm';
 
 const STATEMENTS: ReadonlySet<string | symbol> = new Set(['find', 'findOneBy', 'insert', 'update', 'delete']);
 
@@ -12,10 +12,28 @@ export interface Timing {
 export function scheduled(dataSource: DataSource, timing: Timing): DataSource {
   return new Proxy(dataSource, {
     get(target, property) {
+      if (property === 'driver') return scheduledDriver(target.driver, timing);
       if (property === 'createQueryRunner') return () => scheduledRunner(target.createQueryRunner(), timing);
       if (property !== 'getRepository') return Reflect.get(target, property) as unknown;
       return <T extends ObjectLiteral>(entity: EntityTarget<T>) =>
         scheduledRepository(target.getRepository(entity), timing);
+    },
+  });
+}
+
+/** Prepared statements go to the driver's pool. */
+function scheduledDriver(driver: Driver, timing: Timing): Driver {
+  return new Proxy(driver, {
+    get(target, property) {
+      const value = Reflect.get(target, property) as unknown;
+      if (property !== 'master' || !value) return value;
+      const pool = value as { query: (config: { text: string }) => Promise<unknown> };
+      return {
+        async query(config: { text: string }): Promise<unknown> {
+          await timing.scheduler?.schedule(Promise.resolve(), config.text.slice(0, 6));
+          return pool.query(config);
+        },
+      };
     },
   });
 }

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { Logger } from '@nestjs/common';
+import { type DataSource, QueryFailedError } from 'typeorm';
+
+/** What is used of a pool of `pg`: it lends a connection, and takes it back, whatever comes of the statement. */
+interface Pool {
+  query(config: { name: string; text: string; values: unknown[] }): Promise<RawResult>;
+}
+
+/** A statement's result, as drivers give it. */
+export interface RawResult {
+  readonly rows: unknown[];
+  /** Rows that were changed or found. */
+  readonly rowCount: number | null;
+}
+
+/**
+ * The connection does not have the statement, has it already, or has it with an outdated plan. A pooler that gives each
+ * transaction another connection (PgBouncer before 1.21, some hosted databases) does the first two; a changed column type
+ * the last.
+ */
+const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000']);
+
+/** Data sources that have been seen not to keep prepared statements. */
+const unprepared = new WeakSet<DataSource>();
+
+const logger = new Logger('SessionModule');
+
+/**
+ * A statement that TypeORM's driver runs. On PostgreSQL it is prepared under a name, so that each connection parses and plans
+ * it once; TypeORM has that done each time, which takes longer than to execute it. Whoever logs statements or subscribes to
+ * them sees it like any other.
+ */
+export class PreparedStatement {
+  private readonly name: string;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly sql: string,
+  ) {
+    this.name = `session_tokens_${createHash('sha256').update(sql).digest('hex').slice(0, 16)}`;
+  }
+
+  /** @throws QueryFailedError of TypeORM */
+  async run(values: unknown[]): Promise<RawResult> {
+    const pool = this.poolThatPrepares();
+    if (pool) {
+      try {
+        return await this.runPrepared(pool, values);
+      } catch (error) {
+        if (!isNotPrepared(error)) throw error;
+        // The statement has done nothing yet.
+        unprepared.add(this.dataSource);
+        logger.warn(
+          'PostgreSQL did not keep a prepared statement, as with a pooler that pools transactions. From now on they are sent anew each time, which is slower.',
+        );
+      }
+    }
+    return this.runByTypeOrm(values);
+  }
+
+  /** The pool of `pg`, unless somebody needs TypeORM's own way. */
+  private poolThatPrepares(): Pool | undefined {
+    const { options, subscribers, driver } = this.dataSource;
+    if (options.type !== 'postgres' || unprepared.has(this.dataSource)) return undefined;
+    // TypeORM alone can tell them.
+    if (subscribers.some(({ beforeQuery, afterQuery }) => beforeQuery ?? afterQuery)) return undefined;
+    // Absent while the data source is not connected.
+    return (driver as { master?: Pool }).master;
+  }
+
+  /** What TypeORM does, but for the name. */
+  private async runPrepared(pool: Pool, values: unknown[]): Promise<RawResult> {
+    const { sql, name } = this;
+    const { logger: log, options } = this.dataSource;
+    const start = Date.now();
+    log.logQuery(sql, values);
+    try {
+      const result = await pool.query({ name, text: sql, values });
+      const took = Date.now() - start;
+      if (options.maxQueryExecutionTime && took > options.maxQueryExecutionTime) {
+        log.logQuerySlow(took, sql, values);
+      }
+      return result;
+    } catch (error) {
+      if (isNotPrepared(error)) throw error;
+      log.logQueryError(error as Error, sql, values);
+      throw new QueryFailedError(sql, values, error as Error);
+    }
+  }
+
+  private async runByTypeOrm(values: unknown[]): Promise<RawResult> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      const { records, affected } = await runner.query(this.sql, values, true);
+      return { rows: (records as unknown[] | undefined) ?? [], rowCount: affected ?? null };
+    } finally {
+      await runner.release();
+    }
+  }
+}
+
+function isNotPrepared(error: unknown): boolean {
+  return NOT_PREPARED.has((error as { code?: unknown } | null)?.code);
+}
