@@ -24,6 +24,18 @@ describe('verified tokens', () => {
     }
   });
 
+  test('are not taken for others whose signatures end alike: these push each other out', () => {
+    const tokens = new VerifiedTokens(10);
+    const [one, two] = ['a.b.one-and-the-same-end', 'a.b.two-and-the-same-end'] as const;
+    tokens.add(one, key, accessToken);
+    expect(tokens.find(two)).toBeUndefined();
+    tokens.remove(two);
+    expect(tokens.find(one)).toBeDefined();
+    tokens.add(two, key, accessToken);
+    expect(tokens.find(one)).toBeUndefined();
+    expect(tokens.find(two)).toMatchObject({ token: two });
+  });
+
   test('are forgotten when they are removed, whichever generation they are in', () => {
     const tokens = filled(4, 3);
     for (const n of [0, 2]) {
@@ -57,7 +69,7 @@ describe('verified tokens', () => {
     gc();
     const before = process.memoryUsage().heapUsed;
     for (let n = 0; n < 10_000; n++) {
-      const header = `theme=${'x'.repeat(4_000)}; access=${token(`${n}`.padEnd(200, 'y'))}`;
+      const header = `theme=${'x'.repeat(4_000)}; access=${token(`${n}`.padStart(200, 'y'))}`;
       tokens.add(header.slice(header.lastIndexOf('=') + 1), key, accessToken);
     }
     gc();

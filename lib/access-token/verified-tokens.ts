@@ -17,8 +17,8 @@ export interface VerifiedToken {
  * in the meantime. A flood of tokens, each seen once, therefore pushes out other such tokens, not the ones in use.
  */
 export class VerifiedTokens {
-  private younger = new Map<string, VerifiedToken>();
-  private older = new Map<string, VerifiedToken>();
+  private younger = new Map<number, VerifiedToken>();
+  private older = new Map<number, VerifiedToken>();
   private readonly generationSize: number;
 
   /** @param size how many tokens are remembered at most; 0 for none */
@@ -31,9 +31,8 @@ export class VerifiedTokens {
   }
 
   find(token: string): VerifiedToken | undefined {
-    // The signature alone is a shorter key to hash than the whole token, which then has to be the same all the same.
-    const signature = token.slice(token.lastIndexOf('.') + 1);
-    const found = this.younger.get(signature) ?? this.rejuvenate(signature);
+    const key = keyOf(token);
+    const found = this.younger.get(key) ?? this.rejuvenate(key);
     return found?.token === token ? found : undefined;
   }
 
@@ -41,30 +40,44 @@ export class VerifiedTokens {
     if (this.generationSize === 0) return;
     // A part of a cookie header would keep the whole header in memory.
     const copy = Buffer.from(token, 'latin1').toString('latin1');
-    this.insert(copy.slice(copy.lastIndexOf('.') + 1), { token: copy, key, accessToken });
+    this.insert(keyOf(copy), { token: copy, key, accessToken });
   }
 
   remove(token: string): void {
-    const signature = token.slice(token.lastIndexOf('.') + 1);
-    this.younger.delete(signature);
-    this.older.delete(signature);
+    const key = keyOf(token);
+    for (const generation of [this.younger, this.older]) {
+      if (generation.get(key)?.token === token) generation.delete(key);
+    }
   }
 
-  private rejuvenate(signature: string): VerifiedToken | undefined {
-    const found = this.older.get(signature);
+  private rejuvenate(key: number): VerifiedToken | undefined {
+    const found = this.older.get(key);
     if (found) {
-      this.older.delete(signature);
-      // Its own spelling: that of the caller is part of a request.
-      this.insert(found.token.slice(found.token.lastIndexOf('.') + 1), found);
+      this.older.delete(key);
+      this.insert(key, found);
     }
     return found;
   }
 
-  private insert(signature: string, entry: VerifiedToken): void {
+  private insert(key: number, entry: VerifiedToken): void {
     if (this.younger.size >= this.generationSize) {
       this.older = this.younger;
       this.younger = new Map();
     }
-    this.younger.set(signature, entry);
+    this.younger.set(key, entry);
   }
+}
+
+const KEY_LENGTH = 8;
+
+/**
+ * A number from the end of the signature, which is as good as random. Texts would have to be cut out and hashed first, which
+ * takes longer than all the rest. Two tokens with the same number, rare as they are, push each other out.
+ */
+function keyOf(token: string): number {
+  let key = 0;
+  for (let at = Math.max(0, token.length - KEY_LENGTH); at < token.length; at++) {
+    key = (Math.imul(key, 31) + token.charCodeAt(at)) | 0;
+  }
+  return key;
 }

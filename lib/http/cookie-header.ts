@@ -11,30 +11,39 @@ export interface CookieAttributes {
 /**
  * Every value that a `Cookie` header has for a name. A browser sends several when it holds the cookie for several
  * domains or paths; parsers that keep one of them keep an arbitrary one.
+ *
+ * @param limit how many values are looked for. @default all
  */
-export function cookieValues(header: string | undefined, name: string): string[] {
+export function cookieValues(
+  header: string | undefined,
+  name: string,
+  limit = Number.POSITIVE_INFINITY,
+): string[] {
   const values: string[] = [];
   if (header === undefined) return values;
-  for (let start = 0; start < header.length;) {
-    const semicolon = header.indexOf(';', start);
-    const end = semicolon === -1 ? header.length : semicolon;
-    while (isSpace(header, start)) start++;
-    // Other cookies may be many and long: of them, nothing is copied.
-    if (header.startsWith(name, start)) {
-      let at = start + name.length;
-      while (isSpace(header, at)) at++;
-      if (header[at] === '=') {
-        const value = header.slice(at + 1, end).trim();
-        if (value !== '') values.push(value);
-      }
-    }
-    start = end + 1;
+  // Other cookies may be many and long: of them, nothing is looked at or copied.
+  for (let at = header.indexOf(name); at !== -1 && values.length < limit; at = header.indexOf(name, at + 1)) {
+    let equals = at + name.length;
+    while (isSpace(header.charCodeAt(equals))) equals++;
+    if (header.charCodeAt(equals) !== EQUALS || !beginsPair(header, at)) continue;
+    const semicolon = header.indexOf(';', equals);
+    const value = header.slice(equals + 1, semicolon === -1 ? header.length : semicolon).trim();
+    if (value !== '') values.push(value);
   }
   return values;
 }
 
-function isSpace(text: string, at: number): boolean {
-  return text[at] === ' ' || text[at] === '\t';
+const [EQUALS, SEMICOLON, SPACE, TAB] = ['=', ';', ' ', '\t'].map((char) => char.charCodeAt(0));
+
+function isSpace(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
+
+/** Whether nothing but space is between this place and the pair before. */
+function beginsPair(header: string, at: number): boolean {
+  let before = at - 1;
+  while (isSpace(header.charCodeAt(before))) before--;
+  return before < 0 || header.charCodeAt(before) === SEMICOLON;
 }
 
 /** One `Set-Cookie` line. The value is one of our tokens, whose characters need no encoding. */

@@ -42,12 +42,7 @@ type Outcome =
 
 type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
 
-/** Where the tokens of a request's cookies stand: the first has been tried, the others are left. */
-interface CookieAttempt {
-  readonly accessTokens: string[];
-  readonly first: Outcome | Promise<Outcome>;
-  readonly checksCsrf: boolean;
-}
+const NONE: Outcome = { status: 'none' };
 
 /** Response header with the access token that a client without cookies is to use from now on. */
 const NEW_ACCESS_TOKEN = 'access-token';
@@ -67,7 +62,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
   async create(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
     const now = Date.now();
     const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
-    const tokens = await this.lifecycle.issue({ ...input, device }, now);
+    const tokens = await this.lifecycle.issue(input, now, device);
     await this.endPresent(request, now);
     return this.accept(request, response, tokens, now);
   }
@@ -137,28 +132,31 @@ export class RequestAuthenticator implements SessionAuthenticator {
     options: AuthenticateOptions,
     now: number,
   ): ActiveSession | Promise<ActiveSession> {
-    const accessTokens = this.transport.readAccessTokens(request);
-    if (accessTokens.length === 0 && !this.mayExchange(request)) throw noCredentials();
+    const token = this.transport.readAccessToken(request);
+    if (token === undefined && !this.mayExchange(request)) throw noCredentials();
     const checksCsrf = this.beginCsrfCheck(request, options);
-    const first = this.tryNext(request, accessTokens, checksCsrf, now);
+    const first = token === undefined ? NONE : this.tryToken(request, token, checksCsrf, now);
     if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
       return this.activeSession(response, first.accessToken);
     }
-    return this.authenticateInTurn(request, response, { accessTokens, first, checksCsrf }, now);
+    return this.authenticateInTurn(request, response, first, checksCsrf, now);
   }
 
+  /** @param first what came of the first access token */
   private async authenticateInTurn(
     request: HttpRequest,
     response: HttpResponse,
-    { accessTokens, first, checksCsrf }: CookieAttempt,
+    first: Outcome | Promise<Outcome>,
+    checksCsrf: boolean,
     now: number,
   ): Promise<ActiveSession> {
+    const others = this.transport.readAccessTokens(request).slice(1);
     let over: SessionOverError | undefined;
     let forged: CsrfError | undefined;
     for (
       let outcome = await first;
       outcome.status !== 'none';
-      outcome = await this.tryNext(request, accessTokens, checksCsrf, now)
+      outcome = await this.tryNext(request, others, checksCsrf, now)
     ) {
       if (outcome.status === 'active') {
         const { accessToken, row, replacement } = outcome;
@@ -222,7 +220,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
     now: number,
   ): Outcome | Promise<Outcome> {
     const token = accessTokens.shift();
-    return token === undefined ? { status: 'none' } : this.tryToken(request, token, checksCsrf, now);
+    return token === undefined ? NONE : this.tryToken(request, token, checksCsrf, now);
   }
 
   private tryToken(

@@ -38,6 +38,11 @@ export class SessionTransport {
     return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
   }
 
+  /** The first access token of a request: nearly always the only one. */
+  readAccessToken({ headers }: HttpRequest): string | undefined {
+    return cookieValues(headers.cookie, this.access.name, 1)[0];
+  }
+
   /** The access tokens of a request; several where the client holds duplicates of the cookie. */
   readAccessTokens({ headers }: HttpRequest): string[] {
     return cookieValues(headers.cookie, this.access.name);

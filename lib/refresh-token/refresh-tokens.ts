@@ -61,7 +61,7 @@ export class RefreshTokens {
   /** A token with a fresh token id, authenticated by the current key. */
   async make(parts: Omit<RefreshToken, 'keyId' | 'tokenId'>): Promise<string> {
     const key = await this.ring.current(parts.issuedAt);
-    return encodeRefreshToken({ ...parts, keyId: key.id, tokenId: newTokenId() }, key.secret);
+    return encodeRefreshToken({ keyId: key.id, tokenId: newTokenId(), ...parts }, key.secret);
   }
 
   /**

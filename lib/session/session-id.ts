@@ -1,12 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 
 /** A UUID version 7 (RFC 9562, 5.7): 48 bits of time, which keep the primary-key index compact, and 74 random bits. */
 export function newSessionId(now: number): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(now, 0, 6);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x70;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  return uuidOfHex(bytes.toString('hex'));
+  const time = now.toString(16).padStart(12, '0');
+  // A version 4 has its random bits in the same places, and Node takes them from a store instead of asking for each few.
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }
 
 /** When a session id was made, in epoch milliseconds. */

@@ -20,13 +20,16 @@ export interface CheckedSessionInput {
   readonly ip: string | null;
 }
 
-export function checkSessionInput(input: SessionInput): CheckedSessionInput {
+export function checkSessionInput(
+  input: SessionInput,
+  device: SessionInput['device'] = input?.device,
+): CheckedSessionInput {
   return {
     userId: checkUserId(input?.userId),
     claims: normaliseClaims(input.claims === undefined ? {} : input.claims),
     data: normaliseData(input.data === undefined ? {} : input.data),
-    userAgent: printable(input.device?.userAgent, MAX_USER_AGENT),
-    ip: printable(input.device?.ip, MAX_IP),
+    userAgent: printable(device?.userAgent, MAX_USER_AGENT),
+    ip: printable(device?.ip, MAX_IP),
   };
 }
 

@@ -3,6 +3,7 @@ import type {
   AccessToken,
   AccessTokenVerification,
   SignedAccessToken,
+  UnprovenToken,
 } from '../access-token/access-token.js';
 import type { AccessTokens } from '../access-token/access-tokens.js';
 import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../access-token/payload.js';
@@ -61,13 +62,13 @@ export class SessionLifecycle {
   /**
    * Makes a session and its tokens.
    *
+   * @param device what the list of devices shows
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
-  async issue(input: SessionInput, now: number): Promise<TokenSet> {
-    const checked = checkSessionInput(input);
+  async issue(input: SessionInput, now: number, device = input?.device): Promise<TokenSet> {
+    const checked = checkSessionInput(input, device);
     const sessionSecret = randomBytes(16);
     const row: SessionRow = {
-      ...checked,
       id: newSessionId(now),
       secretHash: hashSessionSecret(sessionSecret),
       version: 1,
@@ -79,6 +80,7 @@ export class SessionLifecycle {
       lastSeenAt: now,
       expiresAt: now + this.options.refreshToken.ttl,
       revokedAt: null,
+      ...checked,
     };
     const accessToken = await this.accessTokens.sign(subjectOf(row), now);
     this.checkSize(accessToken, row.claims);
@@ -131,7 +133,7 @@ export class SessionLifecycle {
       const proof = proofOf(sessionSecret);
       const { row, generation, keptFrom } = await this.rotator.refresh(token, proof, now);
       const unproven = { generation, issuedAt: keptFrom ?? now, proof };
-      const accessToken = await this.accessTokens.sign({ ...subjectOf(row), unproven }, now);
+      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now);
       if (keptFrom !== undefined) return { row, accessToken, refreshToken: undefined };
       const refreshToken = await this.refreshTokens.make({
         sessionId,
@@ -157,7 +159,7 @@ export class SessionLifecycle {
   async reissue(row: SessionRow, present: AccessToken, now: number): Promise<SignedAccessToken> {
     const expiresAt = Math.max(present.expiresAt, now + 2 * this.options.reuseWindow);
     const { unproven } = present;
-    return this.accessTokens.sign({ ...subjectOf(row), unproven }, now, expiresAt);
+    return this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
   }
 
   /** @throws {@link InvalidClaimsError} when an access token with these claims would not fit into a cookie */
@@ -195,6 +197,6 @@ function verdictOf(accessToken: AccessToken, endedAt: number | undefined): Acces
     : { status: 'over', error: new SessionOverError({ endedAt }) };
 }
 
-function subjectOf(row: SessionRow) {
-  return { sessionId: row.id, userId: row.userId, claims: row.claims, unproven: undefined };
+function subjectOf(row: SessionRow, unproven?: UnprovenToken) {
+  return { sessionId: row.id, userId: row.userId, claims: row.claims, unproven };
 }
