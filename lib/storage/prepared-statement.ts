@@ -64,7 +64,7 @@ export class PreparedStatement {
     const { options, subscribers, driver } = this.dataSource;
     if (options.type !== 'postgres' || unprepared.has(this.dataSource)) return undefined;
     // TypeORM alone can tell them.
-    if (subscribers.some(({ beforeQuery, afterQuery }) => beforeQuery ?? afterQuery)) return undefined;
+    if (subscribers.some((each) => 'beforeQuery' in each || 'afterQuery' in each)) return undefined;
     // Absent while the data source is not connected.
     return (driver as { master?: Pool }).master;
   }

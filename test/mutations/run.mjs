@@ -26,6 +26,7 @@ const root = new URL('../..', import.meta.url).pathname;
 const SUITES = [
   ['rules', ['lib/rotation/rotation.spec.ts']],
   ['model', ['test/model']],
+  ['one statement', ['test/storage/redeem.spec.ts']],
   ['store', ['test/storage/conditional-update.spec.ts', 'test/storage/concurrency.spec.ts']],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
   ['interleavings', ['test/concurrency']],

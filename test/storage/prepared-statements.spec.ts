@@ -1,0 +1,86 @@
+import { Logger } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { StorageUnavailableError } from 'nestjs-session-tokens';
+import { newSessionId } from '../../lib/session/session-id.js';
+import { SessionStore } from '../../lib/storage/session.store.js';
+import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { QueryLog } from '../support/query-log.js';
+
+interface Prepared {
+  readonly name: string;
+  readonly statement: string;
+}
+
+describe.each(databases)('statements on $name', (kind) => {
+  let database: TestDatabase;
+  let dataSource: DataSource;
+  let store: SessionStore;
+  const log = new QueryLog();
+
+  beforeEach(async () => {
+    database = await kind.create();
+    const options = { ...database.options, poolSize: 1, logging: true, logger: log };
+    dataSource = await connect({ ...database, options: options as TestDatabase['options'] });
+    store = new SessionStore(dataSource, 60_000);
+    log.take();
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await dataSource.destroy();
+    await database.remove();
+  });
+
+  test('that fail say so without their values', async () => {
+    await store.find(newSessionId(1));
+    await dataSource.query('ALTER TABLE user_session RENAME TO elsewhere');
+    const failing = store.find('a-secret-value');
+    await expect(failing).rejects.toThrow(StorageUnavailableError);
+    const error = (await failing.catch((reason: unknown) => reason)) as StorageUnavailableError;
+    expect(error.cause).toMatchObject({ name: 'QueryFailedError' });
+    expect(JSON.stringify(error.cause)).not.toContain('a-secret-value');
+  });
+
+  test('fail when the database is gone, and go on when it is back', async () => {
+    await dataSource.destroy();
+    await expect(store.find(newSessionId(1))).rejects.toThrow(StorageUnavailableError);
+    await dataSource.initialize();
+    expect(await store.find(newSessionId(1))).toBeNull();
+  });
+
+  // Elsewhere they are not prepared.
+  if (kind.name !== 'postgres') return;
+
+  const prepared = async (): Promise<Prepared[]> =>
+    dataSource.query<Prepared[]>('SELECT name, statement FROM pg_prepared_statements');
+
+  test('are prepared once for each connection, and logged like all others', async () => {
+    for (let n = 0; n < 3; n++) await store.find(newSessionId(n));
+    expect(log.take('SELECT')).toHaveLength(3);
+    expect(await prepared()).toEqual([
+      { name: expect.stringMatching(/^session_tokens_\w{16}$/), statement: expect.stringMatching(/^SELECT/) },
+    ]);
+  });
+
+  test('go on where the connection does not keep them, as behind a pooler, and that is said once', async () => {
+    const warned = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const id = newSessionId(1);
+    await store.find(id);
+    await dataSource.query('DEALLOCATE ALL');
+    expect(await store.find(id)).toBeNull();
+    expect(warned.mock.calls.map(([message]) => message as string)).toEqual([
+      expect.stringMatching(/did not keep a prepared statement/),
+    ]);
+    for (let n = 0; n < 3; n++) expect(await store.find(id)).toBeNull();
+    expect(warned).toHaveBeenCalledTimes(1);
+    expect(await prepared()).toEqual([]);
+  });
+
+  test('are left to TypeORM where somebody subscribes to queries', async () => {
+    const seen: string[] = [];
+    dataSource.subscribers.push({ beforeQuery: ({ query }) => void seen.push(query) });
+    await store.find(newSessionId(1));
+    expect(seen).toEqual([expect.stringMatching(/^SELECT/)]);
+    expect(await prepared()).toEqual([]);
+  });
+});
