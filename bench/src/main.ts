@@ -1,4 +1,4 @@
-// npm run bench [-- question …] [--rounds 7] [--slice 0.8] [--warm-up 1.5] [--output folder]
+// npm run bench [-- question …] [--heats 3] [--rounds 3] [--slice 0.8] [--warm-up 1.5] [--output folder]
 import { fileURLToPath } from 'node:url';
 import { type Answer, readResults, writeResults } from './report/results.js';
 import { printTable } from './report/terminal.js';

@@ -11,7 +11,7 @@ import { type Workbench, withWorkbench } from './run/workbench.js';
 import type { Adapter } from './servers/support/environment.js';
 
 const { names, pace, values } = readOptions(
-  { rounds: 1, slice: 5, warmUp: 3 },
+  { heats: 1, rounds: 1, slice: 5, warmUp: 3 },
   { operation: { type: 'string', default: 'proven' } },
 );
 const adapter = (names[0] ?? 'fastify') as Adapter;

@@ -47,7 +47,9 @@ export interface Bench {
 
 /** How long things are measured. */
 export interface Pace {
-  /** Rounds of a race; each contender has one slice in each. */
+  /** How often a race is run, each time with new processes. */
+  readonly heats: number;
+  /** Rounds of a heat; each contender has one slice in each. */
   readonly rounds: number;
   /** Length of a slice, in seconds. */
   readonly slice: number;

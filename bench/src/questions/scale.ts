@@ -38,7 +38,7 @@ async function processesTable(bench: Bench, adapter: Adapter, sessions: Sessions
     title: `${PROCESSES} processes on ${adapter}`,
     floor: 'bare route',
     // Each process gets a quarter of it.
-    factors: { warmUp: PROCESSES / 2 },
+    factors: { heats: 1 / bench.pace.heats, rounds: 5 / 3, warmUp: PROCESSES / 2 },
     contenders: [
       {
         name: 'bare route',

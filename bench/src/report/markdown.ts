@@ -22,7 +22,7 @@ function circumstances(name: string, { date, machine, versions, pace }: Answer):
   const { cpu, cores, memoryGb, os, pinned } = machine;
   const cored = pinned ? 'server and load generator on a core each' : 'processes not pinned to cores';
   const used = Object.entries(versions).map(([what, version]) => `${what} ${version}`);
-  return `\`npm run bench -- ${name}\` on ${date}: ${cpu}, ${cores} cores, ${memoryGb} GiB, ${os}, ${cored}; ${pace.rounds} rounds of ${pace.slice} s after a warm-up of ${pace.warmUp} s.
+  return `\`npm run bench -- ${name}\` on ${date}: ${cpu}, ${cores} cores, ${memoryGb} GiB, ${os}, ${cored}; ${pace.heats} heats of ${pace.rounds} rounds of ${pace.slice} s after a warm-up of ${pace.warmUp} s.
 
 <details><summary>Versions</summary>
 

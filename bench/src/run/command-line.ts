@@ -10,6 +10,7 @@ export function readOptions(
     allowPositionals: true,
     options: {
       ...more,
+      heats: { type: 'string', default: String(pace.heats) },
       rounds: { type: 'string', default: String(pace.rounds) },
       slice: { type: 'string', default: String(pace.slice) },
       'warm-up': { type: 'string', default: String(pace.warmUp) },
@@ -23,7 +24,12 @@ export function readOptions(
   };
   return {
     names: positionals,
-    pace: { rounds: seconds('rounds'), slice: seconds('slice'), warmUp: seconds('warm-up') },
+    pace: {
+      heats: seconds('heats'),
+      rounds: seconds('rounds'),
+      slice: seconds('slice'),
+      warmUp: seconds('warm-up'),
+    },
     values: all,
   };
 }

@@ -22,13 +22,20 @@ export interface RaceTrack {
   generator(): Promise<GeneratorProcess>;
 }
 
+/** A contender in one heat. */
 interface Runner {
   readonly contender: Contender;
   readonly id: string;
   readonly processes: readonly ServerProcess[];
   /** How many slices' worth of requests warm it up, where those are counted. */
   readonly warmUps: number;
+}
+
+/** What one contender did in all heats. */
+interface Score {
+  readonly contender: Contender;
   readonly rounds: RoundFigures[];
+  description: string | undefined;
 }
 
 /** See {@link Requests.count}. */
@@ -36,10 +43,28 @@ const COUNTED_WARM_UPS = 2;
 
 /**
  * Runs contenders in turn, a slice each, in another order each round: whatever else happens on the machine meets all of
- * them alike, and ratios within a round are compared before any average is taken.
+ * them alike, and ratios within a round are compared before any average is taken. Each heat has processes of its own: two of
+ * the same program can differ by a tenth and more for as long as they live, by where memory and compiled code came to lie.
  */
 export async function runRace(race: Race, track: RaceTrack): Promise<RaceResult> {
-  const { rounds, slice, warmUp } = paceOf(race, track.pace);
+  const pace = paceOf(race, track.pace);
+  const scores = race.contenders.map((contender): Score => ({
+    contender,
+    rounds: [],
+    description: undefined,
+  }));
+  for (let heat = 0; heat < pace.heats; heat++) await runHeat(race, pace, scores, track);
+  const floor = scores.find(({ contender }) => contender.name === race.floor);
+  if (!floor) throw new Error(`The race "${race.title}" has no contender "${race.floor}".`);
+  return { floor: race.floor, entries: scores.map((score) => toEntry(score, floor)) };
+}
+
+async function runHeat(
+  race: Race,
+  { rounds, slice, warmUp }: Pace,
+  scores: readonly Score[],
+  track: RaceTrack,
+): Promise<void> {
   const generator = await track.generator();
   const runners: Runner[] = [];
   try {
@@ -48,19 +73,20 @@ export async function runRace(race: Race, track: RaceTrack): Promise<RaceResult>
       for (let count = 0; count < runner.warmUps; count++) await drive(runner, warmUp, generator);
     }
     for (let round = 0; round < rounds; round++) {
-      for (const runner of inOrderOf(round, runners))
-        runner.rounds.push(await measure(runner, slice, generator));
+      for (const runner of inOrderOf(round, runners)) {
+        const score = scores.find(({ contender }) => contender === runner.contender)!;
+        score.rounds.push(await measure(runner, slice, generator));
+        score.description = runner.processes[0]!.description;
+      }
     }
   } finally {
     await track.stop(runners.flatMap(({ processes }) => processes));
   }
-  const floor = runners.find(({ contender }) => contender.name === race.floor);
-  if (!floor) throw new Error(`The race "${race.title}" has no contender "${race.floor}".`);
-  return { floor: race.floor, entries: runners.map((runner) => toEntry(runner, floor)) };
 }
 
 function paceOf({ factors = {} }: Race, pace: Pace): Pace {
   return {
+    heats: Math.max(1, Math.round(pace.heats * (factors.heats ?? 1))),
     rounds: Math.max(1, Math.round(pace.rounds * (factors.rounds ?? 1))),
     slice: pace.slice * (factors.slice ?? 1),
     warmUp: pace.warmUp * (factors.warmUp ?? 1),
@@ -81,7 +107,7 @@ async function prepare(
     const load = typeof contender.load === 'function' ? await contender.load(processes) : contender.load;
     await generator.prepare(id, load, processes);
     const isCounted = load.kind === 'requests' && load.count !== undefined;
-    return { contender, id, processes, warmUps: isCounted ? COUNTED_WARM_UPS : 1, rounds: [] };
+    return { contender, id, processes, warmUps: isCounted ? COUNTED_WARM_UPS : 1 };
   } catch (error) {
     await track.stop(processes);
     throw new Error(`${race.title}: ${contender.name} could not start.`, { cause: error });
@@ -122,13 +148,13 @@ async function drive(
   }
 }
 
-function toEntry({ contender, processes, rounds }: Runner, floor: Runner): RaceEntry {
+function toEntry({ contender, description, rounds }: Score, floor: Score): RaceEntry {
   const over = (figure: (own: RoundFigures, floor: RoundFigures) => number) =>
     spread(rounds.map((own, round) => figure(own, floor.rounds[round]!)));
   return {
     name: contender.name,
     remark: contender.remark,
-    description: processes[0]!.description,
+    description,
     rounds,
     throughput: over((own) => own.throughput),
     cpu: over((own) => own.cpu),

@@ -6,10 +6,10 @@ import { runRace } from './race.js';
 import { ServerProcess } from './server-process.js';
 
 /** What a full run takes; see `README.md` for how long that is in all. */
-export const FULL_PACE: Pace = { rounds: 7, slice: 0.8, warmUp: 1.5 };
+export const FULL_PACE: Pace = { heats: 3, rounds: 3, slice: 0.8, warmUp: 1.5 };
 
 /** What is enough for a ratio with a budget. */
-export const QUICK_PACE: Pace = { rounds: 7, slice: 0.5, warmUp: 1 };
+export const QUICK_PACE: Pace = { heats: 2, rounds: 3, slice: 0.4, warmUp: 0.8 };
 
 /** Starts and makes what the questions need, and remembers it until it is cleaned up. */
 export class Workbench implements Bench {

@@ -15,15 +15,15 @@ const ACCESS_TTL = 15 * 60_000;
 const SESSION_TTL = 30 * DAY;
 
 const TABLE = `
-  CREATE TABLE user_session (
+  CREATE TABLE IF NOT EXISTS user_session (
     id varchar(36) PRIMARY KEY, user_id varchar(255) NOT NULL, secret_hash varchar(43) NOT NULL, claims text NOT NULL,
     data text NOT NULL, version int NOT NULL, generation int NOT NULL, generation_issued_at bigint NOT NULL,
     redeemed_by varchar(16), previous_redeemed_by varchar(16), created_at bigint NOT NULL, last_seen_at bigint NOT NULL,
     expires_at bigint NOT NULL, revoked_at bigint, user_agent varchar(255), ip varchar(64)
   );
-  CREATE INDEX ix_user_session_user_id ON user_session (user_id);
-  CREATE INDEX ix_user_session_expires_at ON user_session (expires_at);
-  CREATE INDEX ix_user_session_revoked_at ON user_session (revoked_at)`;
+  CREATE INDEX IF NOT EXISTS ix_user_session_user_id ON user_session (user_id);
+  CREATE INDEX IF NOT EXISTS ix_user_session_expires_at ON user_session (expires_at);
+  CREATE INDEX IF NOT EXISTS ix_user_session_revoked_at ON user_session (revoked_at)`;
 
 const INSERT = `
   INSERT INTO user_session (id, user_id, secret_hash, claims, data, version, generation, generation_issued_at, redeemed_by,
