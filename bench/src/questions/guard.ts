@@ -11,6 +11,8 @@ import type { Bench, Contender, Load, Question, Ratio, Table } from './question.
 /** Requests of a slice that are all first-seen; more take longer to prepare than to answer. */
 const FIRST_SEEN = { HS256: 3_000, EdDSA: 1_000 } as const;
 
+const BARE = 'bare route';
+
 /** What Nest takes for any guard and any parameter decorator. */
 const EMPTY = 'a guard that does nothing';
 
@@ -44,7 +46,7 @@ export const question: Question = {
     for (const adapter of bench.adapters) {
       const result = await bench.race({
         title: `proven tokens on ${adapter}`,
-        floor: 'bare route',
+        floor: BARE,
         contenders: [bare(adapter, sessions), ours(adapter, sessions, 100)],
       });
       const { throughputRatio, cpuRatio } = entryOf(result, sessionsName(100));
@@ -68,12 +70,12 @@ async function provenTable(
 ): Promise<Table> {
   const result = await bench.race({
     title: `proven tokens on ${adapter}`,
-    floor: 'bare route',
+    floor: BARE,
     contenders: [
       bare(adapter, hmac),
-      { ...bare(adapter, hmac), name: EMPTY, server: 'guard/empty' },
+      empty(adapter, hmac),
       ...DISTINCT.map((count) => ours(adapter, hmac, count)),
-      { ...ours(adapter, edwards, 100), name: EDDSA },
+      { ...ours(adapter, edwards, 100), name: EDDSA, servedBy: undefined },
       jose('jose guard, HS256', adapter, hmac),
       jose('jose guard, EdDSA', adapter, edwards),
     ],
@@ -81,7 +83,7 @@ async function provenTable(
   return raceTable(result, {
     name: `guard-${adapter}`,
     title: `Authenticated GET on ${titleOf(adapter)}`,
-    text: 'All contenders get requests with the same cookies, of so many sessions in turn. “A guard that does nothing” is what Nest itself takes for any guard with a parameter decorator, and so the most that a guard can reach. “SessionGuard” is the library’s guard; “jose guard” calls `jwtVerify` with an imported `CryptoKey` each time.',
+    text: 'All contenders get requests with the same cookies, of so many sessions in turn. The first six are routes of one process, so that nothing but the guard differs. “A guard that does nothing” is what Nest itself takes for any guard with a parameter decorator, and so the most that a guard can reach. “SessionGuard” is the library’s guard; “jose guard” calls `jwtVerify` with an imported `CryptoKey` each time.',
     chart: {
       column: 'throughputRatio',
       title: `Authenticated GET on Nest with ${titleOf(adapter)}: share of the bare route’s throughput`,
@@ -100,11 +102,11 @@ async function firstSeenTable(
   const load: Load = { kind: 'requests', requests: requestsOf(sessions, sessions.clients.length), count };
   const result = await bench.race({
     title: `first-seen ${algorithm} tokens on ${adapter}`,
-    floor: 'bare route',
+    floor: BARE,
     contenders: [
       bare(adapter, sessions),
       { ...sessions.jose(adapter), name: 'jose guard', load },
-      { ...sessions.ours(adapter), name: 'SessionGuard', load },
+      { ...sessions.ours(adapter), name: 'SessionGuard', servedBy: BARE, load },
     ],
   });
   return raceTable(result, {
@@ -119,22 +121,28 @@ function requestsOf({ clients }: Sessions, count: number): FixedRequest[] {
   return clients.slice(0, count).map((client) => client.fixedMe());
 }
 
+/** The floor: a route without a guard, in the process whose other routes have the library's. */
 function bare(adapter: Adapter, sessions: Sessions): Contender {
-  // With the same headers as the others: reading them is no work of the guard.
-  const requests = requestsOf(sessions, 100).map(({ headers }) => ({
-    path: '/bare',
-    headers,
-    body: '{"ok":true}',
-  }));
-  return { name: 'bare route', server: 'guard/bare', adapter, load: { kind: 'requests', requests } };
+  return { ...sessions.ours(adapter), name: BARE, load: unguarded(sessions, '/bare') };
+}
+
+function empty(adapter: Adapter, sessions: Sessions): Contender {
+  return { ...sessions.ours(adapter), name: EMPTY, servedBy: BARE, load: unguarded(sessions, '/empty') };
 }
 
 function ours(adapter: Adapter, sessions: Sessions, count: number): Contender {
   return {
     ...sessions.ours(adapter),
     name: sessionsName(count),
+    servedBy: BARE,
     load: { kind: 'requests', requests: requestsOf(sessions, count), primed: true },
   };
+}
+
+/** With the same headers as the others: reading them is no work of the guard. */
+function unguarded(sessions: Sessions, path: string): Load {
+  const requests = requestsOf(sessions, 100).map(({ headers }) => ({ path, headers, body: '{"ok":true}' }));
+  return { kind: 'requests', requests };
 }
 
 function jose(name: string, adapter: Adapter, sessions: Sessions): Contender {

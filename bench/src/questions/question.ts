@@ -77,6 +77,11 @@ export interface Contender extends ServerSpec {
   readonly load: Load | ((processes: readonly ServerProcess[]) => Load | Promise<Load>);
   /** Processes of it; connections and requests are spread over them. @default 1 */
   readonly processes?: number;
+  /**
+   * Name of a contender before it whose processes it is served by: nothing but what is asked of them differs then.
+   * @default it has its own
+   */
+  readonly servedBy?: string;
   /** What a reader should know: what it does not do. Becomes a column of the table where any contender has one. */
   readonly remark?: string;
 }
@@ -88,7 +93,7 @@ export type Load = Requests | Flow;
 export interface Race {
   /** Shown while it runs. */
   readonly title: string;
-  /** Each has processes of its own, even where two are the same server. */
+  /** Each has processes of its own, even where two are the same server, unless {@link Contender.servedBy} says otherwise. */
   readonly contenders: readonly Contender[];
   /** Name of the contender whose figures the others' are divided by. */
   readonly floor: string;

@@ -68,7 +68,10 @@ async function runHeat(
   const generator = await track.generator();
   const runners: Runner[] = [];
   try {
-    for (const contender of race.contenders) runners.push(await prepare(contender, race, track, generator));
+    for (const contender of race.contenders) {
+      const host = runners.find((runner) => runner.contender.name === contender.servedBy);
+      runners.push(await prepare(contender, host?.processes, race, track, generator));
+    }
     for (const runner of runners) {
       for (let count = 0; count < runner.warmUps; count++) await drive(runner, warmUp, generator);
     }
@@ -80,7 +83,7 @@ async function runHeat(
       }
     }
   } finally {
-    await track.stop(runners.flatMap(({ processes }) => processes));
+    await track.stop([...new Set(runners.flatMap(({ processes }) => processes))]);
   }
 }
 
@@ -95,21 +98,23 @@ function paceOf({ factors = {} }: Race, pace: Pace): Pace {
 
 async function prepare(
   contender: Contender,
+  shared: readonly ServerProcess[] | undefined,
   race: Race,
   track: RaceTrack,
   generator: GeneratorProcess,
 ): Promise<Runner> {
-  const processes: ServerProcess[] = [];
+  const started: ServerProcess[] = [];
   try {
-    for (let index = 0; index < (contender.processes ?? 1); index++)
-      processes.push(await track.start(contender));
+    const count = shared ? 0 : (contender.processes ?? 1);
+    for (let index = 0; index < count; index++) started.push(await track.start(contender));
+    const processes = shared ?? started;
     const id = `${race.title}: ${contender.name}`;
     const load = typeof contender.load === 'function' ? await contender.load(processes) : contender.load;
     await generator.prepare(id, load, processes);
     const isCounted = load.kind === 'requests' && load.count !== undefined;
     return { contender, id, processes, warmUps: isCounted ? COUNTED_WARM_UPS : 1 };
   } catch (error) {
-    await track.stop(processes);
+    await track.stop(started);
     throw new Error(`${race.title}: ${contender.name} could not start.`, { cause: error });
   }
 }

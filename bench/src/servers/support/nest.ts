@@ -1,5 +1,15 @@
 import 'reflect-metadata';
-import { Controller, type DynamicModule, Get, type INestApplication, type Type } from '@nestjs/common';
+import {
+  type CanActivate,
+  Controller,
+  createParamDecorator,
+  type DynamicModule,
+  Get,
+  type INestApplication,
+  Injectable,
+  type Type,
+  UseGuards,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -39,9 +49,27 @@ export function nestServer(
   };
 }
 
-/** `GET /bare`: the route without authentication, the same in every Nest application. */
+@Injectable()
+class EmptyGuard implements CanActivate {
+  canActivate(): boolean {
+    return true;
+  }
+}
+
+const Nothing = createParamDecorator(() => true);
+
+/**
+ * `GET /bare`: the route without authentication, the same in every Nest application. `GET /empty`: with a guard that lets
+ * everybody through and a parameter decorator, for Nest's own share of these.
+ */
 @Controller()
 export class BareController {
+  @UseGuards(EmptyGuard)
+  @Get('empty')
+  empty(@Nothing() ok: boolean): object {
+    return { ok };
+  }
+
   @Get('bare')
   bare(): object {
     return { ok: true };
