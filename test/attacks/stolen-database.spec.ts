@@ -181,10 +181,9 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
     });
   });
 
-  describe.each([
-    ['with the secret of the application', SECRET],
-    ['of an application without a secret', undefined],
-  ])('%s', (_, secret) => {
+  // Where the keys lie there open, the same attacks follow: once is enough.
+  const openly = kind.name === 'sqlite' ? [['of an application without a secret', undefined] as const] : [];
+  describe.each([['with the secret of the application', SECRET] as const, ...openly])('%s', (_, secret) => {
     let robbed: Robbed;
     let keys: OpenedKey[];
 

@@ -412,7 +412,7 @@ export const mutations = [
     from: 'const successor = needsSuccessor ? await this.succeed(keys, current, dropped, now) : current.kid;',
     to: "const successor = current?.kid ?? '';",
     why: 'a drop leaves nothing to sign with, or the retired key before it',
-    suites: ['keys'],
+    suites: ['drop'],
   },
   {
     rule: 'key drop: the key is deleted for all',
@@ -420,7 +420,7 @@ export const mutations = [
     from: 'await this.store.remove(dropped.map(({ kid }) => kid));',
     to: '',
     why: 'other processes go on accepting what it signed',
-    suites: ['keys'],
+    suites: ['drop'],
   },
   {
     rule: 'key set: nothing that can sign',
@@ -428,6 +428,6 @@ export const mutations = [
     from: 'return keys.flatMap(({ publicJwk }) => publicJwk ?? []);',
     to: "return keys.map(({ publicJwk, kid }) => publicJwk ?? { kid, kty: 'oct' });",
     why: 'symmetric keys are listed',
-    suites: ['keys'],
+    suites: ['key set'],
   },
 ];

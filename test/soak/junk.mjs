@@ -26,8 +26,8 @@ const BATCH = 5_000;
 const COOLDOWN = 10_000;
 /** A hundred bytes for each of 50,000 tokens would be 5 MB. */
 const MAX_GROWTH = 2.5e6;
-/** What two measurements of the same may differ by. */
-const NOISE = 0.1;
+/** Less than this share of what is theirs: something holds honest requests up. */
+const STARVED = 0.7;
 const ISSUER = 'https://accounts.example';
 const AUDIENCE = 'https://shop.example';
 
@@ -232,13 +232,19 @@ async function junkBesideHonest(victim, rounds, milliseconds) {
       ]),
     ),
   );
-  // The junk is half of what comes: so much is its share, and no more may be lost to it.
-  const alone = of('honest');
-  const kept = median(of('mixed').map((each, n) => each.honestPerSecond / (alone[n].honestPerSecond / 2)));
-  const share = `${Math.round(kept * 100)} % of their share`;
-  console.log(`Beside as much junk, honest requests have ${share} (100 %: junk costs what they do).`);
+  // In the time that one honest and one forged request take alone, both have to be answered: more the junk must not cost.
+  const [alone, junkAlone] = [of('honest'), of('junk')];
+  const kept = median(
+    of('mixed').map(({ honestPerSecond }, n) => {
+      const expected = 1 / (1 / alone[n].honestPerSecond + 1 / junkAlone[n].perSecond);
+      return honestPerSecond / expected;
+    }),
+  );
+  const share = `${Math.round(kept * 100)} % of what the junk's own work leaves them`;
+  console.log(`Beside as much junk, honest requests get ${share}.`);
   const violations = [];
-  if (kept < 1 - NOISE) violations.push(`beside as much junk, honest requests have only ${share}`);
+  // Times vary with whatever else the machine does; this far they do not.
+  if (kept < STARVED) violations.push(`beside as much junk, honest requests get only ${share}`);
   const refused = measured.reduce((sum, each) => sum + each.refused, 0);
   if (refused > 0) violations.push(`${refused} honest requests were refused`);
   return violations;

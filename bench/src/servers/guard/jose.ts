@@ -10,22 +10,10 @@ import {
   UnauthorizedException,
   UseGuards,
 } from '@nestjs/common';
-import { importJWK, type JWK, type JWTPayload, jwtVerify } from 'jose';
+import { type JWTPayload, jwtVerify } from 'jose';
 import { BareController, nestServer } from '../support/nest.js';
 import { serve } from '../support/serve.js';
-
-const jwk = JSON.parse(process.env['SIGNING_JWK']!) as JWK;
-const algorithm = jwk.alg!;
-// A CryptoKey: `jose` would import a KeyObject or bytes anew for each token.
-const key = await (algorithm === 'HS256'
-  ? crypto.subtle.importKey(
-      'raw',
-      Buffer.from(jwk.k!, 'base64url'),
-      { name: 'HMAC', hash: 'SHA-256' },
-      false,
-      ['verify'],
-    )
-  : importJWK({ ...jwk, d: undefined }, algorithm));
+import { algorithm, key } from './signing-key.js';
 
 interface AuthenticatedRequest {
   readonly headers: { readonly cookie?: string };

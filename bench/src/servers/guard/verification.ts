@@ -1,7 +1,7 @@
 // No server: measures inside one process what verifying a token costs, without HTTP and without Nest's guards.
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { importJWK, type JWK, jwtVerify } from 'jose';
+import { jwtVerify } from 'jose';
 import { SessionModule, SessionService } from 'nestjs-session-tokens';
 import 'reflect-metadata';
 import { CLAIMS } from '../../load/client.js';
@@ -9,23 +9,12 @@ import type { Cost, VerificationCosts, VerificationPlan } from '../../verificati
 import { dataSourceOptions } from '../support/data-source-options.js';
 import { readEnvironment } from '../support/environment.js';
 import { serve } from '../support/serve.js';
+import { algorithm, jwk, key } from './signing-key.js';
 
 /** As many as a busy server has in hand; one at a time would measure the way to the thread pool and back. */
 const AT_ONCE = 16;
 
 const WARM_UP_ROUNDS = 5;
-
-const jwk = JSON.parse(process.env['SIGNING_JWK']!) as JWK;
-const algorithm = jwk.alg!;
-const key = await (algorithm === 'HS256'
-  ? crypto.subtle.importKey(
-      'raw',
-      Buffer.from(jwk.k!, 'base64url'),
-      { name: 'HMAC', hash: 'SHA-256' },
-      false,
-      ['verify'],
-    )
-  : importJWK({ ...jwk, d: undefined }, algorithm));
 
 @Module({
   imports: [
