@@ -62,10 +62,10 @@ export class SessionLifecycle {
   /**
    * Makes a session and its tokens.
    *
-   * @param device what the list of devices shows
+   * @param device what the list of devices shows. @default what the input says
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
-  async issue(input: SessionInput, now: number, device = input?.device): Promise<TokenSet> {
+  async issue(input: SessionInput, now: number, device?: SessionInput['device']): Promise<TokenSet> {
     const checked = checkSessionInput(input, device);
     const sessionSecret = randomBytes(16);
     const row: SessionRow = {

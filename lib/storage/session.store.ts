@@ -59,12 +59,6 @@ export interface ExpirySlide {
   readonly gain: number;
 }
 
-/** What a row must say for {@link SessionStore.prove} to write. */
-export interface ExpectedRow {
-  readonly id: string;
-  readonly secretHash: string;
-}
-
 /**
  * The table of sessions. Every method is one statement, or several that may be interrupted between any two: nothing
  * relies on transactions or locks, which not every database and driver gives alike.
@@ -172,7 +166,7 @@ export class SessionStore {
    * @returns the row as it now is, or `undefined` where the row says something else: read it, then decide
    */
   async prove(
-    expected: ExpectedRow,
+    expected: Pick<SessionRow, 'id' | 'secretHash'>,
     { generation, generationIssuedAt }: Pick<RotationState, 'generation' | 'generationIssuedAt'>,
     slide: ExpirySlide,
     now: number,
