@@ -1,5 +1,6 @@
-// npm run profile [-- express|fastify] [--operation proven|first-seen|refresh|login] [--slice 5]
-// Where the CPU time of a server with the library goes, by package and by function.
+// npm run profile [-- express|fastify] [--operation proven|first-seen|refresh|login] [--slice 5] [--floor]
+// Where the CPU time of a server goes, by package and by function: one with the library, or with --floor the one that a
+// refresh or a login is compared with.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { makeSessions } from './load/sessions.js';
@@ -12,7 +13,7 @@ import type { Adapter } from './servers/support/environment.js';
 
 const { names, pace, values } = readOptions(
   { heats: 1, rounds: 1, slice: 5, warmUp: 3 },
-  { operation: { type: 'string', default: 'proven' } },
+  { operation: { type: 'string', default: 'proven' }, floor: { type: 'boolean', default: false } },
 );
 const adapter = (names[0] ?? 'fastify') as Adapter;
 const operation = values['operation'] as string;
@@ -36,7 +37,8 @@ async function prepare(bench: Workbench): Promise<{ spec: ServerSpec; load: Load
       const database = await bench.database('postgres');
       if (!database) throw new Error('This needs PostgreSQL: see README.md.');
       const env = { SESSION_OPTIONS: JSON.stringify({ reuseWindow: 0 }) };
-      const spec = { server: 'ours/session-tokens', adapter, databaseUrl: database.url, env };
+      const server = values['floor'] ? 'database/one-update' : 'ours/session-tokens';
+      const spec = { server, adapter, databaseUrl: database.url, env };
       return { spec, load: { kind: 'flow', step: operation === 'login' ? 'login' : 'renew' } };
     }
     default:

@@ -1,8 +1,9 @@
-import { compactVerify, errors } from 'jose';
+import { andThen } from '../and-then.js';
 import { deepFreeze } from '../deep-freeze.js';
 import type { VerificationKey, VerificationKeys } from '../keys/signing-key.js';
 import type { AccessToken, AccessTokenVerification } from './access-token.js';
 import { encodedHeaderOf, kidOf } from './header.js';
+import { isSignedWith } from './jws.js';
 import { fromPayload } from './payload.js';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.js';
 
@@ -54,23 +55,34 @@ export class AccessTokenVerifier {
     return this.judge(known, isInUse, now);
   }
 
-  private async verifyAnew(token: string, now: number): Promise<AccessTokenVerification> {
+  private verifyAnew(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     if (token.length > MAX_LENGTH) return INVALID;
     const [header, payload, signature, ...rest] = token.split('.', 4);
     if (!header || !payload || !signature || rest.length > 0) return INVALID;
 
-    const key = this.latestKeyIfNamedBy(header) ?? (await this.keyNamedBy(header, now));
-    // One comparison refuses another algorithm, "none", another type, critical extensions, and keys that a token brings along.
-    if (!key || header !== encodedHeaderOf(key)) return INVALID;
-    if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return INVALID;
+    return andThen(this.keyNamedBy(header, now), (key) => {
+      // One comparison refuses another algorithm, "none", another type, critical extensions, and keys that a token brings along.
+      if (!key || header !== encodedHeaderOf(key)) return INVALID;
+      return andThen(isSignedWith(key, token), (isSigned) =>
+        isSigned ? this.accept(token, payload, key, now) : INVALID,
+      );
+    });
+  }
 
-    if (!(await isSignedWith(key, token))) return INVALID;
+  /** A token whose signature is right. */
+  private accept(
+    token: string,
+    payload: string,
+    key: VerificationKey,
+    now: number,
+  ): AccessTokenVerification | Promise<AccessTokenVerification> {
     const accessToken = this.read(payload);
     if (!accessToken) return INVALID;
     this.verified.add(token, key, accessToken);
     this.latestKey = key;
-    const isInUse = this.keys.isInUse(key, now);
-    return this.judge({ token, accessToken }, isInUse instanceof Promise ? await isInUse : isInUse, now);
+    return andThen(this.keys.isInUse(key, now), (isInUse) =>
+      this.judge({ token, accessToken }, isInUse, now),
+    );
   }
 
   private latestKeyIfNamedBy(header: string): VerificationKey | undefined {
@@ -79,7 +91,12 @@ export class AccessTokenVerifier {
     return isNamed ? key : undefined;
   }
 
-  private async keyNamedBy(header: string, now: number): Promise<VerificationKey | undefined> {
+  private keyNamedBy(
+    header: string,
+    now: number,
+  ): VerificationKey | undefined | Promise<VerificationKey | undefined> {
+    const latest = this.latestKeyIfNamedBy(header);
+    if (latest) return latest;
     const kid = kidOf(header);
     return kid === undefined ? undefined : (this.keys.find(kid) ?? this.keys.lookUp(kid, now));
   }
@@ -106,16 +123,6 @@ export class AccessTokenVerifier {
     if (Buffer.from(JSON.stringify(payload) ?? '').toString('base64url') !== encoded) return undefined;
     // Requests with the same token share what it says.
     return deepFreeze(fromPayload(payload, this.expected));
-  }
-}
-
-async function isSignedWith(key: VerificationKey, token: string): Promise<boolean> {
-  try {
-    await compactVerify(token, key.verifyKey, { algorithms: [key.algorithm] });
-    return true;
-  } catch (error) {
-    if (error instanceof errors.JOSEError) return false;
-    throw error;
   }
 }
 

@@ -1,11 +1,10 @@
-import { SignJWT } from 'jose';
 import { deepFreeze } from '../deep-freeze.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { AccessToken, AccessTokenVerification, SignedAccessToken } from './access-token.js';
+import type { AccessTokenVerification, SignedAccessToken } from './access-token.js';
 import { AccessTokenVerifier } from './access-token-verifier.js';
-import { headerOf } from './header.js';
-import { toPayload } from './payload.js';
+import { signJws } from './jws.js';
+import { type TokenSubject, toPayload } from './payload.js';
 
 /** Signs access tokens, and verifies them with the same keys. */
 export class AccessTokens {
@@ -20,22 +19,17 @@ export class AccessTokens {
 
   /** @param expiresAt epoch milliseconds; defaults to the configured life from now */
   async sign(
-    subject: Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>,
+    subject: TokenSubject,
     now: number,
     expiresAt = now + this.options.ttl,
   ): Promise<SignedAccessToken> {
     const { sessionId, userId, claims, unproven } = subject;
     const key = await this.keys.current(now);
+    const { issuer, audience } = this.options;
     const issued = Math.floor(now / 1_000);
     const expiry = Math.floor(expiresAt / 1_000);
-    const { issuer, audience } = this.options;
-    const jwt = new SignJWT(toPayload(subject))
-      .setProtectedHeader(headerOf(key))
-      .setIssuedAt(issued)
-      .setExpirationTime(expiry);
-    if (issuer !== undefined) jwt.setIssuer(issuer);
-    if (audience !== undefined) jwt.setAudience(audience);
-    const token = await jwt.sign(key.signKey);
+    const payload = toPayload(subject, { iat: issued, exp: expiry, iss: issuer, aud: audience });
+    const token = await signJws(key, JSON.stringify(payload));
     return {
       token,
       sessionId,

@@ -7,6 +7,7 @@ import {
   describeLargestClaim,
   fromPayload as readPayload,
   RESERVED_CLAIMS,
+  type TokenSubject,
   toPayload,
   UNPROVEN_OVERHEAD,
 } from './payload.js';
@@ -24,9 +25,9 @@ const payload = { sub: 'ann', sid: '0190abcd-0000-7000-8000-000000000001', ...TI
 const ANYBODY = { issuer: undefined, audience: undefined };
 const fromPayload = (token: unknown) => readPayload(token, ANYBODY);
 
-/** What a verifier gets: JSON, with the times that signing adds. */
-function received(made: JWTPayload): JWTPayload {
-  return JSON.parse(JSON.stringify({ ...made, ...TIMES })) as JWTPayload;
+/** What a verifier gets. */
+function payloadOf(each: TokenSubject): JWTPayload {
+  return JSON.parse(JSON.stringify(toPayload(each, TIMES))) as JWTPayload;
 }
 
 /** What it takes in a token. */
@@ -38,9 +39,9 @@ describe('the payload of an access token', () => {
   it.each([1, '1', 0, -5, Number.MAX_SAFE_INTEGER, '{"i":1}', '用户', 'null', 'true'])(
     'brings back the user id %j with its type, and has it as text in "sub"',
     (userId) => {
-      const made = toPayload({ ...subject, userId });
+      const made = payloadOf({ ...subject, userId });
       expect(made.sub).toBe(String(userId));
-      expect(fromPayload(received(made))?.userId).toBe(userId);
+      expect(fromPayload(made)?.userId).toBe(userId);
     },
   );
 
@@ -58,26 +59,27 @@ describe('the payload of an access token', () => {
     { role: 'admin', nested: { list: [1] } },
     { uid2: 1, Sub: 2, gen_: 3 },
   ])('brings back the claims %j', (claims) => {
-    expect(fromPayload(received(toPayload({ ...subject, claims })))?.claims).toEqual(claims);
+    expect(fromPayload(payloadOf({ ...subject, claims }))?.claims).toEqual(claims);
   });
 
   it('has the members of an object as claims of its own, so that other services read them', () => {
-    expect(toPayload({ ...subject, claims: { role: 'admin' } })).toEqual({
+    expect(payloadOf({ ...subject, claims: { role: 'admin' } })).toEqual({
       role: 'admin',
       sub: 'ann',
       sid: '0190abcd-0000-7000-8000-000000000001',
+      ...TIMES,
     });
   });
 
   it('brings back the generation of an unproven token', () => {
     const unproven = { generation: 3, issuedAt: 1_900_000_000_123, proof: PROOF };
-    const made = toPayload({ ...subject, unproven });
+    const made = payloadOf({ ...subject, unproven });
     expect(made['gen']).toEqual([3, 1_900_000_000_123, PROOF]);
-    expect(fromPayload(received(made))?.unproven).toEqual(unproven);
+    expect(fromPayload(made)?.unproven).toEqual(unproven);
   });
 
   it('says nothing of generations once it is proven', () => {
-    expect(toPayload(subject)).not.toHaveProperty('gen');
+    expect(payloadOf(subject)).not.toHaveProperty('gen');
     expect(fromPayload(payload)?.unproven).toBeUndefined();
   });
 
@@ -95,10 +97,15 @@ describe('the payload of an access token', () => {
 
   it('lets no claim stand in for one of its own', () => {
     const claims = { sub: 'eve', sid: 'other', role: 'admin' };
-    expect(toPayload({ ...subject, claims })).toMatchObject({
+    expect(payloadOf({ ...subject, claims })).toMatchObject({
       sub: 'ann',
       sid: '0190abcd-0000-7000-8000-000000000001',
     });
+  });
+
+  it('may have a claim that is called __proto__', () => {
+    const claims = JSON.parse('{"__proto__":{"admin":true}}') as JsonValue;
+    expect(JSON.stringify(payloadOf({ ...subject, claims }))).toContain('"__proto__":{"admin":true}');
   });
 
   it.each<Record<string, unknown>>([
@@ -166,7 +173,7 @@ describe('the payload of an access token', () => {
     for (let padding = 0; padding < 3; padding++) {
       const each = { ...subject, claims: 'x'.repeat(padding) };
       const growth =
-        encodedLength(toPayload({ ...each, unproven: longest })) - encodedLength(toPayload(each));
+        encodedLength(payloadOf({ ...each, unproven: longest })) - encodedLength(payloadOf(each));
       expect(growth).toBeLessThanOrEqual(UNPROVEN_OVERHEAD);
     }
   });
@@ -189,8 +196,13 @@ describe('checkClaims', () => {
 
   it('reserves every name that signing writes', () => {
     const unproven = { generation: 1, issuedAt: 2, proof: PROOF };
-    const written = Object.keys(toPayload({ ...subject, userId: 1, claims: null, unproven }));
-    expect(RESERVED_CLAIMS).toEqual(expect.arrayContaining([...written, 'iss', 'aud', 'iat', 'exp']));
+    const written = Object.keys(
+      toPayload(
+        { ...subject, userId: 1, claims: null, unproven },
+        { ...TIMES, iss: 'issuer', aud: 'audience' },
+      ),
+    );
+    expect(RESERVED_CLAIMS).toEqual(expect.arrayContaining(written));
   });
 
   it('takes names that objects inherit for names like any other', () => {

@@ -32,6 +32,9 @@ export const RESERVED_CLAIMS: readonly string[] = [
  */
 export const UNPROVEN_OVERHEAD = 84;
 
+/** What an access token tells of a session. */
+export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>;
+
 /** @throws {@link InvalidClaimsError} when they are not JSON or use a reserved name */
 export function checkClaims(claims: unknown): asserts claims is JsonValue {
   const why = whyNotJson(claims, 'claims');
@@ -53,18 +56,21 @@ export function describeLargestClaim(claims: JsonValue): string {
   return `The largest claim is ${JSON.stringify(largest.name)} with ${largest.size} bytes`;
 }
 
-export function toPayload({
-  sessionId,
-  userId,
-  claims,
-  unproven,
-}: Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>): JWTPayload {
-  const payload: JWTPayload = isRecord(claims) ? { ...claims } : { claims };
-  payload.sub = String(userId);
-  payload['sid'] = sessionId;
-  if (typeof userId === 'number') payload['uid'] = userId;
-  if (unproven) payload['gen'] = [unproven.generation, unproven.issuedAt, unproven.proof];
-  return payload;
+/** @param registered what else stands in the token; a claim that is undefined is left out when this is written as JSON */
+export function toPayload(
+  { sessionId, userId, claims, unproven }: TokenSubject,
+  registered: Pick<JWTPayload, 'iat' | 'exp' | 'iss' | 'aud'>,
+): JWTPayload {
+  const own = {
+    sub: String(userId),
+    sid: sessionId,
+    uid: typeof userId === 'number' ? userId : undefined,
+    gen: unproven && [unproven.generation, unproven.issuedAt, unproven.proof],
+    ...registered,
+  };
+  // Without a prototype, so that a claim may be called __proto__. Spread syntax would take several times as long here.
+  const payload = { __proto__: null } as JWTPayload;
+  return Object.assign(payload, isRecord(claims) ? claims : { claims }, own);
 }
 
 /**

@@ -18,7 +18,7 @@ export type SessionProperty = 'id' | 'userId' | 'claims' | 'issuedAt' | 'expires
  */
 export const Session: (property?: SessionProperty) => ParameterDecorator = createParamDecorator(
   (property: SessionProperty | undefined, context: ExecutionContext): unknown => {
-    const session: ActiveSession | undefined = attachedSession(context.switchToHttp().getRequest<object>());
+    const session: ActiveSession | undefined = attachedSession(context.getArgByIndex<object>(0));
     return property === undefined ? session : session?.[property];
   },
 );

@@ -1,3 +1,4 @@
+import { andThen } from '../and-then.js';
 import {
   type CsrfError,
   NoCredentialsError,
@@ -17,7 +18,7 @@ import type {
   AccessTokenVerification,
   SignedAccessToken,
 } from '../access-token/access-token.js';
-import type { SessionRow } from '../storage/session.store.js';
+import type { SessionFacts } from '../storage/session.store.js';
 import type { CsrfCheck } from './csrf-check.js';
 import {
   areHeadersSent,
@@ -230,9 +231,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
     now: number,
   ): Outcome | Promise<Outcome> {
     const verification = this.lifecycle.verify(token, now);
-    return verification instanceof Promise
-      ? verification.then((settled) => this.tryVerified(request, settled, checksCsrf, now))
-      : this.tryVerified(request, verification, checksCsrf, now);
+    return andThen(verification, (settled) => this.tryVerified(request, settled, checksCsrf, now));
   }
 
   private tryVerified(
@@ -349,7 +348,7 @@ class CookieLink implements ClientLink {
     private readonly response: HttpResponse,
   ) {}
 
-  async replace(row: SessionRow, present: AccessToken): Promise<AccessToken> {
+  async replace(row: SessionFacts, present: AccessToken): Promise<AccessToken> {
     const now = Date.now();
     const reissued = await this.lifecycle.reissue(row, present, now);
     if (!areHeadersSent(this.response)) {

@@ -1,37 +1,68 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { inspect } from 'node:util';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { KeysUnavailableError } from '../errors/session.errors.js';
 import type { SigningAlgorithm } from '../options/session-module.options.js';
-import { generateJwk, importKey } from './signing-key.js';
+import {
+  asSigningKey,
+  type AsymmetricKey,
+  generateJwk,
+  importKey,
+  type VerificationKey,
+} from './signing-key.js';
 
 const bytes = (length: number) => Buffer.alloc(length, 7).toString('base64url');
 
-describe.each<SigningAlgorithm>(['HS256', 'ES256', 'EdDSA', 'RS256'])('a new %s key', (alg) => {
-  test('can be imported, signs, and its halves cannot be exported', async () => {
-    const key = await importKey({ ...(await generateJwk(alg)), kid: 'k', alg });
-    expect(key).toMatchObject({ kid: 'k', algorithm: alg });
-    expect(key.signKey!.usages).toContain('sign');
-    expect(key.signKey!.extractable).toBe(false);
-    expect(key.verifyKey.usages).toContain('verify');
-  });
+const ALGORITHMS: readonly SigningAlgorithm[] = ['HS256', 'ES256', 'EdDSA', 'RS256'];
 
-  test('is another one each time', async () => {
-    const [one, two] = [await generateJwk(alg), await generateJwk(alg)];
-    expect(one.d ?? one.k).toBeTypeOf('string');
-    expect(one.d ?? one.k).not.toBe(two.d ?? two.k);
-  });
+async function importNew(alg: SigningAlgorithm): Promise<VerificationKey> {
+  return importKey({ ...(await generateJwk(alg)), kid: 'k', alg });
+}
+
+test.each(ALGORITHMS)('a new %s key is another one each time', async (alg) => {
+  const [one, two] = [await generateJwk(alg), await generateJwk(alg)];
+  expect(one.d ?? one.k).toBeTypeOf('string');
+  expect(one.d ?? one.k).not.toBe(two.d ?? two.k);
+});
+
+test.each(ALGORITHMS)('a new %s key can be imported, and can sign', async (alg) => {
+  const key = await importNew(alg);
+  expect(key).toMatchObject({ kid: 'k', algorithm: alg });
+  expect(asSigningKey(key)).toBe(key);
+});
+
+test.each(['ES256', 'EdDSA', 'RS256'] as const)(
+  'the halves of a new %s key cannot be exported',
+  async (alg) => {
+    const key = (await importNew(alg)) as AsymmetricKey;
+    expect(key.signKey!.usages).toEqual(['sign']);
+    expect(key.signKey!.extractable).toBe(false);
+    expect(key.verifyKey.usages).toEqual(['verify']);
+    expect(key.publicJwk).not.toHaveProperty('d');
+  },
+);
+
+test('the secret of a symmetric key is in no text of it', async () => {
+  const key = await importKey({ kty: 'oct', k: bytes(32), kid: 'k', alg: 'HS256' });
+  for (const text of [JSON.stringify(key), inspect(key, { depth: 9 })]) {
+    expect(text).not.toContain(bytes(32));
+    expect(text).not.toContain('7, 7, 7');
+    expect(text).not.toContain('07 07');
+  }
 });
 
 test('a public key verifies and does not sign', async () => {
   const { d: _, ...publicHalf } = await generateJwk('ES256');
-  const key = await importKey({ ...publicHalf, kid: 'k', alg: 'ES256' });
+  const key = (await importKey({ ...publicHalf, kid: 'k', alg: 'ES256' })) as AsymmetricKey;
   expect(key.signKey).toBeUndefined();
   expect(key.verifyKey.type).toBe('public');
+  expect(() => asSigningKey(key)).toThrow(KeysUnavailableError);
 });
 
 test('what a key says about its own use does not keep it from verifying', async () => {
   const jwk = { ...(await generateJwk('ES256')), kid: 'k', alg: 'ES256', use: 'sig', key_ops: ['sign'] };
-  const key = await importKey(jwk);
+  const key = (await importKey(jwk)) as AsymmetricKey;
   expect(key.verifyKey.usages).toEqual(['verify']);
 });
 

@@ -1,23 +1,36 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { exportJWK, generateKeyPair, generateSecret, importJWK, type CryptoKey, type JWK } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import type { SigningAlgorithm } from '../options/session-module.options.js';
 
-/** A key that access tokens are verified with. */
-export interface VerificationKey {
+interface Key {
   /** Names the key in a token's header (RFC 7515, 4.1.4). */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  readonly verifyKey: CryptoKey;
   /** What others verify with; absent for a symmetric key, which is not to be shown. */
   readonly publicJwk: JWK | undefined;
+}
+
+/** Whoever can verify with it can sign, too. */
+export interface SymmetricKey extends Key {
+  readonly algorithm: 'HS256';
+  readonly publicJwk: undefined;
+  readonly secret: KeyObject;
+}
+
+export interface AsymmetricKey extends Key {
+  readonly algorithm: Exclude<SigningAlgorithm, 'HS256'>;
+  readonly publicJwk: JWK;
+  readonly verifyKey: CryptoKey;
   /** Absent when only the public half is known. */
   readonly signKey: CryptoKey | undefined;
 }
 
+/** A key that access tokens are verified with. */
+export type VerificationKey = SymmetricKey | AsymmetricKey;
+
 /** A key that access tokens are signed with, too. */
-export interface SigningKey extends VerificationKey {
-  readonly signKey: CryptoKey;
-}
+export type SigningKey = SymmetricKey | (AsymmetricKey & { readonly signKey: CryptoKey });
 
 /** The keys for verification. Junk must be cheap: what it provokes is {@link lookUp}, and that asks once per cooldown. */
 export interface VerificationKeys {
@@ -57,7 +70,7 @@ export async function generateJwk(algorithm: SigningAlgorithm): Promise<JWK> {
 }
 
 /**
- * Imports a JWK once, into keys that `jose` uses without importing them again.
+ * Imports a JWK once, into keys that are used without importing them again.
  *
  * @throws Error without `kid`, with an algorithm that is not supported, or with material that does not fit it
  */
@@ -73,9 +86,7 @@ export async function importKey(jwk: JWK): Promise<VerificationKey> {
     const bytes = Buffer.from(jwk.k, 'base64url');
     // RFC 7518, 3.2: a key at least as long as the hash
     if (bytes.length < 32) throw new Error(`The signing key "${kid}" is shorter than 256 bits.`);
-    const hmac = { name: 'HMAC', hash: 'SHA-256' };
-    const key = await crypto.subtle.importKey('raw', bytes, hmac, false, ['sign', 'verify']);
-    return { kid, algorithm: alg, verifyKey: key, publicJwk: undefined, signKey: key };
+    return { kid, algorithm: alg, publicJwk: undefined, secret: createSecretKey(bytes) };
   }
   if (alg === 'RS256' && Buffer.from(String(jwk.n), 'base64url').length < 256) {
     // RFC 7518, 3.3
@@ -91,9 +102,12 @@ export async function importKey(jwk: JWK): Promise<VerificationKey> {
 
 /** @throws {@link KeysUnavailableError} when it has only its public half */
 export function asSigningKey(key: VerificationKey): SigningKey {
-  const { signKey } = key;
-  if (!signKey) throw new KeysUnavailableError(`The signing key "${key.kid}" has no private part.`);
-  return { ...key, signKey };
+  if (canSign(key)) return key;
+  throw new KeysUnavailableError(`The signing key "${key.kid}" has no private part.`);
+}
+
+function canSign(key: VerificationKey): key is SigningKey {
+  return key.algorithm === 'HS256' || key.signKey !== undefined;
 }
 
 /** The public halves of those keys that have one, as a JSON Web Key Set lists them (RFC 7517, 5). */

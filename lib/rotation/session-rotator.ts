@@ -4,7 +4,13 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
 import { hashOfProof, isProofOf } from '../refresh-token/session-secret.js';
 import { timeOfSessionId } from '../session/session-id.js';
-import { type ExpirySlide, isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import {
+  type ExpirySlide,
+  isLive,
+  type SessionFacts,
+  type SessionRow,
+  type SessionStore,
+} from '../storage/session.store.js';
 import { decideRefresh, decideUse, isKept, type RotationState } from './rotation.js';
 
 /** What an exchange came to. */
@@ -62,7 +68,7 @@ export class SessionRotator {
    * @returns the row, or `undefined` when the token counts as expired
    * @throws {@link SessionOverError} when the session does not go on
    */
-  async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionRow | undefined> {
+  async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionFacts | undefined> {
     const likely = await this.proveLikely(sessionId, unproven!, now);
     if (likely) return likely;
     const { row } = await this.untilWritten(async () => {
@@ -108,7 +114,7 @@ export class SessionRotator {
     sessionId: string,
     unproven: UnprovenToken,
     now: number,
-  ): Promise<SessionRow | undefined> {
+  ): Promise<SessionFacts | undefined> {
     if (!this.store.hasReturning) return undefined;
     const expected = { id: sessionId, secretHash: hashOfProof(unproven.proof) };
     const next = { generation: unproven.generation, generationIssuedAt: unproven.issuedAt };

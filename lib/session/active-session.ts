@@ -1,5 +1,5 @@
 import type { AccessToken } from '../access-token/access-token.js';
-import type { SessionRow } from '../storage/session.store.js';
+import type { SessionFacts } from '../storage/session.store.js';
 import { AuthenticatedSession } from './authenticated-session.js';
 import type { JsonValue } from './json.js';
 import type { SessionManager, Update } from './session-manager.js';
@@ -8,7 +8,7 @@ import type { SessionInfo } from './session.types.js';
 /** How a session reaches the client whose request it serves. */
 export interface ClientLink {
   /** Gives the client an access token with the row's claims in place of the present one. */
-  replace(row: SessionRow, present: AccessToken): Promise<AccessToken>;
+  replace(row: SessionFacts, present: AccessToken): Promise<AccessToken>;
   /** Takes the cookies from the client. */
   clear(): void;
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { andThen } from '../and-then.js';
 import type {
   AccessToken,
   AccessTokenVerification,
@@ -15,7 +16,7 @@ import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { isWorthReplacing } from '../rotation/rotation.js';
 import type { SessionRotator } from '../rotation/session-rotator.js';
-import type { SessionRow, SessionStore } from '../storage/session.store.js';
+import type { SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from './json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from './session-id.js';
@@ -38,7 +39,7 @@ export type AccessVerdict =
   | {
       readonly status: 'active';
       readonly accessToken: AccessToken;
-      readonly row?: SessionRow;
+      readonly row?: SessionFacts;
       readonly replacement?: SignedAccessToken;
     }
   /** Of a generation that is over: the refresh token decides. */
@@ -108,9 +109,7 @@ export class SessionLifecycle {
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     if (accessToken.unproven) return this.prove(accessToken, now);
     const endedAt = this.revocation.endedAt(accessToken.sessionId, now);
-    return endedAt instanceof Promise
-      ? endedAt.then((settled) => verdictOf(accessToken, settled))
-      : verdictOf(accessToken, endedAt);
+    return andThen(endedAt, (settled) => verdictOf(accessToken, settled));
   }
 
   /**
@@ -156,14 +155,14 @@ export class SessionLifecycle {
    * An access token with new claims, for a client whose present one is proven or has just been. It expires when that
    * does, so that updating claims prolongs nothing, but not before all messages now in flight have arrived.
    */
-  async reissue(row: SessionRow, present: AccessToken, now: number): Promise<SignedAccessToken> {
+  async reissue(row: SessionFacts, present: AccessToken, now: number): Promise<SignedAccessToken> {
     const expiresAt = Math.max(present.expiresAt, now + 2 * this.options.reuseWindow);
     const { unproven } = present;
     return this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
   }
 
   /** @throws {@link InvalidClaimsError} when an access token with these claims would not fit into a cookie */
-  async checkClaimsFit(row: SessionRow, claims: JsonValue, now: number): Promise<void> {
+  async checkClaimsFit(row: SessionFacts, claims: JsonValue, now: number): Promise<void> {
     this.checkSize(await this.accessTokens.sign({ ...subjectOf(row), claims }, now), claims);
   }
 
@@ -197,6 +196,6 @@ function verdictOf(accessToken: AccessToken, endedAt: number | undefined): Acces
     : { status: 'over', error: new SessionOverError({ endedAt }) };
 }
 
-function subjectOf(row: SessionRow, unproven?: UnprovenToken) {
+function subjectOf(row: SessionFacts, unproven?: UnprovenToken) {
   return { sessionId: row.id, userId: row.userId, claims: row.claims, unproven };
 }

@@ -14,8 +14,8 @@ type Values = Readonly<Record<string, unknown>>;
  * costs several times what the database driver does; everything else (connections, transactions, logging, errors) stays
  * TypeORM's.
  *
- * In the text, `{}` is the table, `{property}` the column of a property, `{*}` all columns under the names of their
- * properties, and `:name` a value.
+ * In the text, `{}` is the table, `{property}` the column of a property, `:name` a value; `{* of one, two}` are the columns of
+ * some properties under the properties' names, for what a statement returns, and `{*}` are all of them.
  */
 export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
@@ -35,9 +35,8 @@ export class Statements<E extends ObjectLiteral> {
 
   /** An `INSERT` of a whole entity. */
   get insertion(): string {
-    const properties = this.metadata.columns.map(({ propertyName }) => propertyName);
-    const columns = properties.map((name) => `{${name}}`).join(', ');
-    return `INSERT INTO {} (${columns}) VALUES (${properties.map((name) => `:${name}`).join(', ')})`;
+    const columns = this.properties.map((name) => `{${name}}`).join(', ');
+    return `INSERT INTO {} (${columns}) VALUES (${this.properties.map((name) => `:${name}`).join(', ')})`;
   }
 
   /** @returns a function that runs the statement */
@@ -51,36 +50,33 @@ export class Statements<E extends ObjectLiteral> {
       const known = isNumbered ? names.indexOf(name) : -1;
       return known >= 0 ? known : names.push(name) - 1;
     };
-    const sql = text.replace(/\{([\w*]*)\}|:(\w+)/g, (_, property: string | undefined, name: string) => {
-      if (property === undefined) return driver.createParameter(name, indexOf(name));
-      if (property === '') return this.metadata.tablePath.split('.').map(escape).join('.');
-      return property === '*' ? this.allColumns() : this.column(property);
+    let returned: readonly string[] = [];
+    const sql = text.replace(/\{([^}]*)\}|:(\w+)/g, (_, what: string | undefined, name: string) => {
+      if (what === undefined) return driver.createParameter(name, indexOf(name));
+      if (what === '') return this.metadata.tablePath.split('.').map(escape).join('.');
+      if (!what.startsWith('*')) return this.column(what);
+      returned = what === '*' ? this.properties : what.replace('* of ', '').split(', ');
+      return returned.map((property) => `${this.column(property)} AS ${escape(property)}`).join(', ');
     });
     const statement = new PreparedStatement(this.dataSource, sql);
+    const transformers = this.transformers.filter(({ property }) => returned.includes(property));
     return async (values) => {
       const { rows, rowCount } = await statement.run(names.map((name) => values[name]));
-      for (const row of rows) this.transform(row as Record<string, unknown>);
+      for (const row of rows as Record<string, unknown>[]) {
+        // Drivers give big integers as text.
+        for (const { property, from } of transformers) row[property] = from(row[property]);
+      }
       return { rows: rows as E[], affected: rowCount ?? rows.length };
     };
   }
 
-  private allColumns(): string {
-    return this.metadata.columns
-      .map(
-        ({ propertyName }) =>
-          `${this.column(propertyName)} AS ${this.dataSource.driver.escape(propertyName)}`,
-      )
-      .join(', ');
+  private get properties(): string[] {
+    return this.metadata.columns.map(({ propertyName }) => propertyName);
   }
 
   private column(property: string): string {
     const column = this.metadata.findColumnWithPropertyName(property);
     if (!column) throw new Error(`The entity ${this.metadata.name} has no property "${property}".`);
     return this.dataSource.driver.escape(column.databaseName);
-  }
-
-  /** Drivers give big integers as text. */
-  private transform(row: Record<string, unknown>): void {
-    for (const { property, from } of this.transformers) row[property] = from(row[property]);
   }
 }

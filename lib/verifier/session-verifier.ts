@@ -1,5 +1,6 @@
 import type { AccessTokenVerification } from '../access-token/access-token.js';
 import { AccessTokenVerifier } from '../access-token/access-token-verifier.js';
+import { andThen } from '../and-then.js';
 import { NoCredentialsError } from '../errors/session.errors.js';
 import { bearerToken } from '../http/bearer-token.js';
 import { cookieValues } from '../http/cookie-header.js';
@@ -67,7 +68,7 @@ export class SessionVerifier implements SessionAuthenticator {
     if (token === undefined) throw noCredentials();
     if (csrf && this.csrf.concerns(request)) this.csrf.checkRequest(request);
     const first = this.tokens.verify(token, now);
-    return others.length === 0 ? settle(first, sessionOf) : this.firstValid(first, others, now);
+    return others.length === 0 ? andThen(first, sessionOf) : this.firstValid(first, others, now);
   }
 
   /** No page of another site can make a browser send this header, so that there is no forgery to check for. */
@@ -77,7 +78,7 @@ export class SessionVerifier implements SessionAuthenticator {
     token: string,
     now: number,
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
-    return settle(this.tokens.verify(token, now), (verification) => {
+    return andThen(this.tokens.verify(token, now), (verification) => {
       if (verification.status === 'valid') return sessionOf(verification);
       // The header may be for something else than this module.
       const hasCookie = cookieValues(request.headers.cookie, this.options.cookieName).length > 0;
@@ -98,10 +99,6 @@ export class SessionVerifier implements SessionAuthenticator {
     }
     return sessionOf(verification);
   }
-}
-
-function settle<T, R>(value: T | Promise<T>, then: (value: T) => R | Promise<R>): R | Promise<R> {
-  return value instanceof Promise ? value.then(then) : then(value);
 }
 
 function sessionOf(verification: AccessTokenVerification): AuthenticatedSession {
