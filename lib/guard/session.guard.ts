@@ -6,6 +6,7 @@ import { withoutStackTrace } from '../errors/without-stack-trace.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import { SESSION_AUTHENTICATOR } from '../session.constants.js';
+import { provideCookies } from './request-cookies.js';
 import { attachedSession, attachSession } from './request-session.js';
 import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from './session.metadata.js';
 
@@ -40,17 +41,18 @@ export class SessionGuard implements CanActivate {
     const { request, response } = this.getExchange(context);
     // As APP_GUARD and on a controller at once, it has already done its work.
     if (attachedSession(request)) return true;
+    provideCookies(request);
     try {
       const session = this.sessions.authenticate(request, response, rules);
       if (session instanceof Promise) {
         return session.then(
           (settled) => attachSession(request, settled),
-          (error: unknown) => this.judge(error, rules, context),
+          (error: unknown) => this.judge(error, request, rules, context),
         );
       }
       return attachSession(request, session);
     } catch (error) {
-      return this.judge(error, rules, context);
+      return this.judge(error, request, rules, context);
     }
   }
 
@@ -65,10 +67,15 @@ export class SessionGuard implements CanActivate {
     throw withoutStackTrace(() => new SessionHttpException(error));
   }
 
-  private judge(error: unknown, { optional }: RouteRules, context: ExecutionContext): boolean {
+  private judge(
+    error: unknown,
+    request: HttpRequest,
+    { optional }: RouteRules,
+    context: ExecutionContext,
+  ): boolean {
     if (!(error instanceof SessionError)) throw error;
     if (!optional || !this.sessions.meansSignedOut(error)) this.refuse(error, context);
-    return true;
+    return attachSession(request, undefined);
   }
 
   private rulesOf(context: ExecutionContext): RouteRules {

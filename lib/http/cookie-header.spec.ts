@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type CookieAttributes, cookieValues, mergeSetCookieLines, setCookieLine } from './cookie-header.js';
+import {
+  type CookieAttributes,
+  cookieValues,
+  firstCookieValue,
+  mergeSetCookieLines,
+  setCookieLine,
+} from './cookie-header.js';
 
 describe('the values of a cookie', () => {
   it.each<[header: string | undefined, values: string[]]>([
@@ -12,12 +18,16 @@ describe('the values of a cookie', () => {
     [' a = 1 ', ['1']],
     ['a=x=y==', ['x=y==']],
     ['a=', []],
+    ['a= ; a=;a=\t', []],
+    ['a=; a=2; a=3', ['2', '3']],
+    ['a=1 2', ['1 2']],
     ['a', []],
     ['=a; ; a=1;', ['1']],
     ['aa=1; ba=2; A=3; __Host-a=4', []],
     ['b=a=1', []],
   ])('in %j are %j', (header, values) => {
     expect(cookieValues(header, 'a')).toEqual(values);
+    expect(firstCookieValue(header, 'a')).toBe(values[0]);
   });
 });
 

@@ -11,26 +11,45 @@ export interface CookieAttributes {
 /**
  * Every value that a `Cookie` header has for a name. A browser sends several when it holds the cookie for several
  * domains or paths; parsers that keep one of them keep an arbitrary one.
- *
- * @param limit how many values are looked for. @default all
  */
-export function cookieValues(
-  header: string | undefined,
-  name: string,
-  limit = Number.POSITIVE_INFINITY,
-): string[] {
+export function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = [];
   if (header === undefined) return values;
-  // Other cookies may be many and long: of them, nothing is looked at or copied.
-  for (let at = header.indexOf(name); at !== -1 && values.length < limit; at = header.indexOf(name, at + 1)) {
-    let equals = at + name.length;
-    while (isSpace(header.charCodeAt(equals))) equals++;
-    if (header.charCodeAt(equals) !== EQUALS || !beginsPair(header, at)) continue;
-    const semicolon = header.indexOf(';', equals);
-    const value = header.slice(equals + 1, semicolon === -1 ? header.length : semicolon).trim();
+  for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
+    const value = valueAt(header, at);
     if (value !== '') values.push(value);
   }
   return values;
+}
+
+/** The first of {@link cookieValues}; the rest of the header is not looked at. */
+export function firstCookieValue(header: string | undefined, name: string): string | undefined {
+  if (header === undefined) return undefined;
+  for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
+    const value = valueAt(header, at);
+    if (value !== '') return value;
+  }
+  return undefined;
+}
+
+/**
+ * Where the next value of a name begins, or -1. Other cookies may be many and long: of them, nothing is looked at or copied.
+ */
+function startOfValue(header: string, name: string, from: number): number {
+  for (let at = header.indexOf(name, from); at !== -1; at = header.indexOf(name, at + 1)) {
+    let equals = at + name.length;
+    while (isSpace(header.charCodeAt(equals))) equals++;
+    if (header.charCodeAt(equals) === EQUALS && beginsPair(header, at)) return equals + 1;
+  }
+  return -1;
+}
+
+function valueAt(header: string, at: number): string {
+  const semicolon = header.indexOf(';', at);
+  let [start, end] = [at, semicolon === -1 ? header.length : semicolon];
+  while (start < end && isSpace(header.charCodeAt(start))) start++;
+  while (start < end && isSpace(header.charCodeAt(end - 1))) end--;
+  return header.slice(start, end);
 }
 
 const [EQUALS, SEMICOLON, SPACE, TAB] = ['=', ';', ' ', '\t'].map((char) => char.charCodeAt(0));

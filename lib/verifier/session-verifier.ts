@@ -49,7 +49,7 @@ export class SessionVerifier implements SessionAuthenticator {
     { csrf = true }: AuthenticateOptions = {},
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
     const now = Date.now();
-    const bearer = bearerToken(request);
+    const bearer = bearerToken(request.headers.authorization);
     return bearer === undefined
       ? this.authenticateByCookies(request, csrf, now)
       : this.authenticateByBearer(request, csrf, bearer, now);
