@@ -26,8 +26,8 @@ export function checkSessionInput(
 ): CheckedSessionInput {
   return {
     userId: checkUserId(input?.userId),
-    claims: normaliseClaims(input.claims === undefined ? {} : input.claims),
-    data: normaliseData(input.data === undefined ? {} : input.data),
+    claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
+    data: input.data === undefined ? {} : normaliseData(input.data),
     userAgent: printable(device?.userAgent, MAX_USER_AGENT),
     ip: printable(device?.ip, MAX_IP),
   };

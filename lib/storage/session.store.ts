@@ -1,4 +1,4 @@
-import { type DataSource, In, IsNull, LessThan, MoreThan, MoreThanOrEqual, type Repository } from 'typeorm';
+import { type DataSource, In, IsNull, LessThan, MoreThan, type Repository } from 'typeorm';
 import type { RefreshTokenFacts, RotationState } from '../rotation/rotation.js';
 import type { JsonValue } from '../session/json.js';
 import type { UserId } from '../session/session.types.js';
@@ -85,6 +85,10 @@ export class SessionStore {
     this.run = {
       insert: statements.prepare(statements.insertion),
       find: statements.prepare('SELECT {*} FROM {} WHERE {id} = :id'),
+      findAllForUser: statements.prepare(
+        `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
+      ),
+      revokedSince: statements.prepare('SELECT {* of id, revokedAt} FROM {} WHERE {revokedAt} >= :time'),
       advance: statements.prepare(
         `UPDATE {} SET {generation} = :generation, {generationIssuedAt} = :generationIssuedAt, {redeemedBy} = :redeemedBy,
           {previousRedeemedBy} = :previousRedeemedBy, {lastSeenAt} = :lastSeenAt, {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
@@ -111,12 +115,9 @@ export class SessionStore {
 
   /** Live sessions of a user, newest first. */
   async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
-    const where = { userId: toAsciiJson(userId), revokedAt: IsNull(), expiresAt: MoreThan(now) };
-    const entities = await storageErrors(() =>
-      this.repository.find({ where, order: { createdAt: 'DESC', id: 'DESC' } }),
-    );
+    const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: toAsciiJson(userId), now }));
     // MySQL's usual collations take "Ann", "ann" and "änn" for equal; they are different users.
-    return entities.map(fromEntity).filter((row) => row.userId === userId);
+    return rows.map(fromEntity).filter((row) => row.userId === userId);
   }
 
   /**
@@ -224,11 +225,8 @@ export class SessionStore {
 
   /** Sessions revoked since then. */
   async revokedSince(time: number): Promise<{ id: string; revokedAt: number }[]> {
-    const where = { revokedAt: MoreThanOrEqual(time) };
-    const rows = await storageErrors(() =>
-      this.repository.find({ select: { id: true, revokedAt: true }, where }),
-    );
-    return rows.map(({ id, revokedAt }) => ({ id, revokedAt: revokedAt! }));
+    const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
+    return rows as { id: string; revokedAt: number }[];
   }
 
   /**
