@@ -8,6 +8,7 @@
 const RULES = 'lib/rotation/rotation.ts';
 const ROTATOR = 'lib/rotation/session-rotator.ts';
 const VERIFIER = 'lib/access-token/access-token-verifier.ts';
+const JWS = 'lib/access-token/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 
@@ -368,10 +369,34 @@ export const mutations = [
   },
   {
     rule: 'access token: one spelling of the signature',
-    file: VERIFIER,
-    from: "if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return INVALID;",
-    to: '',
+    file: JWS,
+    from: 'isCanonical(signature) && isSignedAsymmetrically(key, token)',
+    to: 'isSignedAsymmetrically(key, token)',
     why: 'unused bits, padding and white space pass',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: the HMAC is the right one',
+    file: JWS,
+    from: 'return a.length === b.length && timingSafeEqual(a, b);',
+    to: 'return a.length === b.length;',
+    why: 'whoever knows a kid signs what they like',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: the HMAC covers header and payload',
+    file: JWS,
+    from: 'isEqual(signature, hmac(token.slice(0, dot), key.secret))',
+    to: "isEqual(signature, hmac(token.slice(token.indexOf('.') + 1, dot), key.secret))",
+    why: 'not even good tokens are good, or, with the signer changed alike, headers can be swapped',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'access token: no claim stands in for the module’s own',
+    file: 'lib/access-token/payload.ts',
+    from: 'return Object.assign(payload, isRecord(claims) ? claims : { claims }, own);',
+    to: 'return Object.assign(payload, own, isRecord(claims) ? claims : { claims });',
+    why: 'claims that say "sub" make somebody else of the user',
     suites: ['tokens'],
   },
   {

@@ -10,6 +10,8 @@ import type { Bench, Contender, Question, RaceResult, Ratio, Row, Table } from '
 const STRICT = JSON.stringify({ reuseWindow: 0 });
 
 const FLOOR = 'bare driver, one UPDATE';
+const ALONE = 'the same, TypeORM not loaded';
+const LOCKING = 'bare driver, SELECT … FOR UPDATE';
 const OURS = 'nestjs-session-tokens';
 
 const CONNECTIONS = 16;
@@ -23,10 +25,13 @@ export const question: Question = {
     const tables: Table[] = [await roundTrips(bench)];
     const hot: Row[] = [];
     for (const adapter of bench.adapters) {
-      const refresh = await raceOnPostgres(bench, 'renew', adapter, true);
+      const refresh = await raceOnPostgres(bench, 'renew', adapter, {
+        [ALONE]: 'database/one-update-alone',
+        [LOCKING]: 'database/select-for-update',
+      });
       tables.push(tableOf(refresh.result, 'refresh', adapter));
       hot.push(...refresh.hot);
-      const login = await raceOnPostgres(bench, 'login', adapter, false);
+      const login = await raceOnPostgres(bench, 'login', adapter, { [ALONE]: 'database/one-update-alone' });
       tables.push(tableOf(login.result, 'login', adapter));
     }
     tables.push(hotTable(hot));
@@ -40,7 +45,7 @@ export const question: Question = {
         ['refresh', 'renew'],
         ['login', 'login'],
       ] as const) {
-        const { result } = await raceOnPostgres(bench, step, adapter, false);
+        const { result } = await raceOnPostgres(bench, step, adapter);
         const { throughputRatio, cpuRatio } = entryOf(result, OURS);
         ratios.push(
           { name: `database.${adapter}.${name}.throughput`, value: throughputRatio },
@@ -57,7 +62,7 @@ async function raceOnPostgres(
   bench: Bench,
   step: Extract<Step, 'login' | 'renew'>,
   adapter: Adapter,
-  withLocking: boolean,
+  others: Readonly<Record<string, string>> = {},
 ): Promise<{ result: RaceResult; hot: Row[] }> {
   const contenders: Contender[] = [];
   const databases = new Map<string, BenchDatabase>();
@@ -77,7 +82,7 @@ async function raceOnPostgres(
   };
   await add(FLOOR, 'database/one-update');
   await add(OURS, 'ours/session-tokens');
-  if (withLocking) await add('bare driver, SELECT … FOR UPDATE', 'database/select-for-update');
+  for (const [name, server] of Object.entries(others)) await add(name, server);
   const title = `${step === 'renew' ? 'refresh' : step} on ${adapter} and PostgreSQL`;
   const result = await bench.race({ title, floor: FLOOR, contenders });
   const hot: Row[] = [];
@@ -96,7 +101,7 @@ function tableOf(result: RaceResult, operation: 'refresh' | 'login', adapter: Ad
   return raceTable(result, {
     name: `${operation}-${adapter}`,
     title: `${operation === 'refresh' ? 'Refresh' : 'Login'} on ${titleOf(adapter)} and PostgreSQL`,
-    text: `${what} ${CONNECTIONS} clients, ${CONNECTIONS} connections to the database. The bare driver does the same work in the same stack with named prepared statements: the same columns, tokens and cookies.`,
+    text: `${what} ${CONNECTIONS} clients, ${CONNECTIONS} connections to the database. The bare driver does the same work in the same stack with named prepared statements: the same columns, tokens and cookies. The stack includes TypeORM, connected and idle, as applications of the library have it: loading it slows down everything else in the process; one row is without.`,
     chart: {
       column: 'throughputRatio',
       title: `${operation === 'refresh' ? 'Refresh' : 'Login'} on Nest with ${titleOf(adapter)} and PostgreSQL: share of the bare driver’s throughput`,

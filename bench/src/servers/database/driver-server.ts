@@ -30,9 +30,14 @@ class AccountController {
   }
 }
 
-/** A Nest application whose sessions go straight to the driver. */
-export function driverServer(method: Method): Server {
+/**
+ * A Nest application whose sessions go straight to the driver.
+ *
+ * @param open what else is started with it; @returns how that is closed
+ */
+export function driverServer(method: Method, open?: () => Promise<() => Promise<void>>): Server {
   let sessions: DriverSessions | undefined;
+  let close: (() => Promise<void>) | undefined;
   @Module({
     controllers: [BareController, AccountController],
     providers: [
@@ -47,9 +52,14 @@ export function driverServer(method: Method): Server {
   const server = nestServer(() => AppModule);
   return {
     ...server,
+    async listen(port) {
+      close = await open?.();
+      await server.listen(port);
+    },
     async close() {
       await server.close();
       await sessions?.close();
+      await close?.();
     },
   };
 }
