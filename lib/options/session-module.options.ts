@@ -155,7 +155,8 @@ export interface SessionModuleOptions {
   revocation?: RevocationMode;
   /**
    * How often a process looks, at most, for sessions that others have revoked (in mode `feed`) and for signing keys that
-   * they have made or dropped. It looks when requests come. @default '1s'
+   * they have made or dropped. It looks when requests come. A revocation by a process whose clock is more than five seconds
+   * behind is seen up to ten seconds later. @default '1s'
    */
   revocationInterval?: Duration;
   /** Cross-site request forgery. */

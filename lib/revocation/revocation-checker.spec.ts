@@ -6,6 +6,8 @@ const NOW = Date.UTC(2026, 0, 15);
 const INTERVAL = 1_000;
 const TTL = 15 * 60_000;
 const HOUR = 3_600_000;
+/** The tolerance below, and time to commit. */
+const LATEST = 90_000 + 30_000;
 
 /** A table of revocations. */
 class Table {
@@ -48,13 +50,38 @@ describe('the feed', () => {
     expect(feed.endedAt('b', NOW + INTERVAL)).toBeInstanceOf(Promise);
   });
 
-  test('reads first what can still matter, then only what is new, with room for clocks that differ', async () => {
+  test('reads first what can still matter, then what is new, and now and then with room for clocks that differ', async () => {
     const { table, feed } = setUp();
-    await feed.endedAt('a', NOW);
-    await feed.endedAt('a', NOW + INTERVAL);
-    expect(table.reads[0]).toBeLessThanOrEqual(NOW - TTL - 60_000);
-    expect(table.reads[1]).toBeLessThanOrEqual(NOW - 60_000);
-    expect(table.reads[1]).toBeGreaterThan(NOW - TTL);
+    for (let second = 0; second <= 20; second++) await feed.endedAt('a', NOW + second * INTERVAL);
+    const back = table.reads.map((time, second) => NOW + second * INTERVAL - time);
+    expect(back[0]).toBe(TTL + LATEST);
+    for (const second of [10, 20]) expect(back[second]).toBe(10_000 + LATEST);
+    for (const second of [1, 2, 9, 11, 19]) expect(back[second]).toBe(INTERVAL + 5_000);
+  });
+
+  test.each([
+    ['by a clock that is right', 0, INTERVAL],
+    ['by a clock that is usually right', 5_000, INTERVAL],
+    ['by a clock that is a little behind', 6_000, 11_000],
+    ['by a clock as far behind as can be, and committed as late', LATEST, 11_000],
+  ])('learns of a revocation %s', async (_, lateness, within) => {
+    // Whenever it comes between two reads, and between two full ones.
+    for (let at = 500; at < 12_000; at += 700) {
+      const { table, feed } = setUp();
+      for (let time = 0; time <= at + within; time += 100) {
+        // Its row appears after a read at the same time.
+        await feed.endedAt('a', NOW + time);
+        if (time === at) table.rows.push({ id: 'a', revokedAt: NOW + time - lateness });
+      }
+      expect(await feed.endedAt('a', NOW + at + within)).toBe(NOW + at - lateness);
+    }
+  });
+
+  test('looks back from its own time when the clock has been set back', async () => {
+    const { table, feed } = setUp();
+    await feed.endedAt('a', NOW + HOUR);
+    table.rows.push({ id: 'a', revokedAt: NOW - LATEST });
+    expect(await feed.endedAt('a', NOW)).toBe(NOW - LATEST);
   });
 
   test('after a failure reads again all that can still matter', async () => {

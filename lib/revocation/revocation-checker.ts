@@ -46,6 +46,15 @@ class DatabaseRevocation implements RevocationChecker {
 /** The time that a revocation may take to be committed, in milliseconds. */
 const COMMIT = 30_000;
 
+/**
+ * How late revocations appear, in milliseconds, where clocks are set by NTP and the database is well. Nearly all reads go back
+ * no further: reading what is known already would cost more than all else, where many sessions end.
+ */
+const USUAL_DELAY = 5_000;
+
+/** How often a read goes back as far as revocations can appear late at all, in milliseconds. */
+const FULL_READ_INTERVAL = 10_000;
+
 /** All in milliseconds. */
 export interface FeedTimes {
   /** Least time between two reads. */
@@ -64,10 +73,11 @@ export class RevocationFeed implements RevocationChecker {
   private readonly logger = new Logger(RevocationFeed.name);
   private readonly sessions = new Map<string, number>();
   private readAt = Number.NEGATIVE_INFINITY;
+  private fullyReadAt = Number.NEGATIVE_INFINITY;
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private reading: Promise<void> | undefined;
-  /** How far each read goes back beyond the one before. */
+  /** How late a revocation may appear. */
   private readonly overlap: number;
 
   constructor(
@@ -97,12 +107,13 @@ export class RevocationFeed implements RevocationChecker {
   }
 
   private async poll(now: number): Promise<void> {
-    const oldest = now - this.times.tokenLife - this.overlap;
-    // Revocations appear with the time of the process that made them: each read goes back beyond the one before.
-    const since = this.isComplete ? Math.max(oldest, Math.min(this.readAt, now) - this.overlap) : oldest;
+    const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
-      for (const { id, revokedAt } of await this.store.revokedSince(since)) this.sessions.set(id, revokedAt);
+      for (const { id, revokedAt } of await this.store.revokedSince(this.startOfRead(isFull, now))) {
+        this.sessions.set(id, revokedAt);
+      }
       this.isComplete = true;
+      if (isFull) this.fullyReadAt = now;
     } catch (error) {
       // Valid tokens go on being accepted while the database is down: that is what they are for. The next read goes
       // back to the last one that succeeded.
@@ -114,6 +125,16 @@ export class RevocationFeed implements RevocationChecker {
     }
     this.readAt = now;
     this.forget(now);
+  }
+
+  /** Revocations appear with the time of the process that made them: each read goes back beyond the last one of its kind. */
+  private startOfRead(isFull: boolean, now: number): number {
+    const oldest = now - this.times.tokenLife - this.overlap;
+    if (!this.isComplete) return oldest;
+    const since = isFull
+      ? Math.min(this.fullyReadAt, now) - this.overlap
+      : Math.min(this.readAt, now) - USUAL_DELAY;
+    return Math.max(oldest, since);
   }
 
   private forget(now: number): void {
