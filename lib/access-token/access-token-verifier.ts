@@ -50,9 +50,7 @@ export class AccessTokenVerifier {
     const known = this.verified.find(token);
     if (!known) return this.verifyAnew(token, now);
     // Asked each time, so that a key that is dropped takes its tokens along.
-    const isInUse = this.keys.isInUse(known.key, now);
-    if (isInUse instanceof Promise) return isInUse.then((settled) => this.judge(known, settled, now));
-    return this.judge(known, isInUse, now);
+    return andThen(this.keys.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
   }
 
   private verifyAnew(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {

@@ -11,25 +11,22 @@ export interface CookieAttributes {
 /**
  * Every value that a `Cookie` header has for a name. A browser sends several when it holds the cookie for several
  * domains or paths; parsers that keep one of them keep an arbitrary one.
+ *
+ * @param limit how many values are looked for; behind the last, nothing is. @default all
  */
-export function cookieValues(header: string | undefined, name: string): string[] {
+export function cookieValues(
+  header: string | undefined,
+  name: string,
+  limit = Number.POSITIVE_INFINITY,
+): string[] {
   const values: string[] = [];
   if (header === undefined) return values;
   for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
     const value = valueAt(header, at);
     if (value !== '') values.push(value);
+    if (values.length === limit) break;
   }
   return values;
-}
-
-/** The first of {@link cookieValues}; the rest of the header is not looked at. */
-export function firstCookieValue(header: string | undefined, name: string): string | undefined {
-  if (header === undefined) return undefined;
-  for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
-    const value = valueAt(header, at);
-    if (value !== '') return value;
-  }
-  return undefined;
 }
 
 /**

@@ -1,13 +1,7 @@
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { TokenSet } from '../session/session-lifecycle.js';
 import type { SignedAccessToken } from '../access-token/access-token.js';
-import {
-  type CookieAttributes,
-  cookieValues,
-  firstCookieValue,
-  mergeSetCookieLines,
-  setCookieLine,
-} from './cookie-header.js';
+import { type CookieAttributes, cookieValues, mergeSetCookieLines, setCookieLine } from './cookie-header.js';
 import { cookieName } from './cookie-name.js';
 import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
 
@@ -46,7 +40,7 @@ export class SessionTransport {
 
   /** The first access token of a request: nearly always the only one. */
   readAccessToken(cookieHeader: string | undefined): string | undefined {
-    return firstCookieValue(cookieHeader, this.access.name);
+    return cookieValues(cookieHeader, this.access.name, 1)[0];
   }
 
   /** The access tokens of a request; several where the client holds duplicates of the cookie. */

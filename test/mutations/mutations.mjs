@@ -402,8 +402,8 @@ export const mutations = [
   {
     rule: 'access token: a dropped key takes what is remembered along',
     file: VERIFIER,
-    from: 'return this.judge(known, isInUse, now);',
-    to: 'return this.judge(known, true, now);',
+    from: '(isInUse) => this.judge(known, isInUse, now)',
+    to: '() => this.judge(known, true, now)',
     why: 'tokens of a leaked key stay good where they have been seen before',
     suites: ['tokens'],
   },

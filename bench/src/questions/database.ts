@@ -10,8 +10,8 @@ import type { Bench, Contender, Question, RaceResult, Ratio, Row, Table } from '
 const STRICT = JSON.stringify({ reuseWindow: 0 });
 
 const FLOOR = 'bare driver, one UPDATE';
-const ALONE = 'the same, TypeORM not loaded';
-const LOCKING = 'bare driver, SELECT … FOR UPDATE';
+const ALONE = { 'the same, TypeORM not loaded': 'database/one-update-alone' };
+const LOCKING = { 'bare driver, SELECT … FOR UPDATE': 'database/select-for-update' };
 const OURS = 'nestjs-session-tokens';
 
 const CONNECTIONS = 16;
@@ -25,13 +25,10 @@ export const question: Question = {
     const tables: Table[] = [await roundTrips(bench)];
     const hot: Row[] = [];
     for (const adapter of bench.adapters) {
-      const refresh = await raceOnPostgres(bench, 'renew', adapter, {
-        [ALONE]: 'database/one-update-alone',
-        [LOCKING]: 'database/select-for-update',
-      });
+      const refresh = await raceOnPostgres(bench, 'renew', adapter, { ...ALONE, ...LOCKING });
       tables.push(tableOf(refresh.result, 'refresh', adapter));
       hot.push(...refresh.hot);
-      const login = await raceOnPostgres(bench, 'login', adapter, { [ALONE]: 'database/one-update-alone' });
+      const login = await raceOnPostgres(bench, 'login', adapter, ALONE);
       tables.push(tableOf(login.result, 'login', adapter));
     }
     tables.push(hotTable(hot));
