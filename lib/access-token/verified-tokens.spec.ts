@@ -18,7 +18,7 @@ function filled(size: number, count: number): VerifiedTokens {
 describe('verified tokens', () => {
   test('are found by the whole token, and by nothing less', () => {
     const tokens = filled(10, 1);
-    expect(tokens.find(token(0))).toEqual({ token: token(0), key, accessToken });
+    expect(tokens.find(token(0))).toMatchObject({ token: token(0), key, accessToken });
     for (const other of ['header.payload-1.signature-0', 'signature-0', '.signature-0', token(1), '', '..']) {
       expect(tokens.find(other)).toBeUndefined();
     }
@@ -36,13 +36,31 @@ describe('verified tokens', () => {
     expect(tokens.find(two)).toMatchObject({ token: two });
   });
 
-  test('are forgotten when they are removed, whichever generation they are in', () => {
-    const tokens = filled(4, 3);
+  test('are forgotten when they are removed, and leave their places to others', () => {
+    const tokens = filled(4, 4);
+    for (let n = 0; n < 4; n++) expect(tokens.find(token(n))).toBeDefined();
     for (const n of [0, 2]) {
       tokens.remove(token(n));
       expect(tokens.find(token(n))).toBeUndefined();
     }
-    expect(tokens.find(token(1))).toBeDefined();
+    for (const n of [4, 5]) tokens.add(token(n), key, accessToken);
+    for (const n of [1, 3, 4, 5]) expect(tokens.find(token(n))).toBeDefined();
+    expect(tokens.size).toBe(4);
+  });
+
+  test('that come again after they were removed stay when their former places are taken', () => {
+    const tokens = filled(3, 3);
+    tokens.remove(token(2));
+    for (const n of [2, 3, 4]) tokens.add(token(n), key, accessToken);
+    for (const n of [2, 3, 4]) expect(tokens.find(token(n))).toBeDefined();
+    expect(tokens.size).toBe(3);
+  });
+
+  test('all stay while there are no more of them than places', () => {
+    const tokens = filled(100, 100);
+    for (let round = 0; round < 3; round++) {
+      for (let n = 0; n < 100; n++) expect(tokens.find(token(n))).toBeDefined();
+    }
   });
 
   test.each([0, 1, 2, 10, 1_000])('are never more than %d, however many come', (size) => {
@@ -55,11 +73,32 @@ describe('verified tokens', () => {
   });
 
   test('that are in use stay through a flood of tokens that are seen once', () => {
-    const tokens = filled(100, 10);
+    const tokens = filled(100, 90);
     for (let round = 1; round < 2_500; round++) {
-      for (let n = 0; n < 40; n++) tokens.add(token(`${round}-${n}`), key, accessToken);
-      for (let used = 0; used < 10; used++) expect(tokens.find(token(used))).toBeDefined();
+      for (let used = 0; used < 90; used++) expect(tokens.find(token(used))).toBeDefined();
+      for (let n = 0; n < 10; n++) tokens.add(token(`${round}-${n}`), key, accessToken);
     }
+  });
+
+  test('make way when they have not been used for a round', () => {
+    const tokens = filled(10, 10);
+    for (let n = 0; n < 10; n++) tokens.find(token(n));
+    tokens.add(token(10), key, accessToken);
+    tokens.find(token(5));
+    for (let n = 11; n < 19; n++) tokens.add(token(n), key, accessToken);
+    expect(tokens.find(token(5))).toBeDefined();
+    for (const n of [0, 1, 2, 3, 4, 6, 7, 8, 9]) expect(tokens.find(token(n))).toBeUndefined();
+  });
+
+  test('make way when all of them are in use, one at a time', () => {
+    const tokens = filled(5_000, 5_000);
+    const use = () => Array.from({ length: 5_000 }, (_, n) => tokens.find(token(n))).filter(Boolean).length;
+    expect(use()).toBe(5_000);
+    tokens.add(token('new'), key, accessToken);
+    expect(tokens.find(token('new'))).toBeDefined();
+    expect(use()).toBe(4_999);
+    // Nobody has waited for a whole round: the hand is no further than it goes for one token.
+    expect(tokens.find(token(1_000))).toBeUndefined();
   });
 
   test('take no memory for the request that they came with', () => {

@@ -8,76 +8,90 @@ export interface VerifiedToken {
   readonly accessToken: AccessToken;
 }
 
+/** A remembered token in its place. */
+interface Entry extends VerifiedToken {
+  readonly number: number;
+  readonly place: number;
+  /** Whether it has been found since the hand was last here. */
+  isUsed: boolean;
+}
+
+/** How many tokens in use the hand passes by at most, so that no request waits for a whole round. */
+const MAX_PASSED = 1_000;
+
 /**
  * Remembers tokens whose signatures have been verified, so that their next requests need no cryptography. What is
  * remembered is only that: whether the token has expired, its key been dropped or its session been revoked is asked each
  * time.
  *
- * Two generations bound it: when the younger one is full it becomes the older one, whose entries go unless they are used
- * in the meantime. A flood of tokens, each seen once, therefore pushes out other such tokens, not the ones in use.
+ * When all places are taken, a new token gets that of one that has not been used for a round (the CLOCK algorithm, or
+ * "second chance": Corbato, A Paging Experiment with the Multics System, 1968). A flood of tokens, each seen once, therefore
+ * pushes out other such tokens, not the ones in use; and as many as there are places stay for good.
  */
 export class VerifiedTokens {
-  private younger = new Map<number, VerifiedToken>();
-  private older = new Map<number, VerifiedToken>();
-  private readonly generationSize: number;
+  private readonly entries = new Map<number, Entry>();
+  /** All entries by their places, and some that have been removed or replaced since. */
+  private readonly places: Entry[] = [];
+  private hand = 0;
 
-  /** @param size how many tokens are remembered at most; 0 for none */
-  constructor(size: number) {
-    this.generationSize = Math.floor(size / 2);
-  }
+  /** @param capacity how many tokens are remembered at most; 0 for none */
+  constructor(private readonly capacity: number) {}
 
   get size(): number {
-    return this.younger.size + this.older.size;
+    return this.entries.size;
   }
 
   find(token: string): VerifiedToken | undefined {
-    const key = keyOf(token);
-    const found = this.younger.get(key) ?? this.rejuvenate(key);
-    return found?.token === token ? found : undefined;
-  }
-
-  add(token: string, key: VerificationKey, accessToken: AccessToken): void {
-    if (this.generationSize === 0) return;
-    // A part of a cookie header would keep the whole header in memory.
-    const copy = Buffer.from(token, 'latin1').toString('latin1');
-    this.insert(keyOf(copy), { token: copy, key, accessToken });
-  }
-
-  remove(token: string): void {
-    const key = keyOf(token);
-    for (const generation of [this.younger, this.older]) {
-      if (generation.get(key)?.token === token) generation.delete(key);
-    }
-  }
-
-  private rejuvenate(key: number): VerifiedToken | undefined {
-    const found = this.older.get(key);
-    if (found) {
-      this.older.delete(key);
-      this.insert(key, found);
-    }
+    const found = this.entries.get(numberOf(token));
+    if (found?.token !== token) return undefined;
+    found.isUsed = true;
     return found;
   }
 
-  private insert(key: number, entry: VerifiedToken): void {
-    if (this.younger.size >= this.generationSize) {
-      this.older = this.younger;
-      this.younger = new Map();
+  add(token: string, key: VerificationKey, accessToken: AccessToken): void {
+    if (this.capacity === 0) return;
+    // A part of a cookie header would keep the whole header in memory.
+    const copy = Buffer.from(token, 'latin1').toString('latin1');
+    const number = numberOf(copy);
+    const place = this.freePlace();
+    const entry = { token: copy, key, accessToken, number, place, isUsed: false };
+    this.entries.set(number, entry);
+    this.places[place] = entry;
+  }
+
+  remove(token: string): void {
+    const number = numberOf(token);
+    const entry = this.entries.get(number);
+    if (entry?.token !== token) return;
+    this.entries.delete(number);
+    // Its place is the next to be taken that the hand comes to.
+    entry.isUsed = false;
+  }
+
+  private freePlace(): number {
+    if (this.places.length < this.capacity) return this.places.length;
+    for (let passed = 0; ; passed++) {
+      const entry = this.places[this.hand]!;
+      this.hand = (this.hand + 1) % this.capacity;
+      if (!entry.isUsed || passed === MAX_PASSED) {
+        if (this.entries.get(entry.number) === entry) this.entries.delete(entry.number);
+        return entry.place;
+      }
+      entry.isUsed = false;
     }
-    this.younger.set(key, entry);
   }
 }
 
-const KEY_LENGTH = 8;
+const LENGTH_READ = 8;
 
 /**
  * A number from the end of the signature, which is as good as random. Texts would have to be cut out and hashed first, which
  * takes longer than all the rest. Two tokens with the same number, rare as they are, push each other out.
  */
-function keyOf(token: string): number {
-  let key = 0;
-  for (let at = Math.max(0, token.length - KEY_LENGTH); at < token.length; at++) {
-    key = (Math.imul(key, 31) + token.charCodeAt(at)) | 0;
+function numberOf(token: string): number {
+  let number = 0;
+  for (let at = Math.max(0, token.length - LENGTH_READ); at < token.length; at++) {
+    number = (Math.imul(number, 31) + token.charCodeAt(at)) | 0;
   }
-  return key;
+  return number;
 }

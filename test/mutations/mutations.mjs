@@ -418,9 +418,17 @@ export const mutations = [
   {
     rule: 'remembered tokens: the whole token counts',
     file: 'lib/access-token/verified-tokens.ts',
-    from: 'return found?.token === token ? found : undefined;',
-    to: 'return found;',
+    from: 'if (found?.token !== token) return undefined;',
+    to: 'if (!found) return undefined;',
     why: 'another payload passes under a known signature',
+    suites: ['tokens'],
+  },
+  {
+    rule: 'remembered tokens: those in use stay',
+    file: 'lib/access-token/verified-tokens.ts',
+    from: 'found.isUsed = true;',
+    to: '',
+    why: 'a flood of tokens, each seen once, pushes out the ones in use',
     suites: ['tokens'],
   },
   {
