@@ -25,7 +25,7 @@ const MAX_PASSED = 1_000;
  * time.
  *
  * When all places are taken, a new token gets that of one that has not been used for a round (the CLOCK algorithm, or
- * "second chance": Corbato, A Paging Experiment with the Multics System, 1968). A flood of tokens, each seen once, therefore
+ * "second chance": Corbató, A Paging Experiment with the Multics System, 1968). A flood of tokens, each seen once, therefore
  * pushes out other such tokens, not the ones in use; and as many as there are places stay for good.
  */
 export class VerifiedTokens {

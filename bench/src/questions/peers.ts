@@ -48,7 +48,7 @@ const ROWS: readonly Row[] = [
     step: 'logout',
     title: 'Logout',
     text: 'Each client signs in, which is not measured, and out.',
-    load: { kind: 'flow', step: 'logout', devicesPerUser: DEVICES },
+    load: { kind: 'flow', step: 'logout', clients: 2_000, devicesPerUser: DEVICES },
   },
   {
     step: 'devices',

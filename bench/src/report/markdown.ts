@@ -7,7 +7,7 @@ export function toMarkdown(results: Results): string {
   const answers = Object.entries(results).toSorted(([, a], [, b]) => a.order - b.order);
   return `# Results
 
-Written by \`npm run bench\`; [README.md](README.md) says what is measured and how. Figures are medians over rounds, with
+Written by the benchmark, whose README.md says what is measured and how. Figures are medians over rounds, with
 quartiles in parentheses. Absolute figures hold for the machine they were measured on; ratios are what counts.
 
 ${answers.map(([name, answer]) => questionText(name, answer)).join('\n\n')}
@@ -22,7 +22,7 @@ function circumstances(name: string, { date, machine, versions, pace }: Answer):
   const { cpu, cores, memoryGb, os, pinned } = machine;
   const cored = pinned ? 'server and load generator on a core each' : 'processes not pinned to cores';
   const used = Object.entries(versions).map(([what, version]) => `${what} ${version}`);
-  return `\`npm run bench -- ${name}\` on ${date}: ${cpu}, ${cores} cores, ${memoryGb} GiB, ${os}, ${cored}; ${pace.heats} heats of ${pace.rounds} rounds of ${pace.slice} s after a warm-up of ${pace.warmUp} s.
+  return `\`npm run bench -- ${name}\` on ${date}: Node ${versions['node']}, ${cpu}, ${cores} cores, ${memoryGb} GiB, ${os}, ${cored}; ${pace.heats} heats of ${pace.rounds} rounds of ${pace.slice} s after a warm-up of ${pace.warmUp} s.
 
 <details><summary>Versions</summary>
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import type { Pace, Table } from '../questions/question.js';
@@ -32,6 +32,7 @@ export async function readResults(folder: string): Promise<Results> {
 
 /** Writes `results.json`, for programs, and `RESULTS.md`, for people, as the repository's formatter has them. */
 export async function writeResults(folder: string, results: Results): Promise<void> {
+  await mkdir(folder, { recursive: true });
   await writeFormatted(join(folder, 'results.json'), JSON.stringify(results));
   await writeFormatted(join(folder, 'RESULTS.md'), toMarkdown(results));
 }

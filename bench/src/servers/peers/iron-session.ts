@@ -1,5 +1,4 @@
 // iron-session: everything is in one encrypted cookie, nothing on the server.
-// Version 8, because version 9 needs Node 22.13; its own documentation sends older Nodes to 8. Both use the same seal.
 import { Body, Controller, Get, HttpCode, Post, Req, Res, UnauthorizedException } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { getIronSession, type IronSession } from 'iron-session';
@@ -58,6 +57,6 @@ async function signedIn(req: Request, res: Response): Promise<IronSession<Data>>
 }
 
 servePeer({
-  description: 'version 8, the last for Node 20; everything is in the cookie, nothing in a database',
+  description: 'everything is in the cookie, nothing in a database',
   controllers: [IronController],
 });
