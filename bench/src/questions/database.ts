@@ -98,7 +98,7 @@ function tableOf(result: RaceResult, operation: 'refresh' | 'login', adapter: Ad
   return raceTable(result, {
     name: `${operation}-${adapter}`,
     title: `${operation === 'refresh' ? 'Refresh' : 'Login'} on ${titleOf(adapter)} and PostgreSQL`,
-    text: `${what} ${CONNECTIONS} clients, ${CONNECTIONS} connections to the database. The bare driver does the same work in the same stack with named prepared statements: the same columns, tokens and cookies. The stack includes TypeORM, connected and idle, as applications of the library have it: loading it slows down everything else in the process; one row is without.`,
+    text: `${what} ${CONNECTIONS} clients, ${CONNECTIONS} connections to the database. The bare driver does the same work in the same stack with named prepared statements: the same columns, tokens and cookies. The stack includes TypeORM, connected and idle, as applications of the library have it; one row is without.`,
     chart: {
       column: 'throughputRatio',
       title: `${operation === 'refresh' ? 'Refresh' : 'Login'} on Nest with ${titleOf(adapter)} and PostgreSQL: share of the bare driver’s throughput`,
