@@ -4,7 +4,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { makeSessions } from './load/sessions.js';
-import { type CpuProfile, groupTimes, selfTimes } from './profile/groups.js';
+import { groupTimes, selfTimes } from './profile/groups.js';
 import type { Load, ServerSpec } from './questions/question.js';
 import { printTable } from './report/terminal.js';
 import { readOptions } from './run/command-line.js';
@@ -53,13 +53,7 @@ function requestsOf(clients: Awaited<ReturnType<typeof makeSessions>>['clients']
 const progress = (message: string) => process.stderr.write(`${message}\n`);
 await withWorkbench(pace, progress, async (bench) => {
   const { spec, load } = await prepare(bench);
-  const server = await bench.start(spec);
-  const generator = await bench.generator();
-  await generator.prepare('profile', load, [server]);
-  await generator.drive('profile', pace.warmUp);
-  await server.startProfile();
-  const { requests } = await generator.drive('profile', pace.slice);
-  const profile = await server.stopProfile<CpuProfile>();
+  const { profile, requests } = await bench.profile(spec, load, pace.slice);
 
   const file = fileURLToPath(new URL(`../${operation}-${adapter}.cpuprofile`, import.meta.url));
   await writeFile(file, JSON.stringify(profile));

@@ -15,9 +15,12 @@ interface ProfileNode {
   };
 }
 
+/** The group of the library's own code. */
+export const LIBRARY = 'nestjs-session-tokens';
+
 /** Whose code it is, by where its file lies; the first that fits. */
 const GROUPS: readonly (readonly [string, RegExp])[] = [
-  ['nestjs-session-tokens', /\/node_modules\/nestjs-session-tokens\//],
+  [LIBRARY, new RegExp(`/node_modules/${LIBRARY}/`)],
   ['jose', /\/node_modules\/jose\//],
   ['TypeORM', /\/node_modules\/(typeorm)\//],
   ['database driver', /\/node_modules\/(pg|pg-[a-z]+|postgres-[a-z]+|mysql2|libsql)\//],

@@ -1,4 +1,5 @@
 import type { Flow, Requests } from '../load/load.js';
+import type { CpuProfile } from '../profile/groups.js';
 import type { Adapter } from '../servers/support/environment.js';
 import type { ServerProcess } from '../run/server-process.js';
 import type { BenchDatabase } from '../run/databases.js';
@@ -35,6 +36,8 @@ export interface Bench {
   race(race: Race): Promise<RaceResult>;
   /** Starts one server process, for a question that is no race. */
   start(server: ServerSpec): Promise<ServerProcess>;
+  /** Drives one server process for so many seconds while V8 records what its main thread does. */
+  profile(server: ServerSpec, load: Load, seconds: number): Promise<Recording>;
   /** Makes an empty database, or none when there is no server of this kind. */
   database(kind: 'postgres' | 'mysql' | 'sqlite'): Promise<BenchDatabase | undefined>;
   /** Stops what was started and drops what was made so far; what follows then has the machine to itself. */
@@ -140,6 +143,13 @@ export interface RoundFigures {
   readonly eventLoopDelay: number;
   readonly serverBusy: number;
   readonly generatorBusy: number;
+}
+
+/** A CPU profile of a server process under load. */
+export interface Recording {
+  readonly profile: CpuProfile;
+  /** Requests that were answered while it was recorded. */
+  readonly requests: number;
 }
 
 /** A table of the report. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { Bench, Pace, Race, RaceResult, ServerSpec } from '../questions/question.js';
+import type { CpuProfile } from '../profile/groups.js';
+import type { Bench, Load, Pace, Race, RaceResult, Recording, ServerSpec } from '../questions/question.js';
 import { type BenchDatabase, createDatabase, type DatabaseKind } from './databases.js';
 import { GeneratorProcess } from './generator-process.js';
 import { runRace } from './race.js';
@@ -40,6 +41,18 @@ export class Workbench implements Bench {
     const process = await ServerProcess.start(server, this.secret);
     this.processes.add(process);
     return process;
+  }
+
+  async profile(spec: ServerSpec, load: Load, seconds: number): Promise<Recording> {
+    const server = await this.start(spec);
+    const generator = await this.generator();
+    await generator.prepare('profile', load, [server]);
+    await generator.drive('profile', this.pace.warmUp);
+    await server.startProfile();
+    const { requests } = await generator.drive('profile', seconds);
+    const profile = await server.stopProfile<CpuProfile>();
+    await this.stop([server]);
+    return { profile, requests };
   }
 
   async stop(processes: readonly ServerProcess[]): Promise<void> {
