@@ -4,7 +4,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { makeSessions } from './load/sessions.js';
-import { groupTimes, selfTimes } from './profile/groups.js';
+import { functionUsage, groupUsage, type Usage } from './profile/groups.js';
 import type { Load, ServerSpec } from './questions/question.js';
 import { printTable } from './report/terminal.js';
 import { readOptions } from './run/command-line.js';
@@ -50,32 +50,28 @@ function requestsOf(clients: Awaited<ReturnType<typeof makeSessions>>['clients']
   return clients.map((client) => client.fixedMe());
 }
 
+function toRow({ name, ...figures }: Usage) {
+  return { name, values: figures };
+}
+
 const progress = (message: string) => process.stderr.write(`${message}\n`);
 await withWorkbench(pace, progress, async (bench) => {
   const { spec, load } = await prepare(bench);
-  const { profile, requests } = await bench.profile(spec, load, pace.slice);
+  const recording = await bench.profile(spec, load, pace.slice);
 
   const file = fileURLToPath(new URL(`../${operation}-${adapter}.cpuprofile`, import.meta.url));
-  await writeFile(file, JSON.stringify(profile));
-  const times = selfTimes(profile);
-  const total = times.reduce((sum, { time }) => sum + time, 0);
-  const row = (name: string, time: number) => ({
-    name,
-    values: { share: time / total, each: time / requests },
-  });
+  await writeFile(file, JSON.stringify(recording.profile));
+  const functions = functionUsage(recording);
   const columns = [
     { key: 'share', label: 'of busy time', format: 'percent' },
     { key: 'each', label: 'µs/request' },
   ] as const;
-  const title = `${operation} on ${adapter}: ${requests} requests, main thread`;
-  printTable({ title, columns, rows: groupTimes(times).map(({ name, time }) => row(name, time)) });
+  const title = `${operation} on ${adapter}: ${recording.requests} requests, main thread`;
+  printTable({ title, columns, rows: groupUsage(functions).map(toRow) });
   printTable({
     title: 'Functions by self time',
     columns: [...columns, { key: 'group', label: 'of' }],
-    rows: times.slice(0, SHOWN).map(({ name, group, time }) => {
-      const { values: figures } = row(name, time);
-      return { name, values: { ...figures, group } };
-    }),
+    rows: functions.slice(0, SHOWN).map(toRow),
   });
   progress(`\nThe whole profile, for the developer tools of a browser: ${file}`);
 });

@@ -18,7 +18,8 @@ function filled(size: number, count: number): VerifiedTokens {
 describe('verified tokens', () => {
   test('are found by the whole token, and by nothing less', () => {
     const tokens = filled(10, 1);
-    expect(tokens.find(token(0))).toMatchObject({ token: token(0), key, accessToken });
+    const found = tokens.find(token(0));
+    expect([found?.token, found?.key, found?.accessToken]).toEqual([token(0), key, accessToken]);
     for (const other of ['header.payload-1.signature-0', 'signature-0', '.signature-0', token(1), '', '..']) {
       expect(tokens.find(other)).toBeUndefined();
     }
@@ -72,11 +73,14 @@ describe('verified tokens', () => {
     }
   });
 
-  test('that are in use stay through a flood of tokens that are seen once', () => {
-    const tokens = filled(100, 90);
+  test.each([
+    { inUse: 10, flood: 40 },
+    { inUse: 90, flood: 10 },
+  ])('that are in use stay through a flood of tokens that are seen once: $inUse', ({ inUse, flood }) => {
+    const tokens = filled(100, inUse);
     for (let round = 1; round < 2_500; round++) {
-      for (let used = 0; used < 90; used++) expect(tokens.find(token(used))).toBeDefined();
-      for (let n = 0; n < 10; n++) tokens.add(token(`${round}-${n}`), key, accessToken);
+      for (let n = 0; n < flood; n++) tokens.add(token(`${round}-${n}`), key, accessToken);
+      for (let used = 0; used < inUse; used++) expect(tokens.find(token(used))).toBeDefined();
     }
   });
 

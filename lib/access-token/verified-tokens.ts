@@ -8,10 +8,7 @@ export interface VerifiedToken {
   readonly accessToken: AccessToken;
 }
 
-/** A remembered token in its place. */
 interface Entry extends VerifiedToken {
-  readonly number: number;
-  readonly place: number;
   /** Whether it has been found since the hand was last here. */
   isUsed: boolean;
 }
@@ -52,11 +49,9 @@ export class VerifiedTokens {
     if (this.capacity === 0) return;
     // A part of a cookie header would keep the whole header in memory.
     const copy = Buffer.from(token, 'latin1').toString('latin1');
-    const number = numberOf(copy);
-    const place = this.freePlace();
-    const entry = { token: copy, key, accessToken, number, place, isUsed: false };
-    this.entries.set(number, entry);
-    this.places[place] = entry;
+    const entry = { token: copy, key, accessToken, isUsed: false };
+    this.places[this.freePlace()] = entry;
+    this.entries.set(numberOf(copy), entry);
   }
 
   remove(token: string): void {
@@ -71,11 +66,13 @@ export class VerifiedTokens {
   private freePlace(): number {
     if (this.places.length < this.capacity) return this.places.length;
     for (let passed = 0; ; passed++) {
-      const entry = this.places[this.hand]!;
-      this.hand = (this.hand + 1) % this.capacity;
+      const place = this.hand;
+      const entry = this.places[place]!;
+      this.hand = (place + 1) % this.capacity;
       if (!entry.isUsed || passed === MAX_PASSED) {
-        if (this.entries.get(entry.number) === entry) this.entries.delete(entry.number);
-        return entry.place;
+        const number = numberOf(entry.token);
+        if (this.entries.get(number) === entry) this.entries.delete(number);
+        return place;
       }
       entry.isUsed = false;
     }

@@ -15,6 +15,13 @@ interface ProfileNode {
   };
 }
 
+/** A CPU profile of a server process under load. */
+export interface Recording {
+  readonly profile: CpuProfile;
+  /** Requests that were answered while it was recorded. */
+  readonly requests: number;
+}
+
 /** The group of the library's own code. */
 export const LIBRARY = 'nestjs-session-tokens';
 
@@ -36,35 +43,53 @@ const NATIVE = new Map([
   ['(program)', 'native code'],
 ]);
 
-/** Time spent in something itself, in microseconds. */
-export interface SelfTime {
+/** What something itself took of a recording. */
+export interface Usage {
   readonly name: string;
-  readonly group: string;
-  readonly time: number;
+  /** Of all the time that was not idle. */
+  readonly share: number;
+  /** Microseconds per request. */
+  readonly each: number;
 }
 
-/** Self time of each function, most first; idle time is left out. */
-export function selfTimes({ nodes, samples, timeDeltas }: CpuProfile): SelfTime[] {
+/** The usage of a function. */
+export interface FunctionUsage extends Usage {
+  readonly group: string;
+}
+
+/** Each function's usage, most first; idle time is left out. */
+export function functionUsage({
+  profile: { nodes, samples, timeDeltas },
+  requests,
+}: Recording): FunctionUsage[] {
   const byId = new Map(nodes.map((node) => [node.id, node.callFrame]));
-  const times = new Map<string, SelfTime & { time: number }>();
+  const functions = new Map<string, { name: string; group: string; time: number }>();
+  let total = 0;
   for (const [index, id] of samples.entries()) {
     const { functionName, url, lineNumber } = byId.get(id)!;
     if (functionName === '(idle)' || functionName === '(root)') continue;
     const file = url.replace(/^.*\/node_modules\//, '').replace(/^file:.*\/dist\//, '');
     const place = url === '' ? '' : ` ${file}:${lineNumber + 1}`;
     const name = `${functionName || '(anonymous)'}${place}`;
-    const entry = times.get(name) ?? { name, group: groupOf(functionName, url), time: 0 };
-    entry.time += timeDeltas[index] ?? 0;
-    times.set(name, entry);
+    const entry = functions.get(name) ?? { name, group: groupOf(functionName, url), time: 0 };
+    const time = timeDeltas[index] ?? 0;
+    entry.time += time;
+    total += time;
+    functions.set(name, entry);
   }
-  return [...times.values()].toSorted((a, b) => b.time - a.time);
+  return [...functions.values()]
+    .map(({ name, group, time }) => ({ name, group, share: time / total, each: time / requests }))
+    .toSorted((a, b) => b.share - a.share);
 }
 
-/** Self time of each group, most first. */
-export function groupTimes(times: readonly SelfTime[]): { name: string; time: number }[] {
-  const groups = new Map<string, number>();
-  for (const { group, time } of times) groups.set(group, (groups.get(group) ?? 0) + time);
-  return [...groups].map(([name, time]) => ({ name, time })).toSorted((a, b) => b.time - a.time);
+/** Each group's usage, most first. */
+export function groupUsage(functions: readonly FunctionUsage[]): Usage[] {
+  const groups = new Map<string, Usage>();
+  for (const { group: name, share, each } of functions) {
+    const present = groups.get(name) ?? { share: 0, each: 0 };
+    groups.set(name, { name, share: present.share + share, each: present.each + each });
+  }
+  return [...groups.values()].toSorted((a, b) => b.share - a.share);
 }
 
 function groupOf(functionName: string, url: string): string {

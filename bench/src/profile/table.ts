@@ -1,7 +1,7 @@
 import type { Bench, Load, ServerSpec, Table } from '../questions/question.js';
 import { titleOf } from '../report/titles.js';
 import type { Adapter } from '../servers/support/environment.js';
-import { groupTimes, LIBRARY, type SelfTime, selfTimes } from './groups.js';
+import { functionUsage, groupUsage, LIBRARY, type Usage } from './groups.js';
 
 /** Seconds of load: one sample in 200 µs shows what takes 0.1 %. */
 const SECONDS = 5;
@@ -20,13 +20,11 @@ export async function profileTable(
   const functions = new Map<string, Record<string, number>>();
   for (const adapter of bench.adapters) {
     bench.progress(`profile on ${adapter}`);
-    const { profile, requests } = await bench.profile(specOf(adapter), load, SECONDS);
-    const times = selfTimes(profile);
-    const total = times.reduce((sum, { time }) => sum + time, 0);
-    const add = (to: typeof groups, { name, time }: Pick<SelfTime, 'name' | 'time'>) =>
-      to.set(name, { ...to.get(name), [shareOf(adapter)]: time / total, [eachOf(adapter)]: time / requests });
-    for (const group of groupTimes(times)) add(groups, group);
-    for (const entry of times.filter(({ group }) => group === LIBRARY)) add(functions, entry);
+    const usage = functionUsage(await bench.profile(specOf(adapter), load, SECONDS));
+    const add = (to: typeof groups, { name, share, each }: Usage) =>
+      to.set(name, { ...to.get(name), [shareOf(adapter)]: share, [eachOf(adapter)]: each });
+    for (const group of groupUsage(usage)) add(groups, group);
+    for (const entry of usage.filter(({ group }) => group === LIBRARY)) add(functions, entry);
   }
   const first = shareOf(bench.adapters[0]!);
   const byTime = (rows: typeof groups) =>

@@ -1,5 +1,5 @@
 import type { Flow, Requests } from '../load/load.js';
-import type { CpuProfile } from '../profile/groups.js';
+import type { Recording } from '../profile/groups.js';
 import type { Adapter } from '../servers/support/environment.js';
 import type { ServerProcess } from '../run/server-process.js';
 import type { BenchDatabase } from '../run/databases.js';
@@ -143,13 +143,6 @@ export interface RoundFigures {
   readonly eventLoopDelay: number;
   readonly serverBusy: number;
   readonly generatorBusy: number;
-}
-
-/** A CPU profile of a server process under load. */
-export interface Recording {
-  readonly profile: CpuProfile;
-  /** Requests that were answered while it was recorded. */
-  readonly requests: number;
 }
 
 /** A table of the report. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { CpuProfile } from '../profile/groups.js';
-import type { Bench, Load, Pace, Race, RaceResult, Recording, ServerSpec } from '../questions/question.js';
+import type { CpuProfile, Recording } from '../profile/groups.js';
+import type { Bench, Load, Pace, Race, RaceResult, ServerSpec } from '../questions/question.js';
 import { type BenchDatabase, createDatabase, type DatabaseKind } from './databases.js';
 import { GeneratorProcess } from './generator-process.js';
 import { runRace } from './race.js';
