@@ -68,6 +68,7 @@ export {
   InvalidOptionError,
   InvalidUserIdError,
   KeysUnavailableError,
+  LookAgainError,
   NoCredentialsError,
   SessionError,
   type SessionErrorCode,
@@ -75,6 +76,7 @@ export {
   SessionOverError,
   SigningKeyNotFoundError,
   StorageUnavailableError,
+  type StaleRefreshToken,
   TokenTheftError,
   TryRefreshError,
 } from './errors/session.errors.js';

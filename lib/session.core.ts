@@ -1,7 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { AccessTokens } from './access-token/access-tokens.js';
 import { CsrfCheck } from './http/csrf-check.js';
+import { LateResponses } from './http/late-responses.js';
 import { RequestAuthenticator } from './http/request-authenticator.js';
+import { RequestRefresher } from './http/request-refresher.js';
 import { SessionTransport } from './http/session-transport.js';
 import { KeySealer } from './keys/key-sealer.js';
 import { ManagedSigningKeys } from './keys/managed-signing-keys.js';
@@ -12,7 +14,7 @@ import { RefreshTokens } from './refresh-token/refresh-tokens.js';
 import { createRevocationChecker } from './revocation/revocation-checker.js';
 import { SessionRotator } from './rotation/session-rotator.js';
 import { KeyStore } from './storage/key.store.js';
-import { SessionStore } from './storage/session.store.js';
+import { isLive, SessionStore } from './storage/session.store.js';
 import { SessionEvents } from './session/session-events.js';
 import { SessionLifecycle } from './session/session-lifecycle.js';
 import { SessionManager } from './session/session-manager.js';
@@ -66,7 +68,25 @@ export function createSessionCore(
   );
   const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
-  const authenticator = new RequestAuthenticator(lifecycle, manager, refreshTokens, transport, csrf, options);
+  const responses = new LateResponses(
+    events.stream,
+    async (id) => {
+      const row = await sessions.find(id);
+      return !row || !isLive(row, Date.now());
+    },
+    (response) => transport.withdraw(response),
+    options.rotation,
+  );
+  const refresher = new RequestRefresher(lifecycle, refreshTokens, transport, csrf, responses, options);
+  const authenticator = new RequestAuthenticator(
+    lifecycle,
+    manager,
+    refresher,
+    transport,
+    csrf,
+    responses,
+    options,
+  );
   const service = new SessionService({
     lifecycle,
     manager,

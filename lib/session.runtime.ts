@@ -32,14 +32,18 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     globalPrefix: (route: string) => string,
   ): Promise<SessionRuntime> {
     const logger = new Logger('SessionModule');
-    const { options, warnings } = resolveOptions(input, extras);
+    const { options, warnings, notes } = resolveOptions(input, extras);
+    for (const note of notes) logger.log(note);
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
     const refreshRoute = () => joinPath(globalPrefix(options.refreshPath ?? '/'), options.refreshPath ?? '');
     const core = createSessionCore(database.dataSource, options, refreshRoute);
     core.events.stream.subscribe((event) => {
       if (event.type === 'theft') {
-        logger.warn(`Token theft: session ${event.sessionId} was used by two parties and has been revoked.`);
+        const { sessionId, kind, behind, age } = event;
+        logger.warn(
+          `Token theft: session ${sessionId} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
+        );
       }
     });
     return new SessionRuntime(

@@ -49,7 +49,7 @@ export interface SessionParts {
 export class SessionService {
   constructor(private readonly parts: SessionParts) {}
 
-  /** What happens to sessions through this process: sign-in, refresh, revocation, theft. */
+  /** What happens to sessions through this process: sign-in, refresh, revocation, stale tokens, theft. */
   get events(): Observable<SessionEvent> {
     return this.parts.events.stream;
   }
@@ -71,7 +71,7 @@ export class SessionService {
    * The session of a request, refreshed on the way where that is due. The guard does just this.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
-   *   {@link CsrfError}
+   *   {@link LookAgainError} | {@link CsrfError}
    */
   async authenticate(
     request: HttpRequest,
@@ -85,7 +85,8 @@ export class SessionService {
    * Refreshes the session of a request, whatever state its access token is in. The ready-made refresh route does just
    * this.
    *
-   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link CsrfError}
+   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
+   *   {@link CsrfError}
    */
   async refreshRequest(
     request: HttpRequest,
@@ -93,6 +94,17 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     return this.parts.authenticator.refresh(request, response, options);
+  }
+
+  /**
+   * Signs out: ends the sessions whose tokens the request carries, however old those look, and takes the cookies from the
+   * client. Needs no guard: a client that is signed out already is signed out. In endpoint mode, requests other than to the
+   * refresh route carry the access token only.
+   *
+   * @throws {@link CsrfError}
+   */
+  async signOut(request: HttpRequest, response: HttpResponse, options?: AuthenticateOptions): Promise<void> {
+    await this.parts.authenticator.signOut(request, response, options);
   }
 
   /** Takes the session's cookies from the client. Ends no session. */
@@ -150,13 +162,17 @@ export class SessionService {
   /**
    * Exchanges a refresh token.
    *
+   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that the client has been answered with before; if it
+   *   names this token, the client has nothing newer
+   * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
    * @throws {@link SessionOverError} when it is not one of ours, or its session is over
    * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
    */
-  async refresh(refreshToken: string): Promise<RefreshedSession> {
+  async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
     const now = Date.now();
     const token = await this.parts.lifecycle.authenticate(refreshToken, now);
-    return this.toRefreshed(await this.parts.lifecycle.refresh(token, now), now);
+    const hasLookedAgain = options.lookedAgain === token.tokenId;
+    return this.toRefreshed(await this.parts.lifecycle.refresh(token, now, hasLookedAgain), now);
   }
 
   // ---- sessions ---------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ export function readSettings(env: Environment): Settings {
       `${DURATION}, ${rule}`,
     );
 
-  const accessTokenTtl = duration('ACCESS_TOKEN_TTL', MINUTE, SECOND, isWholeSeconds, 'in whole seconds');
+  const accessTokenTtl = duration('ACCESS_TOKEN_TTL', MINUTE / 2, SECOND, isWholeSeconds, 'in whole seconds');
   const refreshTokenTtl = duration(
     'REFRESH_TOKEN_TTL',
     Math.max(30 * DAY, 2 * accessTokenTtl),
@@ -79,10 +79,10 @@ export function readSettings(env: Environment): Settings {
   );
   const reuseWindow = duration(
     'REUSE_WINDOW',
-    Math.min(5 * SECOND, accessTokenTtl / 4),
+    Math.min(5 * SECOND, accessTokenTtl / 2),
     0,
-    (ms) => ms * 2 < accessTokenTtl,
-    `less than half of ACCESS_TOKEN_TTL (${accessTokenTtl / SECOND} s)`,
+    (ms) => ms * 2 <= accessTokenTtl,
+    `at most half of ACCESS_TOKEN_TTL (${accessTokenTtl / SECOND} s)`,
   );
 
   const settings: Settings = {

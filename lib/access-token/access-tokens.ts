@@ -17,7 +17,7 @@ export class AccessTokens {
     this.verifier = new AccessTokenVerifier(keys, options);
   }
 
-  /** @param expiresAt epoch milliseconds; defaults to the configured life from now */
+  /** @param expiresAt epoch milliseconds; defaults to the longest configured life from now */
   async sign(
     subject: TokenSubject,
     now: number,

@@ -1,12 +1,13 @@
-import { type ArgumentsHost, Catch, HttpException } from '@nestjs/common';
+import { type ArgumentsHost, Catch, HttpException, HttpStatus } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
-import { SessionError, type SessionErrorCode } from './session.errors.js';
+import { LookAgainError, SessionError, type SessionErrorCode } from './session.errors.js';
 
 const STATUS: Record<SessionErrorCode, number> = {
   no_credentials: 401,
   try_refresh: 401,
   session_over: 401,
   token_theft: 401,
+  look_again: 401,
   csrf_failed: 403,
   session_not_found: 404,
   signing_key_not_found: 404,
@@ -24,7 +25,8 @@ export class SessionHttpException extends HttpException {
   readonly code: SessionErrorCode;
 
   constructor(error: SessionError) {
-    const statusCode = STATUS[error.code];
+    const isRedirect = error instanceof LookAgainError && error.location !== undefined;
+    const statusCode = isRedirect ? HttpStatus.TEMPORARY_REDIRECT : STATUS[error.code];
     super({ statusCode, code: error.code, message: error.message }, statusCode, { cause: error });
     this.code = error.code;
   }

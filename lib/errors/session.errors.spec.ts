@@ -8,22 +8,35 @@ import {
   InvalidOptionError,
   InvalidUserIdError,
   KeysUnavailableError,
+  LookAgainError,
   NoCredentialsError,
   SessionError,
   type SessionErrorCode,
   SessionNotFoundError,
   SessionOverError,
+  type StaleRefreshToken,
   StorageUnavailableError,
   TokenTheftError,
   TryRefreshError,
 } from './session.errors.js';
+
+const stale: StaleRefreshToken = {
+  sessionId: 'session',
+  userId: 7,
+  tokenId: '0123456789abcdef',
+  kind: 'superseded',
+  behind: 1,
+  age: 5_000,
+};
 
 /** What clients and applications branch on: changing a line breaks them. */
 const errors: [error: SessionError, code: SessionErrorCode, name: string, status: number][] = [
   [new NoCredentialsError(), 'no_credentials', 'NoCredentialsError', 401],
   [new TryRefreshError(), 'try_refresh', 'TryRefreshError', 401],
   [new SessionOverError(), 'session_over', 'SessionOverError', 401],
-  [new TokenTheftError('session', 7), 'token_theft', 'TokenTheftError', 401],
+  [new TokenTheftError(7, stale), 'token_theft', 'TokenTheftError', 401],
+  [new LookAgainError(stale), 'look_again', 'LookAgainError', 401],
+  [new LookAgainError(stale, './me?a=b'), 'look_again', 'LookAgainError', 307],
   [new CsrfError('why'), 'csrf_failed', 'CsrfError', 403],
   [new SessionNotFoundError('session'), 'session_not_found', 'SessionNotFoundError', 404],
   [new InvalidUserIdError('why'), 'invalid_user_id', 'InvalidUserIdError', 400],
@@ -51,7 +64,7 @@ describe('session errors', () => {
   });
 
   it('have all different codes', () => {
-    expect(new Set(errors.map(([, code]) => code)).size).toBe(errors.length);
+    expect(new Set(errors.map(([, code]) => code)).size).toBe(new Set(errors.map(([, , name]) => name)).size);
   });
 
   it('keep their cause', () => {
@@ -61,7 +74,8 @@ describe('session errors', () => {
   });
 
   it('say what an application needs to act on them', () => {
-    expect(new TokenTheftError('session', 7)).toMatchObject({ sessionId: 'session', userId: 7 });
+    expect(new TokenTheftError(7, stale)).toMatchObject({ sessionId: 'session', userId: 7, stale });
+    expect(new LookAgainError(stale)).toMatchObject({ tokenId: stale.tokenId, stale, location: undefined });
     expect(new SessionNotFoundError('session')).toMatchObject({ sessionId: 'session' });
     expect(new SessionOverError({ endedAt: 5, final: false })).toMatchObject({ endedAt: 5, final: false });
     expect(new SessionOverError()).toMatchObject({ endedAt: undefined, final: true });

@@ -7,6 +7,7 @@
  * | `try_refresh` | {@link TryRefreshError} | 401 |
  * | `session_over` | {@link SessionOverError} | 401 |
  * | `token_theft` | {@link TokenTheftError} | 401 |
+ * | `look_again` | {@link LookAgainError} | 307 for browsers, 401 for others |
  * | `csrf_failed` | {@link CsrfError} | 403 |
  * | `session_not_found` | {@link SessionNotFoundError} | 404 |
  * | `signing_key_not_found` | {@link SigningKeyNotFoundError} | 404 |
@@ -22,6 +23,7 @@ export type SessionErrorCode =
   | 'try_refresh'
   | 'session_over'
   | 'token_theft'
+  | 'look_again'
   | 'csrf_failed'
   | 'session_not_found'
   | 'signing_key_not_found'
@@ -81,22 +83,68 @@ export class SessionOverError extends SessionError {
   }
 }
 
+/** A refresh token that looked old, with what tells a thief's from that of a client that misbehaves. */
+export interface StaleRefreshToken {
+  readonly sessionId: string;
+  /** Whose session it is; `undefined` where the database has no row of it any more. */
+  readonly userId: string | number | undefined;
+  /** Names the token; no secret. The same in the event `stale` and in the `theft` that may follow. */
+  readonly tokenId: string;
+  /**
+   * - `sibling`: of the row's generation, of which another token has been exchanged. Two parties hold copies of one token, or
+   *   a client has put an older response over a newer one.
+   * - `superseded`: the client has moved on to a later generation. A copy from before, or a request that was made long ago.
+   * - `session_over`: the session was revoked, or has expired.
+   */
+  readonly kind: 'sibling' | 'superseded' | 'session_over';
+  /** How many generations the row is ahead; 0 for a sibling. */
+  readonly behind: number;
+  /** How long ago the token was issued, in milliseconds. */
+  readonly age: number;
+}
+
 /**
- * A refresh token was used that its rightful client has moved on from: two parties hold copies of this session's
- * tokens. The session has been revoked before this is thrown.
+ * A refresh token looks old, or its session is over. That proves nothing yet: the request may be older than what the client
+ * holds now. Nothing has been revoked or cleared. Over HTTP, a browser is sent to the same URL again (307) with the cookies
+ * that it has now; any other client gets 401 and has to do the same. Without HTTP, read the stored tokens again, and repeat
+ * the call with {@link LookAgainError.tokenId}: `sessions.refresh(token, { lookedAgain: error.tokenId })`.
+ */
+export class LookAgainError extends SessionError {
+  readonly code = 'look_again';
+  /** Names the token that looks old. */
+  readonly tokenId: string;
+
+  constructor(
+    readonly stale: StaleRefreshToken,
+    /** Over HTTP, where a browser is sent: the same URL, as a relative reference. */
+    readonly location?: string,
+  ) {
+    super(
+      'The session may have moved on since this request was made. Repeat it with the tokens that are stored now.',
+    );
+    this.tokenId = stale.tokenId;
+  }
+}
+
+/**
+ * A refresh token was used that its rightful client has moved on from, and the client has nothing newer: two parties hold
+ * copies of this session's tokens. The session has been revoked before this is thrown.
  */
 export class TokenTheftError extends SessionError {
   readonly code = 'token_theft';
+  /** The session that was revoked. */
+  readonly sessionId: string;
 
   constructor(
-    /** The session that was revoked. */
-    readonly sessionId: string,
     /** The user whose session it was. */
     readonly userId: string | number,
+    /** The token that was used. */
+    readonly stale: StaleRefreshToken,
   ) {
     super(
       'A refresh token of this session was used twice by different parties. The session has been revoked.',
     );
+    this.sessionId = stale.sessionId;
   }
 }
 

@@ -1,4 +1,6 @@
 import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
+import { SessionHttpException } from '../errors/session-exception.filter.js';
+import { SessionError } from '../errors/session.errors.js';
 import { SessionService } from '../session.service.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import { SkipSession } from './session.decorators.js';
@@ -16,7 +18,12 @@ export function createRefreshController(path: string): Type {
       @Req() request: HttpRequest,
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<void> {
-      await this.sessions.refreshRequest(request, response);
+      try {
+        await this.sessions.refreshRequest(request, response);
+      } catch (error) {
+        // What an application's own filters take for an HTTP answer, as the guard throws it.
+        throw error instanceof SessionError ? new SessionHttpException(error) : error;
+      }
     }
   }
   return SessionRefreshController;

@@ -22,7 +22,8 @@ interface RouteRules {
  * and for the whole application as `APP_GUARD`.
  *
  * What it refuses it answers with {@link SessionHttpException}: 401 with `no_credentials`, `try_refresh`, `session_over` or
- * `token_theft`, 403 with `csrf_failed`, 503 when keys or database are unavailable.
+ * `token_theft`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
+ * unavailable.
  */
 @Injectable()
 export class SessionGuard implements CanActivate {

@@ -87,9 +87,12 @@ export function mergeSetCookieLines(present: readonly string[], added: readonly 
   return [...present.filter((line) => !replaced.has(identity(line))), ...added];
 }
 
+/** The name of the cookie that a `Set-Cookie` line sets. */
+export function cookieNameOf(line: string): string {
+  return line.slice(0, line.indexOf('=')).trim();
+}
+
 function identity(line: string): string {
   const attribute = (name: string) => new RegExp(`;\\s*${name}=([^;]*)`, 'i').exec(line)?.[1]?.trim() ?? '';
-  return [line.slice(0, line.indexOf('=')).trim(), attribute('domain').toLowerCase(), attribute('path')].join(
-    ';',
-  );
+  return [cookieNameOf(line), attribute('domain').toLowerCase(), attribute('path')].join(';');
 }

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 
 /**
  * What a request of Express, of Fastify, or of Node has in common. Passing the adapter's own request object is all an
@@ -7,6 +7,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 export interface HttpRequest {
   readonly headers: IncomingHttpHeaders;
   readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  /** What the client asked for, where `url` is only what the handler is concerned with. */
+  readonly originalUrl?: string | undefined;
   /** With port; behind a trusted proxy what the client asked for. */
   readonly host?: string | undefined;
   readonly ip?: string | undefined;
@@ -56,6 +59,11 @@ export function setResponseHeader(response: HttpResponse, name: string, value: s
 
 export function areHeadersSent(response: HttpResponse): boolean {
   return isFastify(response) ? response.sent || response.raw.headersSent : response.headersSent;
+}
+
+/** Node's own response, whose headers leave when either adapter is ready. */
+export function rawResponse(response: HttpResponse): ServerResponse {
+  return (isFastify(response) ? response.raw : response) as ServerResponse;
 }
 
 function isFastify(response: HttpResponse): response is FastifyReply {

@@ -7,10 +7,8 @@ import {
   TryRefreshError,
 } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
-import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
 import { ActiveSession, type ClientLink } from '../session/active-session.js';
-import type { AccessVerdict, SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
+import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionInput } from '../session/session.types.js';
 import type {
@@ -28,9 +26,11 @@ import {
   setResponseHeader,
 } from './exchange.js';
 import { bearerToken } from './bearer-token.js';
+import type { LateResponses } from './late-responses.js';
 import { noCredentials, tryRefresh } from './refusals.js';
+import type { RequestRefresher } from './request-refresher.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
-import type { SessionTransport } from './session-transport.js';
+import { NEW_ACCESS_TOKEN, type SessionTransport } from './session-transport.js';
 
 /** What came of one access token of a request. */
 type Outcome =
@@ -44,17 +44,15 @@ type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
 
 const NONE: Outcome = { status: 'none' };
 
-/** Response header with the access token that a client without cookies is to use from now on. */
-const NEW_ACCESS_TOKEN = 'access-token';
-
 /** Sessions over HTTP: finds the session of a request, refreshes it on the way, and keeps the client's cookies right. */
 export class RequestAuthenticator implements SessionAuthenticator {
   constructor(
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
-    private readonly refreshTokens: RefreshTokens,
+    private readonly refresher: RequestRefresher,
     private readonly transport: SessionTransport,
     private readonly csrf: CsrfCheck,
+    private readonly responses: LateResponses,
     private readonly options: ResolvedOptions,
   ) {}
 
@@ -64,7 +62,26 @@ export class RequestAuthenticator implements SessionAuthenticator {
     const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
     const tokens = await this.lifecycle.issue(input, now, device);
     await this.endPresent(request, now);
-    return this.accept(request, response, tokens, now);
+    await this.refresher.give(request, response, tokens, now);
+    this.transport.clearMarker(request, response);
+    this.responses.release(response);
+    return this.activeSession(response, tokens.accessToken);
+  }
+
+  /**
+   * Signs out: ends the sessions whose tokens a request carries, however old those look, and takes the cookies from the
+   * client.
+   *
+   * @throws {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   */
+  async signOut(
+    request: HttpRequest,
+    response: HttpResponse,
+    options: AuthenticateOptions = {},
+  ): Promise<void> {
+    if (this.transport.hasTokens(request)) this.beginCsrfCheck(request, options);
+    await this.endPresent(request, Date.now());
+    this.clearCookies(response);
   }
 
   /**
@@ -72,7 +89,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
    *
    * @returns a promise only where there is something to wait for: not for a token that has been verified and proven before
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
-   *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   *   {@link LookAgainError} | {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
   authenticate(
     request: HttpRequest,
@@ -91,18 +108,17 @@ export class RequestAuthenticator implements SessionAuthenticator {
   /**
    * Refreshes the session of a request, whatever state its access token is in.
    *
-   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link CsrfError} |
-   *   {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
+   *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
   async refresh(
     request: HttpRequest,
     response: HttpResponse,
     options: AuthenticateOptions = {},
   ): Promise<ActiveSession> {
-    const refreshTokens = this.transport.readRefreshTokens(request);
-    if (refreshTokens.length === 0) throw noCredentials();
+    if (this.transport.readRefreshTokens(request).length === 0) throw noCredentials();
     const checksCsrf = this.beginCsrfCheck(request, options);
-    return this.exchange(request, response, refreshTokens, checksCsrf, Date.now());
+    return this.exchange(request, response, checksCsrf, Date.now());
   }
 
   /** Checks what the request alone tells; @returns whether the session's part of the check is still to come */
@@ -125,6 +141,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
   /** Takes the session's cookies from the client. */
   clearCookies(response: HttpResponse): void {
     this.transport.clear(response);
+    this.responses.release(response);
   }
 
   private authenticateByCookies(
@@ -162,20 +179,19 @@ export class RequestAuthenticator implements SessionAuthenticator {
     ) {
       if (outcome.status === 'active') {
         const { accessToken, row, replacement } = outcome;
-        if (replacement) this.transport.writeAccessToken(response, replacement, row!.expiresAt, now);
+        if (replacement) {
+          this.transport.writeAccessToken(response, replacement, row!.expiresAt, now);
+          this.responses.watch(response, accessToken.sessionId, now);
+        }
         return this.activeSession(response, accessToken);
       }
       if (outcome.status === 'over') over = outcome.error;
       if (outcome.status === 'forged') forged = outcome.error;
     }
-    if (this.mayExchange(request)) {
-      const refreshTokens = this.transport.readRefreshTokens(request);
-      return this.exchange(request, response, refreshTokens, checksCsrf, now);
-    }
+    if (this.mayExchange(request)) return this.exchange(request, response, checksCsrf, now);
     if (forged) throw forged;
-    if (!over) throw tryRefresh();
-    this.clearAfter(over, response, now);
-    throw over;
+    // In endpoint mode, the refresh route sees the refresh token, and knows whether another session has taken this one's place.
+    throw over && this.options.refresh === 'transparent' ? over : tryRefresh();
   }
 
   /** No page of another site can make a browser send this header, so that there is no forgery to check for. */
@@ -202,10 +218,12 @@ export class RequestAuthenticator implements SessionAuthenticator {
   }
 
   private acceptBearer(response: HttpResponse, { accessToken, replacement }: ActiveVerdict): ActiveSession {
-    const give = ({ token }: SignedAccessToken) => {
-      if (!areHeadersSent(response)) setResponseHeader(response, NEW_ACCESS_TOKEN, token);
+    const give = ({ token, sessionId }: SignedAccessToken, refreshedAt?: number) => {
+      if (areHeadersSent(response)) return;
+      setResponseHeader(response, NEW_ACCESS_TOKEN, token);
+      this.responses.watch(response, sessionId, refreshedAt);
     };
-    if (replacement) give(replacement);
+    if (replacement) give(replacement, Date.now());
     return new ActiveSession(accessToken, this.manager, {
       replace: async (row, present) => {
         const reissued = await this.lifecycle.reissue(row, present, Date.now());
@@ -257,71 +275,20 @@ export class RequestAuthenticator implements SessionAuthenticator {
   private async exchange(
     request: HttpRequest,
     response: HttpResponse,
-    refreshTokens: readonly string[],
     checksCsrf: boolean,
     now: number,
   ): Promise<ActiveSession> {
-    let failure: SessionOverError | undefined;
-    let forged: CsrfError | undefined;
-    const ours: RefreshToken[] = [];
-    for (const text of refreshTokens) {
-      try {
-        ours.push(await this.lifecycle.authenticate(text, now));
-      } catch (error) {
-        if (!(error instanceof SessionOverError)) throw error;
-        failure = error;
-      }
-    }
-    for (const token of newestOfEachSession(ours)) {
-      const mismatch = checksCsrf && this.csrf.checkSession(request, token.sessionId);
-      if (mismatch) {
-        forged = mismatch;
-        continue;
-      }
-      try {
-        const tokens = await this.lifecycle.refresh(token, now);
-        return await this.accept(request, response, tokens, now);
-      } catch (error) {
-        if (error instanceof TokenTheftError) this.transport.clear(response);
-        if (!(error instanceof SessionOverError)) throw error;
-        failure = error;
-      }
-    }
-    if (forged) throw forged;
-    this.clearAfter(failure!, response, now);
-    throw failure!;
-  }
-
-  private async accept(
-    request: HttpRequest,
-    response: HttpResponse,
-    tokens: TokenSet,
-    now: number,
-  ): Promise<ActiveSession> {
-    this.transport.clearFormerDomains(request, response);
-    this.transport.writeTokens(response, tokens, now);
-    if (this.options.csrf.mode === 'token') {
-      const token = await this.refreshTokens.csrfToken(tokens.row.id, now);
-      setResponseHeader(response, this.options.csrf.header, token);
-    }
-    return this.activeSession(response, tokens.accessToken);
+    const { accessToken } = await this.refresher.exchange(request, response, checksCsrf, now);
+    return this.activeSession(response, accessToken);
   }
 
   private activeSession(response: HttpResponse, accessToken: AccessToken): ActiveSession {
+    const { lifecycle, transport, responses } = this;
     return new ActiveSession(
       accessToken,
       this.manager,
-      new CookieLink(this.lifecycle, this.transport, response),
+      new CookieLink(lifecycle, transport, responses, response),
     );
-  }
-
-  /**
-   * Clears the cookies of a session that is over. Right after it ended they are left alone: this request may have been
-   * overtaken by a new sign-in, whose cookies would be lost. The client's next request with the old ones clears them.
-   */
-  private clearAfter(over: SessionOverError, response: HttpResponse, now: number): void {
-    const isRecent = over.endedAt !== undefined && now - over.endedAt < this.options.reuseWindow;
-    if (over.final && !isRecent) this.transport.clear(response);
   }
 
   /** Ends the sessions whose tokens, expired ones included, a request's cookies have. */
@@ -348,6 +315,7 @@ class CookieLink implements ClientLink {
   constructor(
     private readonly lifecycle: SessionLifecycle,
     private readonly transport: SessionTransport,
+    private readonly responses: LateResponses,
     private readonly response: HttpResponse,
   ) {}
 
@@ -356,19 +324,14 @@ class CookieLink implements ClientLink {
     const reissued = await this.lifecycle.reissue(row, present, now);
     if (!areHeadersSent(this.response)) {
       this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
+      this.responses.watch(this.response, row.id);
     }
     return reissued;
   }
 
   clear(): void {
-    if (!areHeadersSent(this.response)) this.transport.clear(this.response);
+    if (areHeadersSent(this.response)) return;
+    this.transport.clear(this.response);
+    this.responses.release(this.response);
   }
-}
-
-/** Where a client holds duplicates of the refresh cookie, an older token of the same session is a leftover, not a theft. */
-function newestOfEachSession(tokens: readonly RefreshToken[]): RefreshToken[] {
-  const seen = new Set<string>();
-  return tokens
-    .toSorted((a, b) => b.issuedAt - a.issuedAt)
-    .filter(({ sessionId }) => !seen.has(sessionId) && seen.add(sessionId));
 }

@@ -1,7 +1,14 @@
+import type { ServerResponse } from 'node:http';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { TokenSet } from '../session/session-lifecycle.js';
 import type { SignedAccessToken } from '../access-token/access-token.js';
-import { type CookieAttributes, cookieValues, mergeSetCookieLines, setCookieLine } from './cookie-header.js';
+import {
+  type CookieAttributes,
+  cookieNameOf,
+  cookieValues,
+  mergeSetCookieLines,
+  setCookieLine,
+} from './cookie-header.js';
 import { cookieName } from './cookie-name.js';
 import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
 
@@ -13,11 +20,15 @@ interface Cookie {
 /** What browsers keep of one cookie (RFC 6265bis, 5.6), counting name, value and, to be safe, attributes. */
 const MAX_COOKIE = 4_096;
 
+/** Response header with the access token that a client without cookies is to use from now on. */
+export const NEW_ACCESS_TOKEN = 'access-token';
+
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
 export class SessionTransport {
   private readonly access: Cookie;
   private readonly indicator: Cookie | undefined;
   private lazyRefresh: Cookie | undefined;
+  private lazyMarker: Cookie | undefined;
 
   /** @param refreshRoute path of the refresh route as the client sees it; not asked before the first request */
   constructor(
@@ -53,6 +64,11 @@ export class SessionTransport {
     return cookieValues(headers.cookie, this.refresh.name);
   }
 
+  /** Whether a request carries any token in cookies. */
+  hasTokens(request: HttpRequest): boolean {
+    return this.readAccessTokens(request).length > 0 || this.readRefreshTokens(request).length > 0;
+  }
+
   /** Gives the client its tokens; a refresh token that is absent is one that it keeps. */
   writeTokens(response: HttpResponse, { row, accessToken, refreshToken }: TokenSet, now: number): void {
     const lines = this.accessLines(accessToken, row.expiresAt, now);
@@ -70,11 +86,43 @@ export class SessionTransport {
     this.write(response, this.accessLines(token, sessionExpiresAt, now));
   }
 
+  /** The token ids that a client has been told of before, because they looked old; a sibling domain may have added some. */
+  readMarkers({ headers }: HttpRequest): ReadonlySet<string> {
+    return new Set(cookieValues(headers.cookie, this.marker.name).flatMap((value) => value.split('.')));
+  }
+
+  /**
+   * Has the client name these tokens if it comes back with them. The marker lives as long as they can: a client that does not
+   * follow a redirection looks again with its next request.
+   */
+  writeMarker(response: HttpResponse, tokenIds: readonly string[]): void {
+    const maxAge = Math.ceil(this.options.refreshToken.ttl / 1_000);
+    const { name, attributes } = this.marker;
+    this.write(response, [setCookieLine(name, tokenIds.join('.'), maxAge, attributes)]);
+  }
+
+  /** Takes the marker from a client that signs in. In endpoint mode, requests elsewhere do not tell whether it has one. */
+  clearMarker(request: HttpRequest, response: HttpResponse): void {
+    const { name, attributes } = this.marker;
+    const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
+    if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
+    this.write(response, [setCookieLine(name, '', 0, attributes)]);
+  }
+
   /** Takes all cookies of the session from the client. */
   clear(response: HttpResponse): void {
-    const cookies = [this.access, this.refresh, ...(this.indicator ? [this.indicator] : [])];
-    const lines = cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
+    const lines = this.cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
     this.write(response, lines);
+  }
+
+  /** Takes tokens back from a response before its headers leave; those of the application stay. */
+  withdraw(response: ServerResponse): void {
+    const names = new Set(this.cookies.map(({ name }) => name));
+    const lines = responseHeader(response, 'set-cookie').filter((line) => !names.has(cookieNameOf(line)));
+    if (lines.length > 0) response.setHeader('set-cookie', lines);
+    else response.removeHeader('set-cookie');
+    response.removeHeader(NEW_ACCESS_TOKEN);
+    if (this.options.csrf.mode === 'token') response.removeHeader(this.options.csrf.header);
   }
 
   /**
@@ -127,10 +175,22 @@ export class SessionTransport {
     }
   }
 
+  private get cookies(): Cookie[] {
+    return [this.access, this.refresh, this.marker, ...(this.indicator ? [this.indicator] : [])];
+  }
+
   private get refresh(): Cookie {
-    const { refreshName, refreshPath, path } = this.options.cookies;
-    const own = this.options.refresh === 'endpoint' ? this.refreshRoute() : path;
-    return (this.lazyRefresh ??= this.cookie(refreshName, refreshPath ?? own, true));
+    return (this.lazyRefresh ??= this.cookie(this.options.cookies.refreshName, this.refreshPath, true));
+  }
+
+  /** Travels exactly where the refresh cookie does. */
+  private get marker(): Cookie {
+    return (this.lazyMarker ??= this.cookie(this.options.cookies.lookAgainName, this.refreshPath, true));
+  }
+
+  private get refreshPath(): string {
+    const { refreshPath, path } = this.options.cookies;
+    return refreshPath ?? (this.options.refresh === 'endpoint' ? this.refreshRoute() : path);
   }
 
   private cookie(name: string, path: string, httpOnly: boolean): Cookie {

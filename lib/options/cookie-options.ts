@@ -4,6 +4,7 @@ import type { RefreshMode, SessionCookieOptions } from './session-module.options
 export interface ResolvedCookieOptions {
   readonly accessName: string;
   readonly refreshName: string;
+  readonly lookAgainName: string;
   readonly indicatorName: string | undefined;
   readonly prefix: 'auto' | 'none';
   readonly domain: string | undefined;
@@ -25,6 +26,7 @@ export function resolveCookies(
   const cookies: ResolvedCookieOptions = {
     accessName: text('cookies.accessName', input.accessName) ?? 'session_access',
     refreshName: text('cookies.refreshName', input.refreshName) ?? 'session_refresh',
+    lookAgainName: text('cookies.lookAgainName', input.lookAgainName) ?? 'session_look_again',
     indicatorName:
       input.indicatorName === false ? undefined : text('cookies.indicatorName', input.indicatorName),
     prefix: oneOf('cookies.prefix', input.prefix, ['auto', 'none'], 'auto'),
@@ -37,7 +39,7 @@ export function resolveCookies(
     formerDomains: list('cookies.formerDomains', input.formerDomains),
   };
 
-  const names = (['accessName', 'refreshName', 'indicatorName'] as const).filter(
+  const names = (['accessName', 'refreshName', 'lookAgainName', 'indicatorName'] as const).filter(
     (key) => cookies[key] !== undefined,
   );
   for (const key of names) {
@@ -93,7 +95,7 @@ function checkNamePrefix(
 ): void {
   const refreshPath =
     cookies.refreshPath ?? (refresh === 'endpoint' ? 'that of the refresh route' : cookies.path);
-  const path = key === 'refreshName' ? refreshPath : cookies.path;
+  const path = key === 'refreshName' || key === 'lookAgainName' ? refreshPath : cookies.path;
   if (/^__host-/i.test(name) && (!cookies.secure || cookies.domain !== undefined || path !== '/')) {
     fail(
       `cookies.${key}`,

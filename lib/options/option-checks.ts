@@ -72,6 +72,15 @@ export function wholeNumber(
   return value as number;
 }
 
+/** A share, as a number from 0 to `max`. */
+export function share(option: string, value: unknown, fallback: number, max: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !(value >= 0 && value <= max)) {
+    fail(option, `must be a number from 0 to ${max}, such as ${fallback}.`);
+  }
+  return value;
+}
+
 export function oneOf<T extends string>(option: string, value: unknown, known: readonly T[], fallback: T): T {
   if (value === undefined) return fallback;
   const found = known.find((each) => each === value);

@@ -39,6 +39,10 @@ function valueAt(options: object, path: string): unknown {
 }
 
 /** The warnings about options that have at least a secret. */
+function notesOf(options: SessionModuleOptions): string[] {
+  return resolveOptions({ secret: SECRET, ...options }).notes;
+}
+
 function warningsOf(options: SessionModuleOptions): string[] {
   return resolveOptions({ secret: SECRET, ...options }).warnings;
 }
@@ -64,7 +68,8 @@ describe('defaults', () => {
         cacheSize: 10_000,
       },
       refreshToken: { ttl: 30 * DAY, absoluteTtl: 365 * DAY },
-      reuseWindow: 10 * SECOND,
+      rotation: { reuseWindow: 90 * SECOND, ttl: 15 * 60 * SECOND, jitter: 0.05, delay: 10 * SECOND },
+      lookAgain: true,
       refresh: 'transparent',
       refreshPath: undefined,
       jwksPath: undefined,
@@ -75,6 +80,7 @@ describe('defaults', () => {
       cookies: {
         accessName: 'session_access',
         refreshName: 'session_refresh',
+        lookAgainName: 'session_look_again',
         indicatorName: undefined,
         prefix: 'auto',
         domain: undefined,
@@ -97,11 +103,17 @@ describe('defaults', () => {
     expect(resolve({ accessToken: { ttl: undefined }, secret: undefined })).toEqual(resolve(undefined));
   });
 
-  it('follow the access token: the reuse window is at most a quarter of its life', () => {
-    expect(resolve({ accessToken: { ttl: 40 } }).reuseWindow).toBe(10 * SECOND);
-    expect(resolve({ accessToken: { ttl: 39 } }).reuseWindow).toBe(9_750);
-    expect(resolve({ accessToken: { ttl: 2 } }).reuseWindow).toBe(500);
-    expect(resolve({ accessToken: { ttl: 1 } }).reuseWindow).toBe(0);
+  it.each([
+    // ttl and window in seconds, delay in milliseconds
+    [900, 90, 10_000],
+    [180, 90, 10_000],
+    [179, 89.5, 89_500 / 9],
+    [60, 30, 30_000 / 9],
+    [2, 1, 1_000 / 9],
+    [1, 0.5, 500 / 9],
+  ])('follow the access token: with a ttl of %d s the reuse window is %d s', (ttl, reuseWindow, delay) => {
+    const { rotation } = resolve({ accessToken: { ttl } });
+    expect(rotation).toEqual({ ttl: ttl * SECOND, reuseWindow: reuseWindow * SECOND, jitter: 0.05, delay });
   });
 
   it('follow the refresh token: the absolute end is never before it', () => {
@@ -123,8 +135,9 @@ describe('values that are accepted', () => {
     ['accessToken.audience', 'api', 'api'],
     ['refreshToken.ttl', '16m', 16 * 60 * SECOND],
     ['refreshToken.absoluteTtl', '30d', 30 * DAY],
-    ['reuseWindow', 0, 0],
-    ['reuseWindow', '449.5s', 449_500],
+    ['lookAgain', true, true],
+    ['lookAgain', false, false],
+    ['cookies.lookAgainName', 'again', 'again'],
     ['refresh', 'transparent', 'transparent'],
     ['signingKeys.rotation', '1s', SECOND],
     ['signingKeys.source', source, source],
@@ -267,20 +280,24 @@ describe('durations that are refused', () => {
     });
   });
 
-  it('reuseWindow: half of the shortest life of an access token or more', () => {
-    for (const reuseWindow of ['449501ms', '450s', '1h']) {
+  it('reuseWindow: more than half of the life of an access token', () => {
+    for (const reuseWindow of ['450001ms', '451s', '1h']) {
       expect(refusal({ reuseWindow })).toEqual({
         option: 'reuseWindow',
         message:
-          "must be less than half of an access token's life; otherwise late responses of one burst could sign an honest user out. With accessToken.ttl = 900 s it may be 449.5 s at the most (JWT times are whole seconds, which can cost a token one).",
+          'must be at most half of accessToken.ttl; with that of 900 s, 450 s. A generation of tokens is proven when it is older than the window, and its access tokens must live on for that.',
       });
     }
-    expect(refusal({ accessToken: { ttl: 20 }, reuseWindow: '9501ms' }).message).toMatch(
-      /ttl = 20 s it may be 9\.5 s/,
-    );
-    expect(resolve({ accessToken: { ttl: 20 }, reuseWindow: '9500ms' }).reuseWindow).toBe(9_500);
-    expect(refusal({ accessToken: { ttl: 1 }, reuseWindow: '1ms' }).option).toBe('reuseWindow');
-    expect(resolve({ accessToken: { ttl: 1 }, reuseWindow: 0 }).reuseWindow).toBe(0);
+    expect(refusal({ accessToken: { ttl: 20 }, reuseWindow: '10001ms' }).message).toMatch(/20 s, 10 s\./);
+    expect(resolve({ accessToken: { ttl: 20 }, reuseWindow: '10s' }).rotation.reuseWindow).toBe(10_000);
+    expect(resolve({ accessToken: { ttl: 1 }, reuseWindow: 0 }).rotation.reuseWindow).toBe(0);
+  });
+
+  it.each([-0.1, 0.26, Number.NaN, '5%', null])('accessToken.jitter: %j', (jitter) => {
+    expect(refusal({ accessToken: { jitter } })).toEqual({
+      option: 'accessToken.jitter',
+      message: 'must be a number from 0 to 0.25, such as 0.05.',
+    });
   });
 
   it('cleanup.interval: longer than a timer can wait', () => {
@@ -585,18 +602,18 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
     });
   });
 
   it.each([
-    ['accessToken', 'ttl, algorithm, issuer, audience, clockTolerance, cacheSize'],
+    ['accessToken', 'ttl, jitter, algorithm, issuer, audience, clockTolerance, cacheSize'],
     ['refreshToken', 'ttl, absoluteTtl'],
     ['signingKeys', 'rotation, source'],
     ['csrf', 'mode, header, trustedOrigins'],
     [
       'cookies',
-      'accessName, refreshName, indicatorName, prefix, domain, path, refreshPath, sameSite, secure, partitioned, formerDomains',
+      'accessName, refreshName, lookAgainName, indicatorName, prefix, domain, path, refreshPath, sameSite, secure, partitioned, formerDomains',
     ],
     ['cleanup', 'interval, batchSize'],
   ])('are refused within %s, even when undefined', (group, known) => {
@@ -629,6 +646,33 @@ describe('names that are not known', () => {
     for (const wrong of [null, true, 'x', 1, []]) {
       expect(refusal(wrong)).toEqual({ option: 'options', message: 'must be an object.' });
     }
+  });
+});
+
+describe('values of the rotation', () => {
+  it.each([
+    [{ reuseWindow: 0 }, { reuseWindow: 0, delay: 10_000 }],
+    [{ reuseWindow: '450s' }, { reuseWindow: 450_000, delay: 50_000 }],
+    [{ reuseWindow: '45s' }, { reuseWindow: 45_000, delay: 5_000 }],
+    [{ accessToken: { jitter: 0 } }, { jitter: 0 }],
+    [{ accessToken: { jitter: 0.25 } }, { jitter: 0.25 }],
+  ])('%j', (options, expected) => {
+    expect(resolve(options).rotation).toMatchObject(expected);
+  });
+});
+
+describe('notes', () => {
+  it('are not given for the defaults', () => {
+    expect(notesOf({})).toEqual([]);
+  });
+
+  it('tell what a killed browser needs, where the reuse window is too short for one', () => {
+    const note = /^With reuseWindow = \S+ s, a browser that is killed may come back signed out/;
+    for (const reuseWindow of [0, '10s', '69.999s']) {
+      expect(notesOf({ reuseWindow })).toEqual([expect.stringMatching(note)]);
+    }
+    expect(notesOf({ accessToken: { ttl: '2m' } })).toEqual([expect.stringMatching(note)]);
+    expect(notesOf({ reuseWindow: '70s' })).toEqual([]);
   });
 });
 

@@ -1,5 +1,6 @@
 import { deepFreeze } from '../deep-freeze.js';
 import type { SigningKeySource } from '../keys/signing-key.js';
+import type { RotationTimes } from '../rotation/rotation.js';
 import { type ResolvedCookieOptions, resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
 import {
@@ -8,8 +9,10 @@ import {
   COOKIE_PATH,
   duration,
   fail,
+  flag,
   joinPath,
   oneOf,
+  share,
   text,
   wholeNumber,
 } from './option-checks.js';
@@ -33,7 +36,8 @@ export interface ResolvedOptions {
     readonly cacheSize: number;
   };
   readonly refreshToken: { readonly ttl: number; readonly absoluteTtl: number };
-  readonly reuseWindow: number;
+  readonly rotation: RotationTimes;
+  readonly lookAgain: boolean;
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
   readonly jwksPath: string | undefined;
@@ -56,6 +60,7 @@ const KNOWN = {
     'accessToken',
     'refreshToken',
     'reuseWindow',
+    'lookAgain',
     'refresh',
     'signingKeys',
     'revocation',
@@ -66,13 +71,14 @@ const KNOWN = {
     'database',
     'sqliteConnection',
   ],
-  accessToken: ['ttl', 'algorithm', 'issuer', 'audience', 'clockTolerance', 'cacheSize'],
+  accessToken: ['ttl', 'jitter', 'algorithm', 'issuer', 'audience', 'clockTolerance', 'cacheSize'],
   refreshToken: ['ttl', 'absoluteTtl'],
   signingKeys: ['rotation', 'source'],
   csrf: ['mode', 'header', 'trustedOrigins'],
   cookies: [
     'accessName',
     'refreshName',
+    'lookAgainName',
     'indicatorName',
     'prefix',
     'domain',
@@ -97,19 +103,21 @@ const ALGORITHMS = ['HS256', 'ES256', 'EdDSA', 'RS256'] as const;
  * Checks the application's options and fills in the defaults.
  *
  * @param extras the module's, as far as they concern the options
- * @returns the options, and warnings about settings that work but are weaker than they need to be
+ * @returns the options; warnings about settings that work but are weaker than they need to be; and notes on what the settings
+ *   mean that may be just what is wanted
  * @throws {@link InvalidOptionError} at the first wrong one; the message says what, why, and the fix
  */
 export function resolveOptions(
   input: SessionModuleOptions = {},
   { refreshPath, jwksPath }: Pick<SessionModuleExtras, 'refreshPath' | 'jwksPath'> = {},
-): { options: ResolvedOptions; warnings: string[] } {
+): { options: ResolvedOptions; warnings: string[]; notes: string[] } {
   checkNames(input, KNOWN, (name) =>
     EXTRAS.has(name)
       ? 'belongs beside useFactory, useClass or useExisting in forRootAsync, not into the options that it makes.'
       : undefined,
   );
   const warnings: string[] = [];
+  const notes: string[] = [];
 
   const secrets = resolveSecrets(input.secret);
   if (secrets.length === 0) {
@@ -137,20 +145,7 @@ export function resolveOptions(
   if (absoluteTtl < refreshTtl) {
     fail('refreshToken.absoluteTtl', 'is shorter than refreshToken.ttl. Shorten that as well.');
   }
-  // JWT times are whole seconds, so that a token may live up to a second less than its ttl.
-  const shortestLife = accessTtl - SECOND;
-  const reuseWindow = duration(
-    'reuseWindow',
-    input.reuseWindow,
-    Math.min(10 * SECOND, accessTtl / 4, shortestLife / 2),
-    0,
-  );
-  if (reuseWindow * 2 > shortestLife) {
-    fail(
-      'reuseWindow',
-      `must be less than half of an access token's life; otherwise late responses of one burst could sign an honest user out. With accessToken.ttl = ${accessTtl / SECOND} s it may be ${shortestLife / 2 / SECOND} s at the most (JWT times are whole seconds, which can cost a token one).`,
-    );
-  }
+  const rotation = resolveRotation(input, accessTtl, notes);
 
   const refresh = oneOf('refresh', input.refresh, ['transparent', 'endpoint'], 'transparent');
   checkRoute('refreshPath', refreshPath, '/auth/refresh');
@@ -198,7 +193,8 @@ export function resolveOptions(
       cacheSize: wholeNumber('accessToken.cacheSize', input.accessToken?.cacheSize, 10_000, 0, 10_000_000),
     },
     refreshToken: { ttl: refreshTtl, absoluteTtl },
-    reuseWindow,
+    rotation,
+    lookAgain: flag('lookAgain', input.lookAgain, true),
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
     jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),
@@ -212,7 +208,34 @@ export function resolveOptions(
     cookies,
     cleanup: resolveCleanup(input.cleanup),
   };
-  return { options: deepFreeze(options), warnings };
+  return { options: deepFreeze(options), warnings, notes };
+}
+
+/** A ninth of the window: what comes before is proven in the model for these proportions. Also what clocks may differ by. */
+const delayOf = (reuseWindow: number) => (reuseWindow === 0 ? 10 * SECOND : reuseWindow / 9);
+
+/** Chromium writes cookies to disk up to 30 s late; a killed browser may have lost 4/9 of a window, less what is on its way. */
+const KILLED_BROWSER = 70 * SECOND;
+
+function resolveRotation(
+  { reuseWindow: window, accessToken }: SessionModuleOptions,
+  ttl: number,
+  notes: string[],
+): RotationTimes {
+  const reuseWindow = duration('reuseWindow', window, Math.min(90 * SECOND, ttl / 2), 0);
+  if (reuseWindow > ttl / 2) {
+    fail(
+      'reuseWindow',
+      `must be at most half of accessToken.ttl; with that of ${ttl / SECOND} s, ${ttl / 2 / SECOND} s. A generation of tokens is proven when it is older than the window, and its access tokens must live on for that.`,
+    );
+  }
+  if (reuseWindow < KILLED_BROWSER) {
+    notes.push(
+      `With reuseWindow = ${reuseWindow / SECOND} s, a browser that is killed may come back signed out: Chromium writes cookies to disk up to 30 s late, which takes a window of 70 s, and an accessToken.ttl of twice that.`,
+    );
+  }
+  const jitter = share('accessToken.jitter', accessToken?.jitter, 0.05, 0.25);
+  return { reuseWindow, ttl, jitter, delay: delayOf(reuseWindow) };
 }
 
 function resolveSecrets(secret: unknown): string[] {

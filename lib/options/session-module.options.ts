@@ -17,8 +17,13 @@ export type CsrfMode = 'origin' | 'token' | 'header' | 'off';
 
 /** Options of access tokens. */
 export interface AccessTokenOptions {
-  /** How long an access token is good for: whole seconds, at least 1 s. @default '15m' */
+  /** How long an access token is good for at the most: whole seconds, at least 1 s. @default '15m' */
   ttl?: Duration;
+  /**
+   * By what share of `ttl`, at the most, an access token lives shorter; chance decides for each. Without it, clients that
+   * signed in or refreshed at the same moment would refresh together for ever. 0 to 0.25. @default 0.05
+   */
+  jitter?: number;
   /**
    * The algorithm that newly made keys sign with. HS256 is by far the cheapest to sign and verify, and its tokens are the
    * shortest; the others let services verify tokens that must not be able to make them. Changing it is a key rotation:
@@ -85,6 +90,11 @@ export interface SessionCookieOptions {
   /** Name of the refresh-token cookie, without prefix. @default 'session_refresh' */
   refreshName?: string;
   /**
+   * Name of the cookie, without prefix, that names a refresh token which looked old. Set when a client is told to look again,
+   * with the attributes of the refresh cookie. @default 'session_look_again'
+   */
+  lookAgainName?: string;
+  /**
    * Name of a cookie that scripts can read, or `false` for none. Its value is `<access token expiry>.<session expiry>`
    * in epoch seconds: it tells a page that somebody is signed in, and until when. @default false
    */
@@ -131,11 +141,18 @@ export interface SessionModuleOptions {
   /** Refresh tokens and the life of sessions. */
   refreshToken?: RefreshTokenOptions;
   /**
-   * How far apart parallel requests of one client may arrive and still count as one; at most half of `accessToken.ttl` less
-   * one second. 0 gives strict single use. @default '10s'; where that is
-   * too long, a quarter of `accessToken.ttl`, or what is allowed
+   * How long a refresh token stays good beside the one that it was exchanged for: for requests that are late, and for a
+   * browser that was killed and has forgotten its newest cookies, which Chromium writes to disk up to 30 s late. At most half
+   * of `accessToken.ttl`; under 70 s, killed browsers may be signed out. 0 gives strict single use.
+   * @default '90s', or half of `accessToken.ttl` where that is less
    */
   reuseWindow?: Duration;
+  /**
+   * Whether a client whose refresh token looks old is told to look again before that counts as theft, and before its cookies
+   * are cleared where the session is over. With `false`, both are so at first sight, also for a request that is only late.
+   * @default true
+   */
+  lookAgain?: boolean;
   /**
    * - `transparent`: the guard refreshes inside the request that met an expired access token.
    * - `endpoint`: the guard answers `try_refresh`, the client calls the refresh route (`refreshPath`), and the refresh

@@ -58,10 +58,10 @@ export class RefreshTokens {
     await this.ring.removeRetired(now);
   }
 
-  /** A token with a fresh token id, authenticated by the current key. */
-  async make(parts: Omit<RefreshToken, 'keyId' | 'tokenId'>): Promise<string> {
+  /** A token that is authenticated by the current key. */
+  async make(parts: Omit<RefreshToken, 'keyId'>): Promise<string> {
     const key = await this.ring.current(parts.issuedAt);
-    return encodeRefreshToken({ keyId: key.id, tokenId: newTokenId(), ...parts }, key.secret);
+    return encodeRefreshToken({ keyId: key.id, ...parts }, key.secret);
   }
 
   /**
@@ -103,7 +103,7 @@ export class RefreshTokens {
 }
 
 /** 64 random bits, hex: those of a UUID, which Node takes from a store instead of asking for each few. */
-function newTokenId(): string {
+export function newTokenId(): string {
   const uuid = randomUUID();
   return uuid.slice(0, 8) + uuid.slice(24, 32);
 }

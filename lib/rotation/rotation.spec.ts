@@ -2,225 +2,159 @@ import { describe, expect, it } from 'vitest';
 import {
   decideRefresh,
   decideUse,
-  isWorthReplacing,
+  expiryOfAccessToken,
+  isKept,
+  isYoung,
+  mayLeave,
   type RefreshTokenFacts,
   type RotationState,
-  type Unproven,
+  type RotationTimes,
 } from './rotation.js';
 
-/** When the sibling that proved the row's generation was issued; everything else is told relative to it. */
-const PROVEN = 1_000_000;
+/** When the token was issued; everything else is told relative to it. Whole seconds, as JWT times are. */
+const ISSUED = 1_000_000_000;
+const W = 90_000;
+const L = 900_000;
+const D = 10_000;
 
-const row: RotationState = {
-  generation: 5,
-  generationIssuedAt: PROVEN,
-  redeemedBy: null,
-  previousRedeemedBy: 'previous',
-};
-const token: RefreshTokenFacts = { generation: 5, issuedAt: PROVEN, tokenId: 'token' };
-const THEFT = { verdict: 'theft' };
-const STALE = { verdict: 'stale' };
+const times: RotationTimes = { reuseWindow: W, ttl: L, jitter: 0, delay: D };
+const strict: RotationTimes = { ...times, reuseWindow: 0 };
+const OURS = 'ffffffff00000000';
+const token: RefreshTokenFacts = { generation: 5, issuedAt: ISSUED, tokenId: OURS };
+const OLD = { verdict: 'old' };
 
-/** Late enough that every token of these tests is old enough to be exchanged. */
-const LATER = PROVEN + 1_000_000;
+const refresh = (row: RotationState, used: Partial<RefreshTokenFacts>, now: number, t = times): unknown =>
+  decideRefresh(row, { ...token, ...used }, now, t);
 
-describe.each([10_000, 1, 0])('the rotation rules with a reuse window of %i ms', (W) => {
-  const refresh = (
-    present: Partial<RotationState>,
-    used: Partial<RefreshTokenFacts>,
-    now: number = LATER,
-  ): unknown => decideRefresh({ ...row, ...present }, { ...token, ...used }, now, W);
+/** A row at this generation of which this token has been exchanged. */
+const row = (generation: number, redeemedBy: string | null = null): RotationState => ({
+  generation,
+  redeemedBy,
+});
 
-  const use = (present: Partial<RotationState>, used: Partial<Unproven>): unknown =>
-    decideUse({ ...row, ...present }, { generation: 5, issuedAt: PROVEN, ...used }, W);
+const kept = (expiresAt: number) => ({ verdict: 'keep', expiresAt: ISSUED + expiresAt });
 
-  describe('refresh: a token that was issued a moment ago', () => {
-    it('stays while it is younger than twice the window', () => {
-      expect(refresh({}, {}, PROVEN + 2 * W - 1)).toEqual({ verdict: 'keep' });
-    });
-
-    it.each([
-      ['exactly as old as twice the window', 0],
-      ['older', 1],
-    ])('is exchanged when it is %s', (_, more) => {
-      expect(refresh({}, {}, PROVEN + 2 * W + more)).toMatchObject({ verdict: 'rotate' });
-    });
-
-    it('stays when a process whose clock is ahead issued it', () => {
-      expect(refresh({}, {}, PROVEN - 1)).toEqual({ verdict: 'keep' });
-    });
-
-    it.each([3, 4, 5, 6, 7])('stays whatever its generation is (%i, the row has 5)', (generation) => {
-      expect(refresh({ redeemedBy: 'other' }, { generation }, PROVEN + 2 * W - 1)).toEqual({
-        verdict: 'keep',
-      });
-    });
+describe('refresh rule 1: a token whose access token lives stays', () => {
+  it.each<[string, RotationState, number, RotationTimes, unknown]>([
+    ['just issued', row(4), 0, times, kept(L)],
+    ['of the row’s generation, of which a sibling was exchanged', row(5, 'sibling'), 0, times, kept(L)],
+    ['of a generation that is further ahead', row(2), 0, times, kept(L)],
+    ['nearly expired: it lasts a window from now', row(4), L - 1, times, kept(L + W)],
+    ['half-way: it ends when the first one does', row(4), L / 2, times, kept(L)],
+    ['a window before its end', row(4), L - W, times, kept(L)],
+    ['less than a window before its end, in whole seconds', row(4), L - W + 1, times, kept(L + 1_000)],
+    ['issued by a clock that is ahead by as much as clocks may be', row(4), -D, times, kept(L)],
+  ])('%s', (_, present, age, t, expected) => {
+    expect(refresh(present, {}, ISSUED + age, t)).toEqual(expected);
   });
 
-  describe('refresh: a token of the next generation', () => {
-    const next = { generation: 6, issuedAt: PROVEN + 50_000 };
-
-    it.each([null, 'redeemer', 'token'])(
-      'proves it, and the row remembers who redeemed the one before (%s)',
-      (redeemedBy) => {
-        expect(refresh({ redeemedBy }, next)).toEqual({
-          verdict: 'rotate',
-          generation: 7,
-          next: {
-            generation: 6,
-            generationIssuedAt: PROVEN + 50_000,
-            redeemedBy: 'token',
-            previousRedeemedBy: redeemedBy,
-          },
-        });
-      },
-    );
-
-    it.each([
-      ['in the burst of the present one', PROVEN],
-      ['long before it', PROVEN - 90_000],
-      ['long after it', PROVEN + 90_000],
-    ])('proves it when it was issued %s', (_, issuedAt) => {
-      expect(refresh({}, { generation: 6, issuedAt })).toMatchObject({ verdict: 'rotate', generation: 7 });
-    });
+  it.each<[string, RotationState, number, RotationTimes, object]>([
+    ['as old as its access token lives', row(4), L, times, { verdict: 'rotate' }],
+    ['issued by a clock that is further ahead', row(4), -D - 1, times, { verdict: 'rotate' }],
+    ['of a generation that is over', row(6), 0, times, OLD],
+    ['in strict mode', row(4), 0, strict, { verdict: 'rotate' }],
+  ])('but not one that is %s', (_, present, age, t, expected) => {
+    expect(refresh(present, {}, ISSUED + age, t)).toMatchObject(expected);
   });
 
-  describe('refresh: a token of the present generation', () => {
-    it('is written down as the redeemer when there is none', () => {
-      expect(refresh({}, {})).toEqual({
-        verdict: 'rotate',
-        generation: 6,
-        next: { ...row, redeemedBy: 'token' },
-      });
-    });
-
-    it('rotates again, without a write, when it is the redeemer', () => {
-      expect(refresh({ redeemedBy: 'token' }, {})).toEqual({
-        verdict: 'rotate',
-        generation: 6,
-        next: undefined,
-      });
-    });
-
-    it('is theft when a sibling is the redeemer', () => {
-      expect(refresh({ redeemedBy: 'sibling' }, {})).toEqual(THEFT);
-    });
-
-    it('keeps the time of the sibling that proved the generation', () => {
-      expect(refresh({}, { issuedAt: PROVEN + W })).toMatchObject({ next: { generationIssuedAt: PROVEN } });
-    });
-
-    const redeemers = [null, 'token', 'sibling'];
-
-    it.each(redeemers)('is theft when it was issued after the burst (redeemer: %s)', (redeemedBy) => {
-      expect(refresh({ redeemedBy }, { issuedAt: PROVEN + W + 1 })).toEqual(THEFT);
-    });
-
-    it.each(redeemers)('is theft when it was issued before the burst (redeemer: %s)', (redeemedBy) => {
-      expect(refresh({ redeemedBy }, { issuedAt: PROVEN - W - 1 })).toEqual(THEFT);
-    });
-
-    it.each([null, 'token'])('rotates on both edges of the burst (redeemer: %s)', (redeemedBy) => {
-      for (const issuedAt of [PROVEN - W, PROVEN + W]) {
-        expect(refresh({ redeemedBy }, { issuedAt })).toMatchObject({ verdict: 'rotate', generation: 6 });
-      }
-    });
-  });
-
-  describe('refresh: a token of the generation before', () => {
-    /** The one that the rotation to the present generation exchanged, old enough not to be kept. */
-    const twin = { generation: 4, issuedAt: PROVEN - 50_000, tokenId: 'previous' };
-
-    it('gets a sibling of the present generation, without a write, until the window is over', () => {
-      for (const now of [PROVEN, PROVEN + W - 1, PROVEN + W]) {
-        expect(refresh({}, twin, now)).toEqual({ verdict: 'rotate', generation: 5, next: undefined });
-      }
-    });
-
-    it('gets one even where the proof comes from a process whose clock is ahead', () => {
-      expect(refresh({}, twin, PROVEN - 1)).toMatchObject({ verdict: 'rotate', generation: 5 });
-    });
-
-    it('is theft when the window is over', () => {
-      expect(refresh({}, twin, PROVEN + W + 1)).toEqual(THEFT);
-    });
-
-    it.each([null, 'sibling'])('is theft when another one was exchanged (%s)', (previousRedeemedBy) => {
-      expect(refresh({ previousRedeemedBy }, twin, PROVEN)).toEqual(THEFT);
-    });
-
-    it.each([null, 'previous', 'other'])(
-      'does not depend on who redeemed the present generation (%s)',
-      (redeemedBy) => {
-        expect(refresh({ redeemedBy }, twin, PROVEN + W)).toMatchObject({ verdict: 'rotate', generation: 5 });
-        expect(refresh({ redeemedBy }, twin, PROVEN + W + 1)).toEqual(THEFT);
-      },
-    );
-  });
-
-  describe('refresh: a token of any other generation', () => {
-    it.each([0, 3, 7, 4_294_967_295])('is theft (%i, the row has 5)', (generation) => {
-      for (const redeemer of [null, 'token', 'other']) {
-        const present = { redeemedBy: redeemer, previousRedeemedBy: redeemer };
-        expect(refresh(present, { generation, issuedAt: PROVEN - 50_000 }, PROVEN)).toEqual(THEFT);
-      }
-    });
-  });
-
-  describe('use of an unproven access token', () => {
-    it.each([null, 'redeemer'])(
-      'proves the next generation, and the row remembers who redeemed the one before (%s)',
-      (redeemedBy) => {
-        expect(use({ redeemedBy }, { generation: 6, issuedAt: PROVEN + 50_000 })).toEqual({
-          verdict: 'prove',
-          next: {
-            generation: 6,
-            generationIssuedAt: PROVEN + 50_000,
-            redeemedBy: null,
-            previousRedeemedBy: redeemedBy,
-          },
-        });
-      },
-    );
-
-    it('proves the next generation whenever that was issued', () => {
-      for (const issuedAt of [PROVEN - W - 1, PROVEN, PROVEN + W + 1]) {
-        expect(use({}, { generation: 6, issuedAt })).toMatchObject({ verdict: 'prove' });
-      }
-    });
-
-    it.each([null, 'sibling'])('is accepted within the burst, whoever redeemed (%s)', (redeemedBy) => {
-      for (const issuedAt of [PROVEN - W, PROVEN, PROVEN + W]) {
-        expect(use({ redeemedBy }, { issuedAt })).toEqual({ verdict: 'accept' });
-      }
-    });
-
-    it('counts as expired outside the burst', () => {
-      expect(use({}, { issuedAt: PROVEN - W - 1 })).toEqual(STALE);
-      expect(use({}, { issuedAt: PROVEN + W + 1 })).toEqual(STALE);
-    });
-
-    it.each([0, 4, 7])('counts as expired when its generation is %i and the row has 5', (generation) => {
-      expect(use({}, { generation })).toEqual(STALE);
-    });
-  });
-
-  describe('replacement of an accepted access token', () => {
-    it('happens only when the replacement outlives the window', () => {
-      expect(isWorthReplacing(LATER + W + 1, LATER, W)).toBe(true);
-      expect(isWorthReplacing(LATER + W, LATER, W)).toBe(false);
-      expect(isWorthReplacing(LATER + W - 1, LATER, W)).toBe(false);
-    });
+  it('stays until its generation has settled, where access tokens live for seconds', () => {
+    const short = { ...times, ttl: 1_000, reuseWindow: 500 };
+    const issuedAt = ISSUED + 700;
+    expect(expiryOfAccessToken({ issuedAt, tokenId: OURS }, short)).toBe(ISSUED + 1_000);
+    expect(isKept({ issuedAt, tokenId: OURS }, issuedAt + 499, short)).toBe(true);
+    expect(isKept({ issuedAt, tokenId: OURS }, issuedAt + 500, short)).toBe(false);
   });
 });
 
-describe('the rotation rules', () => {
-  it('change neither row nor token', () => {
-    const present = Object.freeze({ ...row });
-    const used = Object.freeze({ ...token });
-    decideRefresh(present, used, LATER, 0);
-    decideUse(present, used, 0);
-    expect(present).toEqual(row);
-    expect(used).toEqual(token);
+describe.each([
+  ['a window', times],
+  ['strict mode', strict],
+])('refresh rules 2 to 4 with %s', (_, t) => {
+  const LATER = ISSUED + L;
+
+  it.each<[string, RotationState]>([
+    ['the next generation', row(4)],
+    ['the next generation, of a row that was exchanged', row(4, 'other')],
+    ['a generation further ahead: the row has gone back', row(3, 'other')],
+    ['a generation far ahead', row(0)],
+    ['the row’s generation, of which nobody was exchanged', row(5)],
+    ['the row’s generation, of which it was exchanged itself', row(5, OURS)],
+  ])('%s is exchanged, and recorded', (__, present) => {
+    expect(refresh(present, {}, LATER, t)).toEqual({
+      verdict: 'rotate',
+      generation: 6,
+      next: { generation: 5, redeemedBy: OURS },
+    });
   });
+
+  it.each<[string, RotationState]>([
+    ['a sibling of the one that was exchanged', row(5, 'sibling')],
+    ['the generation before', row(6)],
+    ['the generation before, exchanged itself', row(6, OURS)],
+    ['a generation long before', row(500)],
+  ])('%s looks old', (__, present) => {
+    for (const now of [LATER, LATER + 1, LATER + 100 * L]) expect(refresh(present, {}, now, t)).toEqual(OLD);
+  });
+});
+
+describe('use of an unproven access token', () => {
+  it.each<[string, number, RotationTimes, boolean]>([
+    ['just issued', 0, times, true],
+    ['nearly settled', W - 1, times, true],
+    ['settled', W, times, false],
+    ['of the future, as far as clocks may differ', -D, times, true],
+    ['of the future, further', -D - 1, times, false],
+    ['in strict mode', 0, strict, false],
+    ['in strict mode, of the future', -1, strict, false],
+  ])('%s', (_, age, t, young) => {
+    expect(isYoung({ issuedAt: ISSUED }, ISSUED + age, t)).toBe(young);
+  });
+
+  it.each<[string, RotationState, object]>([
+    ['proves the next generation', row(4, 'x'), { verdict: 'prove', next: row(5) }],
+    ['proves a generation further ahead: the row has gone back', row(1), { verdict: 'prove', next: row(5) }],
+    ['is accepted where its generation is proven', row(5), { verdict: 'accept' }],
+    ['is accepted where a sibling was exchanged', row(5, 'sibling'), { verdict: 'accept' }],
+    ['counts as expired where its generation is over', row(6), { verdict: 'stale' }],
+  ])('%s', (_, present, expected) => {
+    expect(decideUse(present, { generation: 5, issuedAt: ISSUED })).toEqual(expected);
+  });
+});
+
+describe('the life of an access token', () => {
+  const life = (tokenId: string, jitter: number, ttl = L) =>
+    expiryOfAccessToken({ issuedAt: ISSUED, tokenId }, { ...times, jitter, ttl }) - ISSUED;
+
+  it.each<[string, string, number, number, number]>([
+    ['without jitter is the configured one', OURS, 0, L, L],
+    ['is shorter by as much as the token’s id says', '8000000000000000', 0.1, L, L - 45_000],
+    ['is never longer', '0000000000000000', 0.1, L, L],
+    ['is shorter by less than the whole share', OURS, 0.1, L, L - 89_000],
+    ['is not shortened where that would be less than a second', OURS, 0.25, 3_000, 3_000],
+  ])('%s', (_, tokenId, jitter, ttl, expected) => {
+    expect(life(tokenId, jitter, ttl)).toBe(expected);
+  });
+
+  it('ends at a whole second', () => {
+    expect(expiryOfAccessToken({ issuedAt: ISSUED + 999, tokenId: OURS }, times)).toBe(ISSUED + L);
+  });
+});
+
+describe('tokens that leave with a response', () => {
+  it.each([
+    [0, true],
+    [D, true],
+    [D + 1, false],
+  ])('%i ms after they were made: %s', (age, expected) => {
+    expect(mayLeave(ISSUED, ISSUED + age, times)).toBe(expected);
+  });
+});
+
+it('the rules change neither row nor token', () => {
+  const present = Object.freeze(row(4));
+  const used = Object.freeze({ ...token });
+  decideRefresh(present, used, ISSUED + L, times);
+  decideUse(present, used);
+  expect(present).toEqual(row(4));
+  expect(used).toEqual(token);
 });

@@ -1,5 +1,11 @@
 import type { AccessToken, UnprovenToken } from '../access-token/access-token.js';
-import { SessionOverError, StorageUnavailableError, TokenTheftError } from '../errors/session.errors.js';
+import {
+  LookAgainError,
+  SessionOverError,
+  type StaleRefreshToken,
+  StorageUnavailableError,
+  TokenTheftError,
+} from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
 import { hashOfProof, isProofOf } from '../refresh-token/session-secret.js';
@@ -18,8 +24,8 @@ export interface Exchange {
   readonly row: SessionRow;
   /** Generation of the tokens to be issued. */
   readonly generation: number;
-  /** Set when the refresh token stays: new access tokens then belong to the moment it was issued. */
-  readonly keptFrom: number | undefined;
+  /** Set when the refresh token stays: the access token then belongs to the moment that it was issued. */
+  readonly kept: { readonly issuedAt: number; readonly expiresAt: number } | undefined;
 }
 
 /** How often a decision is made again because another request was faster; each time that one has made progress. */
@@ -36,28 +42,38 @@ export class SessionRotator {
    * Exchanges an authentic refresh token.
    *
    * @param proof of its session secret
-   * @throws {@link SessionOverError} when the session does not go on
+   * @param hasLookedAgain whether the client has been told before that this token looks old
+   * @throws {@link LookAgainError} when the token looks old and the client has not looked again
+   * @throws {@link SessionOverError} when the session does not go on, and the client has looked again
    * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
    */
-  async refresh(token: RefreshToken, proof: string, now: number): Promise<Exchange> {
+  async refresh(token: RefreshToken, proof: string, now: number, hasLookedAgain: boolean): Promise<Exchange> {
     const likely = await this.refreshLikely(token, proof, now);
     if (likely) return likely;
+    const isFinal = hasLookedAgain || !this.options.lookAgain;
     return this.untilWritten(async () => {
-      const row = await this.findLive(token.sessionId, now);
-      // Somebody with the refresh key but without the secret has seen the database, not the client.
-      if (!isProofOf(proof, row.secretHash)) throw new SessionOverError();
+      const row = await this.store.find(token.sessionId);
+      if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
+      // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
+      if (row.revokedAt === null && !isProofOf(proof, row.secretHash)) throw new SessionOverError();
+      if (!isLive(row, now)) throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));
 
-      const decision = decideRefresh(row, token, now, this.options.reuseWindow);
+      const decision = decideRefresh(row, token, now, this.options.rotation);
       switch (decision.verdict) {
-        case 'keep':
-          return { row, generation: token.generation, keptFrom: token.issuedAt };
+        case 'keep': {
+          const kept = { issuedAt: token.issuedAt, expiresAt: decision.expiresAt };
+          return { row, generation: token.generation, kept };
+        }
         case 'rotate': {
           const advanced = await this.advance(row, decision.next, now);
-          return advanced && { row: advanced, generation: decision.generation, keptFrom: undefined };
+          return advanced && { row: advanced, generation: decision.generation, kept: undefined };
         }
-        case 'theft':
+        case 'old': {
+          const stale = staleness(token, row, now);
+          if (!isFinal) throw new LookAgainError(stale);
           if (!(await this.store.revokeUnchanged(row, now))) return undefined;
-          throw new TokenTheftError(row.id, row.userId);
+          throw new TokenTheftError(row.userId, stale);
+        }
       }
     });
   }
@@ -76,7 +92,7 @@ export class SessionRotator {
       // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
       // a thief.
       if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };
-      const decision = decideUse(found, unproven!, this.options.reuseWindow);
+      const decision = decideUse(found, unproven!);
       switch (decision.verdict) {
         case 'accept':
           return { row: found };
@@ -97,16 +113,10 @@ export class SessionRotator {
     proof: string,
     now: number,
   ): Promise<Exchange | undefined> {
-    const { reuseWindow } = this.options;
-    if (!this.store.hasReturning || isKept(token, now, reuseWindow)) return undefined;
-    const row = await this.store.redeem(
-      token,
-      hashOfProof(proof),
-      reuseWindow,
-      this.slideOf(token.sessionId, now),
-      now,
-    );
-    return row && { row, generation: token.generation + 1, keptFrom: undefined };
+    if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
+    const slide = this.slideOf(token.sessionId, now);
+    const row = await this.store.redeem(token, hashOfProof(proof), slide, now);
+    return row && { row, generation: token.generation + 1, kept: undefined };
   }
 
   /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */
@@ -117,28 +127,22 @@ export class SessionRotator {
   ): Promise<SessionFacts | undefined> {
     if (!this.store.hasReturning) return undefined;
     const expected = { id: sessionId, secretHash: hashOfProof(unproven.proof) };
-    const next = { generation: unproven.generation, generationIssuedAt: unproven.issuedAt };
-    return this.store.prove(expected, next, this.slideOf(sessionId, now), now);
+    return this.store.prove(expected, unproven.generation, this.slideOf(sessionId, now), now);
   }
 
   private async findLive(id: string, now: number): Promise<SessionRow> {
     const row = await this.store.find(id);
     if (!row) throw new SessionOverError();
-    if (!isLive(row, now)) throw new SessionOverError({ endedAt: row.revokedAt ?? row.expiresAt });
+    if (!isLive(row, now)) throw overSince(row);
     return row;
   }
 
   /** @returns the row as it now is, or `undefined` when another request was faster */
-  private async advance(
-    row: SessionRow,
-    next: RotationState | undefined,
-    now: number,
-  ): Promise<SessionRow | undefined> {
-    const expiresAt = this.slide(row, now);
-    if (next === undefined && expiresAt === row.expiresAt) return row;
-    const state = next ?? row;
-    const times = { lastSeenAt: now, expiresAt };
-    return (await this.store.advance(row, state, times)) ? { ...row, ...state, ...times } : undefined;
+  private async advance(row: SessionRow, next: RotationState, now: number): Promise<SessionRow | undefined> {
+    const times = { lastSeenAt: now, expiresAt: this.slide(row, now) };
+    const isWritten = times.expiresAt === row.expiresAt && isSame(row, next);
+    if (isWritten) return row;
+    return (await this.store.advance(row, next, times)) ? { ...row, ...next, ...times } : undefined;
   }
 
   private slide(row: SessionRow, now: number): number {
@@ -162,4 +166,24 @@ export class SessionRotator {
     }
     throw new StorageUnavailableError('The session changed too often while it was being refreshed.');
   }
+}
+
+function isSame(a: RotationState, b: RotationState): boolean {
+  return a.generation === b.generation && a.redeemedBy === b.redeemedBy;
+}
+
+function overSince({ revokedAt, expiresAt }: SessionRow): SessionOverError {
+  return new SessionOverError({ endedAt: revokedAt ?? expiresAt });
+}
+
+/** What an operator needs to tell a thief from a client that misbehaves. */
+function staleness(
+  { sessionId, tokenId, generation, issuedAt }: RefreshToken,
+  row: SessionRow | null,
+  now: number,
+): StaleRefreshToken {
+  const isOver = !row || !isLive(row, now);
+  const behind = isOver ? 0 : row.generation - generation;
+  const kind = isOver ? 'session_over' : behind === 0 ? 'sibling' : 'superseded';
+  return { sessionId, userId: row?.userId, tokenId, kind, behind, age: now - issuedAt };
 }

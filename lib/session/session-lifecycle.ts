@@ -8,13 +8,18 @@ import type {
 } from '../access-token/access-token.js';
 import type { AccessTokens } from '../access-token/access-tokens.js';
 import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../access-token/payload.js';
-import { InvalidClaimsError, SessionOverError, TokenTheftError } from '../errors/session.errors.js';
+import {
+  InvalidClaimsError,
+  LookAgainError,
+  SessionOverError,
+  TokenTheftError,
+} from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
 import { hashSessionSecret, proofOf } from '../refresh-token/session-secret.js';
-import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import { newTokenId, type RefreshTokens } from '../refresh-token/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
-import { isWorthReplacing } from '../rotation/rotation.js';
+import { expiryOfAccessToken, isYoung } from '../rotation/rotation.js';
 import type { SessionRotator } from '../rotation/session-rotator.js';
 import type { SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from './json.js';
@@ -74,23 +79,18 @@ export class SessionLifecycle {
       secretHash: hashSessionSecret(sessionSecret),
       version: 1,
       generation: 0,
-      generationIssuedAt: now,
       redeemedBy: null,
-      previousRedeemedBy: null,
       createdAt: now,
       lastSeenAt: now,
       expiresAt: now + this.options.refreshToken.ttl,
       revokedAt: null,
       ...checked,
     };
-    const accessToken = await this.accessTokens.sign(subjectOf(row), now);
+    const facts = { generation: 0, issuedAt: now, tokenId: newTokenId() };
+    const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
+    const accessToken = await this.accessTokens.sign(subjectOf(row), now, expiresAt);
     this.checkSize(accessToken, row.claims);
-    const refreshToken = await this.refreshTokens.make({
-      sessionId: row.id,
-      generation: 0,
-      issuedAt: now,
-      sessionSecret,
-    });
+    const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await this.store.insert(row);
     this.events.emit({ type: 'created', sessionId: row.id, userId: row.userId });
     return { row, accessToken, refreshToken };
@@ -102,12 +102,14 @@ export class SessionLifecycle {
   }
 
   /**
-   * Accepts a valid access token, unless its session is over; on the first use of an unproven one, proves its generation.
+   * Accepts a valid access token, unless its session is over; on the first use of an unproven one whose generation has
+   * settled, proves that.
    *
    * @returns a promise only where there is something to wait for
    */
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
-    if (accessToken.unproven) return this.prove(accessToken, now);
+    const { unproven } = accessToken;
+    if (unproven && !isYoung(unproven, now, this.options.rotation)) return this.prove(accessToken, now);
     const endedAt = this.revocation.endedAt(accessToken.sessionId, now);
     return andThen(endedAt, (settled) => verdictOf(accessToken, settled));
   }
@@ -124,41 +126,43 @@ export class SessionLifecycle {
   /**
    * Exchanges an authentic refresh token.
    *
-   * @throws {@link SessionOverError} | {@link TokenTheftError}
+   * @param hasLookedAgain whether the client has been told before that this token looks old
+   * @throws {@link LookAgainError} | {@link SessionOverError} | {@link TokenTheftError}
    */
-  async refresh(token: RefreshToken, now: number): Promise<TokenSet> {
+  async refresh(token: RefreshToken, now: number, hasLookedAgain: boolean): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
       const proof = proofOf(sessionSecret);
-      const { row, generation, keptFrom } = await this.rotator.refresh(token, proof, now);
-      const unproven = { generation, issuedAt: keptFrom ?? now, proof };
-      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now);
-      if (keptFrom !== undefined) return { row, accessToken, refreshToken: undefined };
-      const refreshToken = await this.refreshTokens.make({
-        sessionId,
-        generation,
-        issuedAt: now,
-        sessionSecret,
-      });
+      const { row, generation, kept } = await this.rotator.refresh(token, proof, now, hasLookedAgain);
+      if (kept) {
+        const unproven = { generation, issuedAt: kept.issuedAt, proof };
+        const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, kept.expiresAt);
+        return { row, accessToken, refreshToken: undefined };
+      }
+      const facts = { generation, issuedAt: now, tokenId: newTokenId() };
+      const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
+      const unproven = { generation, issuedAt: now, proof };
+      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
+      const refreshToken = await this.refreshTokens.make({ sessionId, sessionSecret, ...facts });
       this.events.emit({ type: 'refreshed', sessionId, userId: row.userId });
       return { row, accessToken, refreshToken };
     } catch (error) {
+      if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale });
       if (error instanceof TokenTheftError) {
-        this.revocation.revoked([error.sessionId], now);
-        this.events.emit({ type: 'theft', sessionId: error.sessionId, userId: error.userId });
+        const { sessionId: id, userId, stale } = error;
+        this.revocation.revoked([id], now);
+        this.events.emit({ type: 'theft', ...stale, userId });
       }
       throw error;
     }
   }
 
   /**
-   * An access token with new claims, for a client whose present one is proven or has just been. It expires when that
-   * does, so that updating claims prolongs nothing, but not before all messages now in flight have arrived.
+   * An access token with new claims, for a client whose present one has been accepted. It expires when that does: updating
+   * claims prolongs nothing.
    */
   async reissue(row: SessionFacts, present: AccessToken, now: number): Promise<SignedAccessToken> {
-    const expiresAt = Math.max(present.expiresAt, now + 2 * this.options.reuseWindow);
-    const { unproven } = present;
-    return this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
+    return this.accessTokens.sign(subjectOf(row, present.unproven), now, Math.max(present.expiresAt, now));
   }
 
   /** @throws {@link InvalidClaimsError} when an access token with these claims would not fit into a cookie */
@@ -170,9 +174,6 @@ export class SessionLifecycle {
     try {
       const row = await this.rotator.use(accessToken, now);
       if (!row) return { status: 'stale' };
-      if (!isWorthReplacing(accessToken.expiresAt, now, this.options.reuseWindow)) {
-        return { status: 'active', accessToken, row };
-      }
       const replacement = await this.accessTokens.sign(subjectOf(row), now, accessToken.expiresAt);
       return { status: 'active', accessToken: replacement, row, replacement };
     } catch (error) {

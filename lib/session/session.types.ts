@@ -1,3 +1,4 @@
+import type { StaleRefreshToken } from '../errors/session.errors.js';
 import type { JsonValue } from './json.js';
 
 /** A user's id: a non-empty string or a safe integer. It comes back as what it was: `1` and `'1'` are two users. */
@@ -55,7 +56,7 @@ export interface IssuedSession {
 export interface RefreshedSession {
   readonly session: SessionInfo;
   readonly accessToken: IssuedToken;
-  /** `undefined` when the client keeps the one it has, because that is younger than twice the reuse window. */
+  /** `undefined` when the client keeps the one it has, because the access token that came with it has not expired yet. */
   readonly refreshToken: IssuedToken | undefined;
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
@@ -87,5 +88,10 @@ export type SessionEvent =
       readonly sessionIds: readonly string[];
       readonly reason: 'revoked' | 'replaced';
     }
+  /**
+   * A refresh token looked old, and the client was told to look again. An honest one has a newer token by then, and nothing
+   * follows; a `theft` of the same `tokenId` follows when it has not.
+   */
+  | ({ readonly type: 'stale' } & StaleRefreshToken)
   /** Two parties held copies of the session's tokens; it has been revoked. */
-  | { readonly type: 'theft'; readonly sessionId: string; readonly userId: UserId };
+  | ({ readonly type: 'theft' } & StaleRefreshToken & { readonly userId: UserId });

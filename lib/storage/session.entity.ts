@@ -33,17 +33,9 @@ export class SessionEntity {
   @Column({ name: 'generation', type: 'int' })
   generation!: number;
 
-  /** When the sibling that proved it was issued. */
-  @Column({ name: 'generation_issued_at', type: 'bigint', transformer: epochMs })
-  generationIssuedAt!: number;
-
   /** Token id (hex) of the sibling of this generation that was exchanged. */
   @Column({ name: 'redeemed_by', type: 'varchar', length: 16, nullable: true })
   redeemedBy!: string | null;
-
-  /** The same for the generation before. */
-  @Column({ name: 'previous_redeemed_by', type: 'varchar', length: 16, nullable: true })
-  previousRedeemedBy!: string | null;
 
   @Column({ name: 'created_at', type: 'bigint', transformer: epochMs })
   createdAt!: number;

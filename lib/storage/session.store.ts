@@ -36,23 +36,16 @@ const REVOKE = `UPDATE {} SET ${['revokedAt', 'expiresAt', ...Object.keys(NO_CON
 /** See {@link ExpirySlide}. */
 const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
 
-/**
- * The rules 2 and 3 of `decideRefresh`, which nearly every exchange comes under: the token is of the generation after the
- * row's, or of the row's own, issued in the same burst, and none of that has been redeemed.
- */
-const REDEEM = `UPDATE {} SET
-  {previousRedeemedBy} = CASE WHEN {generation} = :generation THEN {previousRedeemedBy} ELSE {redeemedBy} END,
-  {generationIssuedAt} = CASE WHEN {generation} = :generation THEN {generationIssuedAt} ELSE :issuedAt END,
-  {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
-  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} = :before OR
-    {generation} = :generation AND {redeemedBy} IS NULL AND {generationIssuedAt} BETWEEN :earliest AND :latest)
+/** The exchanges that `decideRefresh` allows, but for tokens that are kept; the caller has seen to those. */
+const REDEEM = `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
+  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} < :generation OR
+    {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
   RETURNING {*}`;
 
-// No more is returned than is used: the driver takes about half a microsecond for each column.
-// The old redeemer is read before it is overwritten, also where a statement's assignments take effect one by one.
-const PROVE = `UPDATE {} SET {previousRedeemedBy} = {redeemedBy}, {redeemedBy} = NULL, {generation} = :generation,
-  {generationIssuedAt} = :generationIssuedAt, {lastSeenAt} = :now, ${SLIDE}
-  WHERE {id} = :id AND {generation} = :wasGeneration AND {secretHash} = :secretHash AND ${LIVE}
+/** What `decideUse` allows. No more is returned than is used: the driver takes about half a microsecond for each column. */
+const PROVE = `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
+  {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
+  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <= :generation
   RETURNING {* of id, userId, claims, expiresAt}`;
 
 /** Databases whose `UPDATE` gives the row back. */
@@ -90,8 +83,8 @@ export class SessionStore {
       ),
       revokedSince: statements.prepare('SELECT {* of id, revokedAt} FROM {} WHERE {revokedAt} >= :time'),
       advance: statements.prepare(
-        `UPDATE {} SET {generation} = :generation, {generationIssuedAt} = :generationIssuedAt, {redeemedBy} = :redeemedBy,
-          {previousRedeemedBy} = :previousRedeemedBy, {lastSeenAt} = :lastSeenAt, {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
+        `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
+          {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
       ),
       redeem: statements.prepare(REDEEM),
       prove: statements.prepare(PROVE),
@@ -137,54 +130,34 @@ export class SessionStore {
   }
 
   /**
-   * Redeems a token that is not to be kept, where the row says what it nearly always does.
+   * Redeems a token that is not to be kept, where the rules allow that.
    *
-   * @returns the row as it now is, or `undefined` where it says something else: read it, then decide
+   * @returns the row as it now is, or `undefined` where they do not: read it, then decide
    */
   async redeem(
-    { sessionId, generation, issuedAt, tokenId }: RefreshTokenFacts & { readonly sessionId: string },
+    { sessionId, generation, tokenId }: RefreshTokenFacts & { readonly sessionId: string },
     secretHash: string,
-    reuseWindow: number,
     slide: ExpirySlide,
     now: number,
   ): Promise<SessionRow | undefined> {
     // What is spread stands last here and below: V8 takes a microsecond for each property behind it.
-    const values = {
-      id: sessionId,
-      secretHash,
-      generation,
-      before: generation - 1,
-      issuedAt,
-      earliest: issuedAt - reuseWindow,
-      latest: issuedAt + reuseWindow,
-      tokenId,
-      now,
-      ...slide,
-    };
+    const values = { id: sessionId, secretHash, generation, tokenId, now, ...slide };
     const { rows } = await storageErrors(() => this.run.redeem(values));
     return rows[0] && fromEntity(rows[0]);
   }
 
   /**
-   * Moves the row on to a generation, if it is at the one before: what the first use of an unproven token nearly always
-   * does.
+   * Moves the row on to a generation, unless it is there already or further.
    *
-   * @returns what the row now says, or `undefined` where it says something else: read it, then decide
+   * @returns what the row now says, or `undefined` where it is further: read it, then decide
    */
   async prove(
     expected: Pick<SessionRow, 'id' | 'secretHash'>,
-    { generation, generationIssuedAt }: Pick<RotationState, 'generation' | 'generationIssuedAt'>,
+    generation: number,
     slide: ExpirySlide,
     now: number,
   ): Promise<SessionFacts | undefined> {
-    const values = {
-      generation,
-      generationIssuedAt,
-      wasGeneration: generation - 1,
-      now,
-      ...expected,
-      ...slide,
-    };
+    const values = { generation, now, ...expected, ...slide };
     const { rows } = await storageErrors(() => this.run.prove(values));
     return rows[0] && factsOf(rows[0]);
   }

@@ -80,6 +80,7 @@ export function pass(duration: string): void {
 
 export const ACCESS = '__Host-session_access';
 export const REFRESH = '__Host-session_refresh';
+export const MARKER = '__Host-session_look_again';
 
 /** A cookie of the jar, which has to be there. */
 export function cookieOf(browser: Browser, name: 'session_access' | 'session_refresh'): JarCookie {

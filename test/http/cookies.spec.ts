@@ -8,10 +8,19 @@ import {
   SessionGuard,
   SessionService,
 } from 'nestjs-session-tokens';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
-import { ACCESS, accessTokenOf, accountApps, clearsCookies, cookieOf, pass, REFRESH } from './account-app.js';
+import {
+  ACCESS,
+  accessTokenOf,
+  accountApps,
+  clearsCookies,
+  cookieOf,
+  MARKER,
+  pass,
+  REFRESH,
+} from './account-app.js';
 
 /** Adds a cookie as an application does it on either adapter. */
 function addCookie(response: HttpResponse, line: string): void {
@@ -102,6 +111,15 @@ const cacheControl = (answer: Answer) => answer.headers.get('cache-control');
 const maxAgesInDays = async (answer: Promise<Answer>) =>
   (await answer).setCookies.map(({ attributes }) => Number(attributes['max-age']) / 86_400);
 
+type NamedAttributes = [name: string, attributes: string];
+
+const setLine = ([name, attributes]: NamedAttributes) => `${name}=…; Max-Age=${MONTH}; ${attributes}`;
+
+function clearedLine([name, attributes]: NamedAttributes): string {
+  const [, placed, rest] = /^(Path=[^;]*(?:; Domain=[^;]*)?)(.*)$/.exec(attributes)!;
+  return `${name}=; ${CLEARED}; ${placed}; ${EPOCH}${rest}`;
+}
+
 /** `Set-Cookie` lines as they are, with a dot for what is a token. */
 function lines(answer: Answer): string[] {
   return answer.headers.getSetCookie().map((line) => line.replace(/=[\w.-]{60,};/, '=…;'));
@@ -113,83 +131,95 @@ describe.each(adapters)('cookies over %s', (adapter) => {
   it.each<{
     when: string;
     cookies: SessionCookieOptions;
-    access: [name: string, attributes: string];
-    refresh: [name: string, attributes: string];
+    access: NamedAttributes;
+    refresh: NamedAttributes;
+    /** Name of the cookie that names a token which looked old; its attributes are those of the refresh cookie. */
+    marker: string;
   }>([
     {
       when: 'nothing is configured',
       cookies: {},
       access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-session_look_again',
     },
     {
       when: 'they have a domain',
       cookies: { domain: 'example.com' },
       access: ['__Secure-session_access', 'Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Secure-session_refresh', 'Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Secure-session_look_again',
     },
     {
       when: 'they have a path',
       cookies: { path: '/app' },
       access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Secure-session_refresh', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Secure-session_look_again',
     },
     {
       when: 'they have different paths',
       cookies: { path: '/app', refreshPath: '/' },
       access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-session_look_again',
     },
     {
       when: 'they go over plain HTTP',
       cookies: { secure: false, sameSite: 'strict' },
       access: ['session_access', 'Path=/; HttpOnly; SameSite=Strict'],
       refresh: ['session_refresh', 'Path=/; HttpOnly; SameSite=Strict'],
+      marker: 'session_look_again',
     },
     {
       when: 'they are for frames of other sites',
       cookies: { sameSite: 'none', partitioned: true },
       access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
       refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
+      marker: '__Host-session_look_again',
     },
     {
       when: 'they have names of their own',
-      cookies: { accessName: 'sAccessToken', refreshName: 'sRefreshToken' },
+      cookies: { accessName: 'sAccessToken', refreshName: 'sRefreshToken', lookAgainName: 'again' },
       access: ['__Host-sAccessToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-sRefreshToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-again',
     },
     {
       when: 'prefixes are off',
       cookies: { prefix: 'none', accessName: 'a', refreshName: 'r' },
       access: ['a', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['r', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: 'session_look_again',
     },
     {
       when: 'their names already have a prefix',
-      cookies: { accessName: '__Secure-a', refreshName: '__Host-r' },
+      cookies: { accessName: '__Secure-a', refreshName: '__Host-r', lookAgainName: '__Host-again' },
       access: ['__Secure-a', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-r', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-again',
     },
   ])(
     'are set and cleared with exactly the same attributes when $when',
-    async ({ cookies, access, refresh }) => {
+    async ({ cookies, access, refresh, marker }) => {
       const app = await start({ cookies });
       const browser = app.browser();
       const login = await browser.post('/login', { userId: 'alice' });
-      expect(lines(login)).toEqual(
-        [access, refresh].map(([name, attributes]) => `${name}=…; Max-Age=${MONTH}; ${attributes}`),
-      );
+      expect(lines(login)).toEqual([access, refresh].map(setLine));
 
       const cookie = login.setCookies.map(({ name, value }) => `${name}=${value}`).join('; ');
       const logout = await browser.post('/logout', undefined, { headers: { cookie } });
       expect(logout.status).toBe(204);
       expect(lines(logout)).toEqual(
-        [access, refresh].map(([name, attributes]) => {
-          const [, placed, rest] = /^(Path=[^;]*(?:; Domain=[^;]*)?)(.*)$/.exec(attributes)!;
-          return `${name}=; ${CLEARED}; ${placed}; ${EPOCH}${rest}`;
-        }),
+        [access, refresh, [marker, refresh[1]] as NamedAttributes].map(clearedLine),
       );
       expect(browser.cookies).toEqual([]);
+
+      const again = await browser.get('/me', { headers: { cookie }, follows: false });
+      expect(again.status).toBe(307);
+      expect(lines(again)).toEqual([
+        expect.stringMatching(`^${marker}=[0-9a-f]{16}; Max-Age=${MONTH}; ${refresh[1]}$`),
+      ]);
     },
   );
 
@@ -216,8 +246,10 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     expect(accessTokenOf(browser).exp! - Date.now() / 1_000).toBe(900);
     pass('5d');
     expect(await maxAgesInDays(browser.get('/me')), 'slides').toEqual([30, 30]);
-    expect(await maxAgesInDays(browser.get('/me')), 'the proven access token').toEqual([30]);
+    pass('90s');
+    expect(await maxAgesInDays(browser.get('/me')), 'the proven access token').toEqual([30 - 90 / 86_400]);
     pass('15d');
+    vi.setSystemTime(Date.now() - 90_000);
     expect(await maxAgesInDays(browser.get('/me')), '20 days before the end').toEqual([20, 20]);
     pass('19d');
     expect(await maxAgesInDays(browser.get('/me')), 'one day before the end').toEqual([1, 1]);
@@ -239,6 +271,7 @@ describe.each(adapters)('cookies over %s', (adapter) => {
       expect.stringMatching(`^${REFRESH}=…`),
       'theme=dark; Path=/',
     ]);
+    pass('90s');
     expect(lines(await browser.get('/own-cookie')), 'replaced by the guard').toEqual([
       expect.stringMatching(`^${ACCESS}=…`),
       'theme=dark; Path=/',
@@ -262,6 +295,7 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     const logout = await browser.post('/logout');
     expect(lines(logout).toSorted(), 'refreshed, then cleared').toEqual([
       expect.stringMatching(`^${ACCESS}=; ${CLEARED}`),
+      expect.stringMatching(`^${MARKER}=; ${CLEARED}`),
       expect.stringMatching(`^${REFRESH}=; ${CLEARED}`),
     ]);
   });
@@ -272,8 +306,10 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     expect(cacheControl(await browser.post('/login', { userId: 'alice' }))).toBe('private, no-store');
     expect(cacheControl(await browser.get('/me'))).toBeNull();
     pass('16m');
-    expect(cacheControl(await browser.get('/me'))).toBe('private, no-store');
-    expect(cacheControl(await browser.get('/me'))).toBe('private, no-store');
+    expect(cacheControl(await browser.get('/me')), 'refreshed').toBe('private, no-store');
+    expect(cacheControl(await browser.get('/me'))).toBeNull();
+    pass('90s');
+    expect(cacheControl(await browser.get('/me')), 'proven').toBe('private, no-store');
     expect(cacheControl(await browser.get('/me'))).toBeNull();
     expect(cacheControl(await browser.post('/logout'))).toBe('private, no-store');
   });
@@ -335,6 +371,7 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
     for (const order of [1, -1]) {
       pass('16m');
       await browser.get('/me');
+      pass('90s');
       await browser.get('/me');
       pass('16m');
       const values = [oldest, tokenOf(browser, 'session_refresh')];
@@ -343,11 +380,9 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
       expect(await browser.get('/me')).toMatchObject({ status: 200 });
     }
     // Alone it is one, which shows that the others were not lucky.
-    const header = `${REFRESH}=${oldest}`;
-    expect(await browser.get('/me', { headers: { cookie: header } })).toMatchObject({
-      status: 401,
-      body: { code: 'token_theft' },
-    });
+    const thief = app.browser();
+    thief.set({ ...cookieOf(browser, 'session_refresh'), value: oldest });
+    expect(await thief.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
   });
 
   it('that are all of sessions that are over are cleared', async () => {
@@ -356,7 +391,14 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
     const values = browsers.map((browser) => tokenOf(browser, 'session_refresh'));
     await app.sessions.revokeAllForUser('alice');
     pass('16m');
-    const answer = await app.browser().get('/me', { headers: { cookie: cookieHeader(REFRESH, values) } });
+    const cookie = cookieHeader(REFRESH, values);
+    const first = await app.browser().get('/me', { headers: { cookie }, follows: false });
+    expect(first.status).toBe(307);
+    // One marker names all of them: the client does not have to look again for each.
+    const [marker] = first.setCookies;
+    expect(marker!.value).toMatch(/^[0-9a-f]{16}\.[0-9a-f]{16}$/);
+    const headers = { cookie: `${cookie}; ${marker!.name}=${marker!.value}` };
+    const answer = await app.browser().get('/me', { headers });
     expect(answer).toMatchObject({ status: 401, body: { code: 'session_over' } });
     expect(clearsCookies(answer)).toBe(true);
   });

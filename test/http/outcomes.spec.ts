@@ -12,9 +12,11 @@ import {
   accountApps,
   clearsCookies,
   cookieOf,
+  MARKER,
   pass,
   refusal,
   REFRESH,
+  setCookieNames,
 } from './account-app.js';
 import { asModule } from '../support/as-module.js';
 import { LogCapture } from '../support/log-capture.js';
@@ -30,8 +32,8 @@ const UNAVAILABLE = refusal(503, 'storage_unavailable');
 async function split(first: Browser, second: Browser): Promise<Answer> {
   pass('16m');
   expect((await first.get('/me')).status).toBe(200);
+  pass('90s');
   expect((await first.get('/me')).status).toBe(200);
-  pass('1m');
   return second.get('/me');
 }
 
@@ -56,6 +58,7 @@ async function clients(app: AccountApp): Promise<{ expired: Browser; unproven: B
   const [expired, unproven] = [await app.signIn(), await app.signIn()];
   pass('16m');
   expect((await unproven.get('/me')).status).toBe(200);
+  pass('90s');
   return { expired, unproven };
 }
 
@@ -75,6 +78,7 @@ describe.each(databases)('on $name', (kind) => {
       const app = await start(
         {
           reuseWindow: 0,
+          lookAgain: false,
           refresh: 'endpoint',
           refreshPath: '/auth/refresh',
           cookies: { path: '/app', prefix: 'none' },
@@ -86,6 +90,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(login.setCookies).toMatchObject([
         { name: 'session_access', path: '/app' },
         { name: 'session_refresh', path: '/app/auth/refresh' },
+        { name: 'session_look_again', value: '', path: '/app/auth/refresh' },
       ]);
       const before = browser.copy();
       const { id } = (await browser.get('/app/me')).body as { id: string };
@@ -103,12 +108,25 @@ describe.each(databases)('on $name', (kind) => {
       app.sessions.events.subscribe((event) => thefts.push(event));
       const theft = await before.post('/app/auth/refresh');
       expect(theft).toMatchObject(refusal(401, 'token_theft'));
-      expect(thefts).toEqual([{ type: 'theft', sessionId: id, userId: 'alice' }]);
+      expect(thefts).toEqual([
+        {
+          type: 'theft',
+          sessionId: id,
+          userId: 'alice',
+          tokenId: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
+          kind: 'superseded',
+          behind: 1,
+          age: 16 * 60_000 + 1_000,
+        },
+      ]);
       expect(theft.setCookies.toSorted((a, b) => a.name.localeCompare(b.name))).toMatchObject([
         { value: '', path: '/app', attributes: { expires: 'Thu, 01 Jan 1970 00:00:00 GMT' } },
         { value: '', path: '/app/auth/refresh', attributes: { expires: 'Thu, 01 Jan 1970 00:00:00 GMT' } },
+        { value: '', path: '/app/auth/refresh', attributes: { expires: 'Thu, 01 Jan 1970 00:00:00 GMT' } },
       ]);
-      expect(await browser.get('/app/me')).toMatchObject(OVER);
+      // The refresh route knows what has become of the session.
+      expect(await browser.get('/app/me')).toMatchObject(refusal(401, 'try_refresh'));
+      expect(await browser.post('/app/auth/refresh')).toMatchObject(OVER);
     });
 
     it.each([
@@ -125,7 +143,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(clearsCookies(logout)).toBe(true);
       expect(await browser.get('/me')).toMatchObject(refusal(401, 'no_credentials'));
 
-      expect(await copy.get('/me')).toMatchObject(atOnce);
+      expect(await copy.copy().get('/me')).toMatchObject(atOnce);
       pass('16m');
       expect(await copy.get('/me')).toMatchObject(OVER);
     });
@@ -152,11 +170,24 @@ describe.each(databases)('on $name', (kind) => {
       expect(answer).toMatchObject(refusal(401, 'token_theft'));
       expect(clearsCookies(answer)).toBe(true);
       expect(second.cookies).toEqual([]);
-      expect(events).toContainEqual({ type: 'theft', sessionId: id, userId: 'alice' });
+      const stale = {
+        sessionId: id,
+        userId: 'alice',
+        tokenId: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
+        kind: 'superseded',
+        behind: 1,
+        age: 16 * 60_000 + 90_000,
+      };
+      const told = events.filter(({ type }) => type === 'stale' || type === 'theft');
+      expect(told).toEqual([
+        { type: 'stale', ...stale },
+        { type: 'theft', ...stale },
+      ]);
+      expect((told[0] as { tokenId: string }).tokenId).toBe((told[1] as { tokenId: string }).tokenId);
       // The other one notices at its next request, although its access token is still good.
-      expect(await first.get('/me')).toMatchObject(OVER);
-      pass('1m');
-      expect(clearsCookies(await first.get('/me'))).toBe(true);
+      const other = await first.get('/me');
+      expect(other).toMatchObject(OVER);
+      expect(clearsCookies(other)).toBe(true);
       expect(first.cookies).toEqual([]);
       expect((await bystander.get('/me')).status, 'the other device').toBe(200);
     });
@@ -169,7 +200,7 @@ describe.each(databases)('on $name', (kind) => {
       for (let round = 0; round < 3; round++) {
         pass('16m');
         answers.push(...(await Promise.all([owner.get('/me'), thief.get('/me')])));
-        pass('1m');
+        pass('2m');
         answers.push(...(await Promise.all([owner.get('/me'), thief.get('/me')])));
       }
       const codes = answers.map(({ body }) => (body as { code?: string }).code);
@@ -301,8 +332,9 @@ describe.each(databases)('on $name', (kind) => {
       await ask(owner.post('/orders', {}));
       pass('16m');
       await ask(owner.get('/me'));
+      pass('2m');
       await ask(owner.get('/me'));
-      pass('1m');
+      await ask(thief.get('/me', { headers: { 'user-agent': 'curl' } }));
       await ask(thief.get('/me'));
       await ask(owner.get('/me'));
       await ask(owner.get('/me', { headers: { cookie: `${ACCESS}=e30.e30.e30` } }));
@@ -323,6 +355,7 @@ describe.each(databases)('on $name', (kind) => {
         new Set([
           'csrf_failed',
           'token_theft',
+          'look_again',
           'session_over',
           'try_refresh',
           'invalid_user_id',
@@ -345,58 +378,56 @@ describe.each(databases)('on $name', (kind) => {
 describe.each(adapters)('a session that is over over %s', (adapter) => {
   const start = accountApps(adapter);
 
-  it.each([{ reuseWindow: '10s' }, { reuseWindow: '2s' }])(
-    'keeps its cookies for the reuse window of $reuseWindow, and loses them after that',
-    async ({ reuseWindow }) => {
-      const app = await start({ reuseWindow });
+  it.each([
+    { revocation: 'feed' as const, pause: '0s' },
+    { revocation: 'database' as const, pause: '0s' },
+    { revocation: 'none' as const, pause: '16m' },
+    { revocation: 'feed' as const, pause: '16m' },
+  ])(
+    'loses its cookies when the client has looked again: $pause after revocation $revocation',
+    async ({ revocation, pause }) => {
+      const app = await start({ revocation });
       const browser = await app.signIn();
       await app.sessions.revoke(await idOf(browser));
-      for (const pause of ['0s', '1s']) {
-        pass(pause);
-        expect(await browser.get('/me')).toMatchObject({ ...OVER, setCookies: [] });
-      }
-      pass(reuseWindow);
-      const answer = await browser.get('/me');
-      expect(answer).toMatchObject(OVER);
-      expect(clearsCookies(answer)).toBe(true);
+      pass(pause);
+      const first = await browser.get('/me', { follows: false });
+      expect(first).toMatchObject(refusal(307, 'look_again'));
+      expect(setCookieNames(first)).toEqual([MARKER]);
+      const second = await browser.get('/me');
+      expect(second).toMatchObject(OVER);
+      expect(clearsCookies(second)).toBe(true);
       expect(await browser.get('/me')).toMatchObject(refusal(401, 'no_credentials'));
     },
   );
 
-  it('loses its cookies at once without a reuse window', async () => {
-    const app = await start({ reuseWindow: 0 });
+  it('loses its cookies at once without looking again', async () => {
+    const app = await start({ lookAgain: false });
     const browser = await app.signIn();
     await app.sessions.revoke(await idOf(browser));
-    const answer = await browser.get('/me');
+    const answer = await browser.get('/me', { follows: false });
     expect(answer).toMatchObject(OVER);
     expect(clearsCookies(answer)).toBe(true);
   });
 
-  it('is refused a refresh, with the same care for its cookies', async () => {
-    const app = await start({ revocation: 'none' });
-    const browser = await app.signIn();
-    const id = await idOf(browser);
-    pass('16m');
-    await app.sessions.revoke(id);
-    expect(await browser.get('/me')).toMatchObject({ ...OVER, setCookies: [] });
-    pass('10s');
-    const answer = await browser.get('/me');
-    expect(answer).toMatchObject(OVER);
-    expect(clearsCookies(answer)).toBe(true);
-  });
-
-  it('takes nothing from a client that has signed in anew in the meantime', async () => {
-    const app = await start();
-    const browser = await app.signIn();
-    const late = browser.copy();
-    await browser.post('/login', { userId: 'alice' });
-    // A request with the old cookies was under way; its answer arrives after that of the sign-in.
-    pass('5s');
-    const answer = await late.get('/me');
-    expect(answer).toMatchObject(OVER);
-    answer.setCookies.forEach((cookie) => browser.set(cookie));
-    expect((await browser.get('/me')).status).toBe(200);
-  });
+  it.each(['0s', '1s', '5s', '2m', '16m'])(
+    'takes nothing from a client that has signed in anew: a request that is %s late',
+    async (pause) => {
+      const app = await start();
+      const browser = await app.signIn();
+      const cookie = browser.cookieHeader('/');
+      await browser.post('/login', { userId: 'bob' });
+      const before = browser.cookies.map(({ value }) => value);
+      pass(pause);
+      const late = await browser.get('/me', { headers: { cookie }, follows: false });
+      expect(late.status).toBe(307);
+      expect(setCookieNames(late)).toEqual([MARKER]);
+      const followed = await browser.get('/me', { headers: { cookie } });
+      expect(followed).toMatchObject({ status: 200, body: { userId: 'bob' } });
+      // Some time later they have been renewed, which is no loss.
+      const kept = pause === '16m' ? [] : before;
+      for (const value of kept) expect(browser.cookieHeader('/')).toContain(value);
+    },
+  );
 
   it('is refused in another process within the interval of the feed, at once where each token is looked up', async () => {
     const first = await start();
@@ -406,9 +437,10 @@ describe.each(adapters)('a session that is over over %s', (adapter) => {
     const id = await idOf(browser);
     expect((await browser.get('/me', { at: feed.url })).status).toBe(200);
     await browser.request('DELETE', `/sessions/${id}`);
-    expect(await browser.get('/me'), 'here').toMatchObject(OVER);
-    expect(await browser.get('/me', { at: lookUp.url })).toMatchObject(OVER);
-    expect((await browser.get('/me', { at: feed.url })).status, 'has not asked yet').toBe(200);
+    const other = browser.copy();
+    expect(await browser.copy().get('/me'), 'here').toMatchObject(OVER);
+    expect(await browser.copy().get('/me', { at: lookUp.url })).toMatchObject(OVER);
+    expect((await other.get('/me', { at: feed.url })).status, 'has not asked yet').toBe(200);
     pass('5s');
     expect(await browser.get('/me', { at: feed.url })).toMatchObject(OVER);
   });

@@ -278,7 +278,8 @@ describe.each(matrix)(
       expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
       expect(browser.cookie('session_refresh')!.value).not.toBe(before);
       const [accessExpiry] = browser.cookie('session_info')!.value.split('.');
-      expect(Number(accessExpiry)).toBe(Math.floor(Date.now() / 1_000) + 60);
+      // Chance makes it up to five per cent shorter.
+      expect([29, 30]).toContain(Number(accessExpiry) - Math.floor(Date.now() / 1_000));
     });
 
     it('is well while the database is', async () => {
@@ -376,26 +377,35 @@ describe.each(matrix)(
         const owner = await signIn();
         const thief = await steal(owner);
         expect(await thief('use')).toMatchObject(works);
-        pass(11);
+        pass(31);
         expect(await thief('refresh')).toMatchObject({ body: { status: 200, refreshToken: 'renewed' } });
+        pass(6);
         expect(await thief('use')).toMatchObject({ body: { status: 200, refreshToken: 'kept' } });
-        pass(11);
-        expect(await carryOn(owner)).toMatchObject({ status: 401, body: { code: 'token_theft' } });
+        expect(await owner.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
         expect(owner.cookies).toEqual([]);
         expect(await thief('use')).toMatchObject({ body: { status: 401, code: 'session_over' } });
-        expect(await thief('refresh')).toMatchObject({ body: { status: 401, code: 'session_over' } });
+        expect(await thief('refresh')).toMatchObject({ body: { status: 401, code: 'no_credentials' } });
       });
 
       it('shows a thief get caught at once who refreshes after the owner', async () => {
         const owner = await signIn();
         const thief = await steal(owner);
-        pass(11);
-        expect(await carryOn(owner)).toMatchObject({ status: 200 });
-        pass(11);
+        pass(31);
+        expect(await owner.get('/me')).toMatchObject({ status: 200 });
+        pass(6);
+        expect(await owner.get('/me')).toMatchObject({ status: 200 });
         expect(await thief('refresh')).toMatchObject({
           body: { status: 401, code: 'token_theft', accessToken: 'lost', refreshToken: 'lost' },
         });
         expect(await owner.get('/me')).toMatchObject({ status: 401, body: { code: 'session_over' } });
+      });
+
+      it('makes the access token unusable where the page asks for that', async () => {
+        const owner = await signIn();
+        const { name } = owner.cookie('session_access')!;
+        expect(await owner.post('/demo/theft/owner-refresh')).toMatchObject({ status: 204 });
+        expect(owner.cookie('session_access')).toMatchObject({ name, value: 'expired' });
+        expect(await owner.get('/me')).toMatchObject({ status: 200 });
       });
 
       it('says when a refresh token was too young to be exchanged', async () => {
@@ -407,10 +417,10 @@ describe.each(matrix)(
 
       it('copies what the browser has after the request, where that renewed the tokens', async () => {
         const owner = await signIn();
-        pass(61);
+        pass(31);
         const thief = await steal(owner);
         expect(await thief('use')).toMatchObject({ body: { status: 200, refreshToken: 'kept' } });
-        pass(11);
+        pass(31);
         expect(await thief('refresh')).toMatchObject({ body: { status: 200, refreshToken: 'renewed' } });
       });
 
@@ -423,10 +433,10 @@ describe.each(matrix)(
           const copied = await owner.post('/auth/refresh/theft-copy', undefined, { headers });
           const { thiefId } = copied.body as { thiefId: string };
           const thief = (step: string) => new Browser(owner.url).post('/demo/theft/act', { thiefId, step });
-          pass(11);
+          pass(31);
           expect(await thief('refresh')).toMatchObject({ body: { status: 204, refreshToken: 'renewed' } });
+          pass(6);
           expect(await thief('use')).toMatchObject(works);
-          pass(11);
           expect(await owner.post('/auth/refresh', undefined, { headers })).toMatchObject({
             status: 401,
             body: { code: 'token_theft' },
@@ -440,7 +450,7 @@ describe.each(matrix)(
         const secrets = owner.cookies.map(({ value }) => value);
         const copied = await owner.post('/demo/theft/copy');
         const { thiefId } = copied.body as { thiefId: string };
-        pass(11);
+        pass(31);
         const acted = await owner.post('/demo/theft/act', { thiefId, step: 'refresh' });
         for (const { body, setCookies } of [copied, acted]) {
           expect(setCookies).toEqual([]);
@@ -504,15 +514,6 @@ async function steal(owner: Browser): Promise<(step: string) => Promise<Answer>>
   const { thiefId } = copied.body as { thiefId: string };
   const page = new Browser(owner.url); // without cookies: the thief has them
   return (step) => page.post('/demo/theft/act', { thiefId, step });
-}
-
-/** The owner's access token is over; the next request renews it. */
-async function carryOn(owner: Browser): Promise<Answer> {
-  const access = owner.cookie('session_access')!;
-  expect(await owner.post('/demo/theft/owner-refresh')).toMatchObject({ status: 204 });
-  expect(owner.cookie('session_access')).toMatchObject({ name: access.name, value: 'expired' });
-  const answer = await owner.get('/me');
-  return answer.status === 200 ? owner.get('/me') : answer;
 }
 
 /** What a browser says of a request that another site's page sends. */

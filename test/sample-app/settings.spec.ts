@@ -18,7 +18,7 @@ it('needs no settings at all', () => {
     adapter: 'express',
     trustProxy: false,
     database: { type: 'better-sqlite3', database: 'sample.sqlite', enableWAL: true },
-    accessTokenTtl: 60_000,
+    accessTokenTtl: 30_000,
     reuseWindow: 5_000,
     theftDemo: true,
     session: {
@@ -63,7 +63,7 @@ it('hands every setting to the library in its terms', () => {
     secrets: ['s'.repeat(32)],
     accessToken: { ttl: 5_000 },
     refreshToken: { ttl: 7 * 86_400_000 },
-    reuseWindow: 500,
+    rotation: { reuseWindow: 500 },
     signingKeys: { rotation: 12 * 3_600_000 },
     revocation: 'database',
     revocationInterval: 250,
@@ -74,7 +74,7 @@ it('hands every setting to the library in its terms', () => {
 });
 
 it('fits the default reuse window and session life to the access token’s life', () => {
-  expect(readSettings({ ACCESS_TOKEN_TTL: '4s' }).reuseWindow).toBe(1_000);
+  expect(readSettings({ ACCESS_TOKEN_TTL: '4s' }).reuseWindow).toBe(2_000);
   expect(() => readSettings({ ACCESS_TOKEN_TTL: '60d' })).not.toThrow();
 });
 
@@ -118,9 +118,9 @@ it.each([
   ['ACCESS_TOKEN_TTL', 'soon', '"15m"'],
   ['ACCESS_TOKEN_TTL', '0', '"15m"'],
   ['ACCESS_TOKEN_TTL', '1500ms', 'in whole seconds'],
-  ['REFRESH_TOKEN_TTL', '1m', 'longer than ACCESS_TOKEN_TTL (60 s)'],
-  ['REUSE_WINDOW', '30s', 'less than half of ACCESS_TOKEN_TTL (60 s)'],
-  ['REUSE_WINDOW', '-1s', 'less than half'],
+  ['REFRESH_TOKEN_TTL', '30s', 'longer than ACCESS_TOKEN_TTL (30 s)'],
+  ['REUSE_WINDOW', '16s', 'at most half of ACCESS_TOKEN_TTL (30 s)'],
+  ['REUSE_WINDOW', '-1s', 'at most half'],
   ['SIGNING_KEY_ROTATION', '500ms', 'at least 1 second'],
   ['REVOCATION', 'redis', 'feed, database, none'],
   ['REVOCATION_INTERVAL', '0', 'at least 1 millisecond'],

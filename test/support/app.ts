@@ -44,7 +44,13 @@ export async function startApp({
   const testing = await Test.createTestingModule({
     ...metadata,
     imports: [
-      SessionModule.forRoot({ isGlobal: true, database: database.options, ...options }),
+      SessionModule.forRoot({
+        isGlobal: true,
+        database: database.options,
+        ...options,
+        // Cases count on the exact second at which a token expires.
+        accessToken: { jitter: 0, ...options?.accessToken },
+      }),
       ...(metadata?.imports ?? []),
     ],
   }).compile();

@@ -1,3 +1,5 @@
+import { request as httpRequest } from 'node:http';
+
 /** One cookie as the jar keeps it. */
 export interface JarCookie {
   readonly name: string;
@@ -24,9 +26,24 @@ export interface Init {
   readonly loseResponse?: boolean;
   /** Base URL of another process of the same application, as a load balancer would choose it. */
   readonly at?: string;
+  /** Whether a redirection is followed, as browsers do, with the cookies of then. @default true */
+  readonly follows?: boolean;
 }
 
-/** A client with a cookie jar over real HTTP. It keeps what a browser keeps: paths, expiry, replacement. */
+/** A response as it came over the wire. */
+interface Received {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+/** Chromium follows no more. */
+const MAX_REDIRECTS = 20;
+
+/**
+ * A client with a cookie jar over real HTTP. It keeps what a browser keeps (paths, expiry, replacement), sends what a browser
+ * sends to a host on plain http, and follows redirections with the cookies that it has then.
+ */
 export class Browser {
   private jar: JarCookie[] = [];
 
@@ -59,6 +76,11 @@ export class Browser {
     this.set(parseSetCookie(line));
   }
 
+  /** A client that forgets no cookie: its clock is wrong, or it is not a browser. */
+  keepExpired(): void {
+    this.jar = this.jar.map((cookie) => ({ ...cookie, expiresAt: Number.POSITIVE_INFINITY }));
+  }
+
   delete(name: string): void {
     this.jar = this.jar.filter((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') !== name);
   }
@@ -71,26 +93,53 @@ export class Browser {
   }
 
   async request(method: string, path: string, init: Init = {}): Promise<Answer> {
-    const cookie = this.cookieHeader(path.split('?')[0]!);
-    const response = await fetch((init.at ?? this.url) + path, {
-      method,
-      headers: {
-        ...(cookie !== '' && { cookie }),
-        ...(init.body !== undefined && { 'content-type': 'application/json' }),
-        ...init.headers,
-      },
-      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
-    });
-    const text = await response.text();
-    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
-    const setCookies = response.headers.getSetCookie().map(parseSetCookie);
-    if (!init.loseResponse) setCookies.forEach((each) => this.set(each));
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: text === '' ? undefined : isJson ? JSON.parse(text) : text,
-      setCookies,
+    let cookie = init.headers?.['cookie'] ?? this.cookieHeader(path.split('?')[0]!);
+    for (let redirects = 0; ; redirects++) {
+      const received = await this.send(method, path, cookie, init);
+      const { status, headers, text } = received;
+      const isFollowed = status === 307 && init.follows !== false && redirects < MAX_REDIRECTS;
+      const setCookies = headers.getSetCookie().map(parseSetCookie);
+      if (isFollowed || !init.loseResponse) setCookies.forEach((each) => this.set(each));
+      if (!isFollowed) {
+        const isJson = headers.get('content-type')?.includes('json') ?? false;
+        return {
+          status,
+          headers,
+          body: text === '' ? undefined : isJson ? JSON.parse(text) : text,
+          setCookies,
+        };
+      }
+      const next = new URL(headers.get('location')!, this.url + path);
+      path = next.pathname + next.search;
+      cookie = this.cookieHeader(next.pathname);
+    }
+  }
+
+  private async send(method: string, path: string, cookie: string, init: Init): Promise<Received> {
+    const body = init.body === undefined ? undefined : JSON.stringify(init.body);
+    const headers = {
+      'user-agent': 'Mozilla/5.0 (test)',
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }),
+      ...init.headers,
+      ...(cookie !== '' && { cookie }),
     };
+    return new Promise((resolve, reject) => {
+      const outgoing = httpRequest((init.at ?? this.url) + path, { method, headers }, (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        answer.once('error', reject);
+        answer.once('end', () => {
+          const received = new Headers();
+          for (const [name, values] of Object.entries(answer.headersDistinct)) {
+            for (const value of values ?? []) received.append(name, value);
+          }
+          resolve({ status: answer.statusCode!, headers: received, text });
+        });
+      });
+      outgoing.once('error', reject);
+      outgoing.end(body);
+    });
   }
 
   async get(path: string, init?: Init): Promise<Answer> {

@@ -8,7 +8,9 @@ export async function startCore(
   dataSource: DataSource,
   options: SessionModuleOptions = {},
 ): Promise<SessionCore> {
-  const core = createSessionCore(dataSource, resolveOptions(options).options);
+  // Cases count on the exact second at which a token expires.
+  const accessToken = { jitter: 0, ...options.accessToken };
+  const core = createSessionCore(dataSource, resolveOptions({ ...options, accessToken }).options);
   await core.signingKeys.start(Date.now());
   await core.refreshTokens.start(Date.now());
   return core;

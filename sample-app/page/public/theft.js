@@ -1,20 +1,20 @@
 // The theft demonstration: two stories, told step by step. Each step really happens; what is said about it depends on what
 // the server answered, so that a story that takes another turn (a slow click, another tab) is still told right.
 
-import { call, serverNow } from './api.js';
+import { call, serverNow, sessionTimes } from './api.js';
 import { $, duration, element, log } from './dom.js';
 
 /** Clocks and networks are not exact: a little more time than that has to pass. */
 const MARGIN = 300;
 
 const TOO_YOUNG =
-  'This refresh token is younger than twice the reuse window, so the server left it alone and gave another access token only. Wait a moment and try again.';
+  'The access token that came with this refresh token has not run out yet, so the server left it alone and gave another access token only. Wait a moment and try again.';
 const NOT_CERTAIN =
-  'Not certain yet: the two renewals came so close together that they could be one busy browser. When both have renewed twice, it is certain.';
+  'Not certain yet: for all the server knows, this could be one busy browser. When both have renewed twice, it is certain.';
 
 let settings;
 let actions; // what the rest of the page does for the story: `onSignedOut(error)`, `onSignIn()`
-let run; // the story being told: { story, steps, index, outcomes, thiefId, renewedAt, isCaught }
+let run; // the story being told: { story, steps, index, outcomes, thiefId, expiresAt, renewedAt, isCaught }
 let timer;
 
 export function startTheftDemo(pageSettings, pageActions) {
@@ -33,7 +33,7 @@ export function isTheftRunning() {
 
 export function resetTheftDemo() {
   const story = document.querySelector('input[name=story]:checked').value;
-  run = { story, steps: STORIES[story], index: 0, outcomes: [], renewedAt: 0, isCaught: false };
+  run = { story, steps: STORIES[story], index: 0, outcomes: [], expiresAt: 0, renewedAt: 0, isCaught: false };
   render();
 }
 
@@ -53,7 +53,7 @@ const copy = {
     // In endpoint mode the browser shows its refresh cookie on paths below the refresh route only.
     const path = settings.refresh === 'endpoint' ? '/auth/refresh/theft-copy' : '/demo/theft/copy';
     run.thiefId = (await call('POST', path)).thiefId;
-    run.renewedAt = serverNow(); // at the latest
+    run.expiresAt = sessionTimes()?.accessUntil ?? 0; // of both copies
     return told(
       'The thief now holds your access token and your refresh token. On the server nothing has changed, and nobody can tell.',
     );
@@ -68,7 +68,7 @@ const look = {
     const report = await act('use');
     if (report.status !== 200) return refusedThief(report);
     if (report.refreshToken === 'renewed') {
-      run.renewedAt = serverNow();
+      noteRenewal();
       return told(
         'The stolen access token had already run out, so the server exchanged the stolen refresh token, too. It was used for the first time: for all the server knows, this is you.',
         report.status,
@@ -85,13 +85,13 @@ const thiefRenews = {
   who: 'thief',
   title: 'The thief renews the stolen tokens',
   button: 'Renew as the thief',
-  waits: true,
+  waits: untilExpired,
+  goOn: () => act('use'),
   async work() {
     const report = await act('refresh');
     if (report.status >= 400) return refusedThief(report);
     if (report.refreshToken === 'kept') return { ...told(TOO_YOUNG, report.status), again: true };
-    run.renewedAt = serverNow();
-    await act('use'); // a thief goes on working with the new tokens; so the server knows that they arrived
+    noteRenewal();
     return told(
       run.story === 'owner'
         ? NOT_CERTAIN
@@ -104,18 +104,17 @@ const thiefRenews = {
 const youRenew = {
   who: 'you',
   title: 'You carry on',
-  button: 'Let my access token run out, and carry on',
-  waits: true,
+  button: 'Carry on',
+  waits: untilExpired,
+  goOn: () => call('GET', '/me'),
   async work() {
     try {
-      await call('POST', '/demo/theft/owner-refresh');
       await call('GET', '/me');
-      await call('GET', '/me'); // the first use of a renewed token tells the server that it arrived
     } catch (error) {
       if (!error.meansSignedOut) throw error;
       return caughtYou(error);
     }
-    run.renewedAt = serverNow();
+    noteRenewal();
     return told(
       run.story === 'owner'
         ? 'Your access token had run out; your next request exchanged your refresh token and was answered as usual. The thief’s copy of that refresh token is now used up, but the thief does not know.'
@@ -182,11 +181,19 @@ const signIn = {
 };
 
 /**
- * `catches` marks the step at which the theft comes out. Should something have come in between so that it does not (a request
+ * The one who has renewed goes on working (`before.goOn`), which tells the server that the new tokens have arrived; then the
+ * other one comes with the old tokens. `catches` marks the step at which the theft comes out. Should something have come in between so that it does not (a request
  * from another tab, say), both parties renew again, until it does: that is when it has to.
  */
 const STORIES = {
-  thief: [copy, look, thiefRenews, { ...youRenew, catches: true, before: thiefRenews }, thiefAgain, signIn],
+  thief: [
+    copy,
+    look,
+    thiefRenews,
+    { ...youRenew, catches: true, before: thiefRenews, waits: untilSettled },
+    thiefAgain,
+    signIn,
+  ],
   owner: [
     copy,
     look,
@@ -195,6 +202,7 @@ const STORIES = {
       ...thiefRenews,
       catches: true,
       before: youRenew,
+      waits: untilSettled,
       title: 'The thief renews, too late',
       button: 'Renew as the thief, with the old refresh token',
     },
@@ -204,6 +212,27 @@ const STORIES = {
 };
 
 // ---- what became of it ----------------------------------------------------------------------------------------------
+
+function noteRenewal() {
+  run.renewedAt = serverNow();
+  run.expiresAt = run.renewedAt + settings.accessTokenTtl;
+}
+
+function untilExpired() {
+  return {
+    until: run.expiresAt,
+    why: 'until the stolen access token has run out. A refresh token is exchanged only after that.',
+  };
+}
+
+/** At the second try of a step that catches, both renew again. */
+function untilSettled() {
+  if (run.outcomes[run.index] !== undefined) return untilExpired();
+  return {
+    until: run.renewedAt + settings.reuseWindow,
+    why: 'for the reuse window. For so long, the old refresh token stays good beside the new one: a late request, or a browser that was killed, may still come with it.',
+  };
+}
 
 async function act(step) {
   return call('POST', '/demo/theft/act', { thiefId: run.thiefId, step });
@@ -221,7 +250,7 @@ function refusedThief({ status, code }) {
     case 'token_theft':
       return {
         ...told(
-          `Caught. The thief presented a refresh token that you had exchanged already, and you have been using its successor since. ${CHAIN}`,
+          `Caught. The thief presented a refresh token that you had exchanged already, and you have been using its successor since. The server had the thief look again, in case the request was only late, and the thief had nothing newer. ${CHAIN}`,
           status,
         ),
         isCatch: true,
@@ -278,6 +307,7 @@ async function tryStep(step) {
   try {
     const isRepeated = step.catches && run.outcomes[run.index] !== undefined;
     let outcome = isRepeated ? await step.before.work() : undefined;
+    if (step.catches && !outcome?.isCatch) await step.before.goOn();
     if (!outcome?.isCatch) outcome = await step.work();
     if (story !== run || outcome === undefined) return false;
     $('theft-live').textContent = outcome.text;
@@ -373,12 +403,13 @@ function controls(step, outcome) {
     text,
     element('div', { className: 'bar', ariaHidden: 'true' }, fill),
   );
-  const youth = 2 * settings.reuseWindow;
+  const { until, why } = step.waits();
+  const begin = Math.min(serverNow(), until);
   const tick = () => {
-    const left = run.renewedAt + youth + MARGIN - serverNow();
+    const left = until + MARGIN - serverNow();
     if (left > 0) {
-      text.textContent = `Wait ${Math.ceil(left / 1000)} s: a refresh token younger than ${duration(youth)}, twice the reuse window, is left alone. Renewals so close together are one busy browser.`;
-      fill.style.transform = `scaleX(${Math.min(1, left / (youth + MARGIN))})`;
+      text.textContent = `Wait ${Math.ceil(left / 1000)} s, ${why}`;
+      fill.style.transform = `scaleX(${Math.min(1, left / (until + MARGIN - begin))})`;
     }
     wait.hidden = left <= 0;
     button.disabled = left > 0;

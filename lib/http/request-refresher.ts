@@ -1,0 +1,128 @@
+import {
+  type CsrfError,
+  LookAgainError,
+  SessionOverError,
+  type StaleRefreshToken,
+  TokenTheftError,
+} from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
+import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
+import type { CsrfCheck } from './csrf-check.js';
+import { type HttpRequest, type HttpResponse, setResponseHeader } from './exchange.js';
+import type { LateResponses } from './late-responses.js';
+import { lookAgain } from './look-again.js';
+import type { SessionTransport } from './session-transport.js';
+
+/** Why none of the refresh tokens of a request was exchanged. */
+interface Failures {
+  theft?: TokenTheftError;
+  forged?: CsrfError;
+  over?: SessionOverError;
+  readonly stale: StaleRefreshToken[];
+}
+
+/** Exchanges the refresh tokens that requests carry, and gives clients what they are to have instead. */
+export class RequestRefresher {
+  constructor(
+    private readonly lifecycle: SessionLifecycle,
+    private readonly refreshTokens: RefreshTokens,
+    private readonly transport: SessionTransport,
+    private readonly csrf: CsrfCheck,
+    private readonly responses: LateResponses,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /**
+   * Exchanges the first refresh token of a request that can be exchanged, and gives the client the new tokens.
+   *
+   * @throws {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} | {@link CsrfError}
+   */
+  async exchange(
+    request: HttpRequest,
+    response: HttpResponse,
+    checksCsrf: boolean,
+    now: number,
+  ): Promise<TokenSet> {
+    const failures: Failures = { stale: [] };
+    const candidates = await this.authenticCandidates(request, failures, now);
+    const markers = this.transport.readMarkers(request);
+    for (const token of candidates) {
+      const mismatch = checksCsrf ? this.csrf.checkSession(request, token.sessionId) : undefined;
+      if (mismatch) {
+        failures.forged = mismatch;
+        continue;
+      }
+      try {
+        const tokens = await this.lifecycle.refresh(token, now, markers.has(token.tokenId));
+        await this.give(request, response, tokens, now);
+        this.responses.watch(response, tokens.row.id, now);
+        return tokens;
+      } catch (error) {
+        // A sibling domain may have planted it: the next one may be the client's own.
+        if (error instanceof TokenTheftError) failures.theft = error;
+        else if (error instanceof LookAgainError) failures.stale.push(error.stale);
+        else if (error instanceof SessionOverError) failures.over = error;
+        else throw error;
+      }
+    }
+    throw await this.refuse(request, response, failures);
+  }
+
+  /** Gives the client of a request its tokens. */
+  async give(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): Promise<void> {
+    this.transport.clearFormerDomains(request, response);
+    this.transport.writeTokens(response, tokens, now);
+    if (this.options.csrf.mode === 'token') {
+      const token = await this.refreshTokens.csrfToken(tokens.row.id, now);
+      setResponseHeader(response, this.options.csrf.header, token);
+    }
+  }
+
+  /** The newest token of each session. */
+  private async authenticCandidates(
+    request: HttpRequest,
+    failures: Failures,
+    now: number,
+  ): Promise<RefreshToken[]> {
+    const ours: RefreshToken[] = [];
+    for (const text of this.transport.readRefreshTokens(request)) {
+      try {
+        ours.push(await this.lifecycle.authenticate(text, now));
+      } catch (error) {
+        if (!(error instanceof SessionOverError)) throw error;
+        failures.over = error;
+      }
+    }
+    return newestOfEachSession(ours);
+  }
+
+  /** The error to refuse a request with; the client is told, or its cookies are cleared, as that demands. */
+  private async refuse(
+    request: HttpRequest,
+    response: HttpResponse,
+    { theft, stale, forged, over }: Failures,
+  ): Promise<Error> {
+    const [newest] = stale;
+    if (newest && !theft) {
+      this.transport.writeMarker(
+        response,
+        stale.map(({ tokenId }) => tokenId),
+      );
+      return lookAgain(request, response, newest, this.options.rotation);
+    }
+    if (forged && !theft) return forged;
+    if (theft || over!.final) this.transport.clear(response);
+    return theft ?? over!;
+  }
+}
+
+/** Where a client holds duplicates of the refresh cookie, an older token of the same session is a leftover, not a theft. */
+function newestOfEachSession(tokens: readonly RefreshToken[]): RefreshToken[] {
+  const seen = new Set<string>();
+  return tokens
+    .toSorted((a, b) => b.generation - a.generation || b.issuedAt - a.issuedAt)
+    .filter(({ sessionId }) => !seen.has(sessionId) && seen.add(sessionId))
+    .toSorted((a, b) => b.issuedAt - a.issuedAt);
+}
