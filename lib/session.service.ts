@@ -136,7 +136,8 @@ export class SessionService {
   }
 
   /**
-   * Verifies an access token. On the first use of one that a refresh gave, the result has its replacement.
+   * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
+   * replacement.
    *
    * @throws {@link TryRefreshError} when it has expired or is not one of ours
    * @throws {@link SessionOverError} when its session is known to be over

@@ -72,8 +72,8 @@ export interface VerifiedSession {
   /** When the access token expires. */
   readonly expiresAt: Date;
   /**
-   * On the first use of an access token that a refresh gave: its replacement, which has the same expiry and costs no
-   * database call any more. Give it to the client.
+   * On the first use, after the reuse window, of an access token that a refresh gave: its replacement, which has the same
+   * expiry and costs no database call any more. Give it to the client.
    */
   readonly newAccessToken: IssuedToken | undefined;
 }

@@ -1,5 +1,5 @@
 import type { SessionEvent } from 'nestjs-session-tokens';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { databases } from '../support/databases.js';
 import {
@@ -62,6 +62,25 @@ describe.each(adapters)('transparent refresh over %s', (adapter) => {
       expect((await browser.get('/me')).status).toBe(200);
     },
   );
+
+  it('comes at another time for each of the clients that signed in together, and is never early', async () => {
+    const app = await start({ accessToken: { jitter: 0.25 } });
+    const browsers = await Promise.all(Array.from({ length: 12 }, () => app.signIn()));
+    const lives = browsers.map((browser) => accessTokenOf(browser).exp! - Date.now() / 1_000);
+    expect(new Set(lives).size, 'lives that differ').toBeGreaterThan(3);
+    expect(Math.min(...lives)).toBeGreaterThanOrEqual(675);
+    expect(Math.max(...lives)).toBeLessThanOrEqual(900);
+    for (let round = 0; round < 2; round++) {
+      const byExpiry = browsers.toSorted((a, b) => accessTokenOf(a).exp! - accessTokenOf(b).exp!);
+      for (const browser of byExpiry) {
+        vi.setSystemTime(accessTokenOf(browser).exp! * 1_000 - 1);
+        expect(setCookieNames(await browser.get('/me'))).not.toContain(REFRESH);
+        pass('1s');
+        // Kept until the very end of its access token, and exchanged right after it.
+        expect(setCookieNames(await browser.get('/me'))).toEqual([ACCESS, REFRESH]);
+      }
+    }
+  });
 
   it('lets the request go on with its body', async () => {
     const app = await start();

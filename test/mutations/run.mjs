@@ -29,6 +29,15 @@ const SUITES = [
   ['one statement', ['test/storage/redeem.spec.ts']],
   ['store', ['test/storage/conditional-update.spec.ts', 'test/storage/concurrency.spec.ts']],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
+  [
+    'look again',
+    [
+      'lib/http',
+      'test/http/look-again.spec.ts',
+      'test/http/late-responses.spec.ts',
+      'test/http/outcomes.spec.ts',
+    ],
+  ],
   ['interleavings', ['test/concurrency']],
   ['tokens', ['lib/access-token', 'lib/keys']],
   ['drop', ['test/keys/emergency-rotation.spec.ts']],

@@ -100,7 +100,7 @@ async function freePort() {
 /**
  * A proxy in front of the processes.
  *
- * @param hooks.delay gives milliseconds to wait before a request goes on and before its answer comes back
+ * @param hooks.delay gives milliseconds to wait before a request goes on, and, without the request, before its answer comes back
  * @param hooks.drop tells whether an answer gets lost
  * @param hooks.answered is told of each answer
  */
@@ -136,7 +136,7 @@ export async function startProxy(ports, { delay = () => 0, drop = () => false, a
       outbound.on('error', () => outgoing.destroy());
       incoming.pipe(outbound);
     };
-    later(delay(), forward);
+    later(delay(incoming), forward);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

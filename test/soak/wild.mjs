@@ -1,5 +1,6 @@
 // Honest clients and thieves against real processes of the sample application, on a database of each kind at the same time,
-// through a proxy that delays messages and loses responses. Usage:
+// through a proxy that delays messages and loses responses. Clients queue requests, send some of them late, and are killed.
+// Usage:
 //   npm run build && npm run soak [-- --minutes 5 --databases postgres,mysql --clients 200 --processes 3]
 // The databases are those of TEST_POSTGRES_URL and TEST_MYSQL_URL; sqlite needs none.
 import { Agent } from 'node:http';
@@ -14,19 +15,27 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '200' },
     processes: { type: 'string', default: '3' },
     // Seconds. On a busy machine the servers' own time may be long: give them a wider window.
-    ttl: { type: 'string', default: '3' },
-    window: { type: 'string', default: '1' },
+    ttl: { type: 'string', default: '6' },
+    window: { type: 'string', default: '3' },
     adapter: { type: 'string', default: 'express' },
   },
 });
 
 const TTL = Number(values.ttl) * 1_000;
 const WINDOW = Number(values.window) * 1_000;
-/** A message is on its way for less than half the window; the servers' own time counts, too. */
-const MAX_DELAY = 150;
+/** A response is on its way for less than a ninth of the window; the time of proxy and client counts, too. */
+const MAX_DELAY = Math.min(150, WINDOW / 20);
 const LOST = 0.02;
+/** One request in ten is late, by up to a third of an access token's life, the proxy's delay included. */
+const LATE = 0.1;
+const LATENESS = TTL / 3 - MAX_DELAY;
+/** How often a client is killed, and how much of its cookies' history it then forgets. */
+const KILLED = 0.03;
+const FORGOTTEN = (WINDOW * 4) / 9;
 /** One client in ten is copied by a thief. */
 const COPIED = 0.1;
+/** One thief in four does not look again when told to. */
+const STUBBORN = 0.25;
 
 const rows = await Promise.all(values.databases.split(',').map(soak));
 console.table(rows);
@@ -59,10 +68,13 @@ async function soak(kind) {
     refreshes: 0,
     errors: 0,
     honestLogouts: 0,
+    late: 0,
+    killed: 0,
+    looksAgain: 0,
     copied: 0,
     caught: 0,
+    lockedOut: 0,
     missed: 0,
-    idle: 0,
   };
   const detection = [];
   const world = {
@@ -70,6 +82,9 @@ async function soak(kind) {
     agent: new Agent({ keepAlive: true, maxSockets: 512 }),
     counts,
     detection,
+    late: LATE,
+    lateness: LATENESS,
+    remembers: FORGOTTEN,
     isOver: () => isOver,
   };
 
@@ -77,7 +92,7 @@ async function soak(kind) {
   const progress = setInterval(() => {
     const left = Math.round((end - Date.now()) / 1_000);
     console.log(
-      `${kind}: ${left} s left, ${counts.requests} requests, ${counts.refreshes} refreshes, ${counts.honestLogouts} honest logouts, ${counts.caught} of ${counts.copied} thieves caught`,
+      `${kind}: ${left} s left, ${counts.requests} requests, ${counts.refreshes} refreshes, ${counts.honestLogouts} honest logouts, ${counts.caught} of ${counts.copied} thieves caught, ${counts.lockedOut} locked out`,
     );
   }, 15_000);
   const timer = setTimeout(() => {
@@ -99,11 +114,15 @@ async function soak(kind) {
     processes: ports.length,
     requests: counts.requests,
     'responses lost': counts.lost,
+    late: counts.late,
+    killed: counts.killed,
     refreshes: counts.refreshes,
+    'looks again per 1,000': ((counts.looksAgain / counts.requests) * 1_000).toFixed(2),
     'answers 5xx': counts.errors,
     'honest logouts': counts.honestLogouts,
     thieves: counts.copied,
     caught: counts.caught,
+    'locked out': counts.lockedOut,
     'thefts missed': counts.missed,
     'median s from second refresh to detection':
       detection.length === 0 ? '-' : (detection[detection.length >> 1] / 1_000).toFixed(1),
@@ -125,8 +144,12 @@ async function live(world) {
 
 async function liveHonestly(world, client) {
   while (!world.isOver()) {
-    const statuses = await client.burst();
-    if (statuses.includes(401)) {
+    const burst = client.burst();
+    if (Math.random() < KILLED) {
+      await pause(Math.random() * MAX_DELAY * 4);
+      client.kill(FORGOTTEN);
+    }
+    if (isOut(await burst)) {
       world.counts.honestLogouts++;
       console.log('AN HONEST CLIENT WAS SIGNED OUT');
       return;
@@ -140,8 +163,9 @@ async function livePossiblyStolen(world, owner) {
   // The owner lives alone for a while, then a thief copies the cookies at a random moment, also in the middle of a burst.
   const alone = Date.now() + Math.random() * 4 * TTL;
   while (Date.now() < alone && !world.isOver()) {
-    if ((await owner.burst()).includes(401)) {
+    if (isOut(await owner.burst())) {
       counts.honestLogouts++;
+      console.log('AN HONEST CLIENT WAS SIGNED OUT');
       return;
     }
     await pause(Math.random() * TTL);
@@ -149,16 +173,24 @@ async function livePossiblyStolen(world, owner) {
   const lastBurst = owner.burst();
   await pause(Math.random() * MAX_DELAY);
   const thief = owner.copy();
+  thief.looksAgain = Math.random() >= STUBBORN;
   counts.copied++;
   owner.refreshes = 0;
   let isCaught = false;
+  let isLockedOut = false;
   let bothTwiceAt;
   const act = async (party) => {
     while (!isCaught && !world.isOver()) {
-      if ((await party.burst()).includes(401)) {
+      const answers = await party.burst();
+      if (isOut(answers)) {
         isCaught = true;
         if (bothTwiceAt !== undefined) detection.push(Date.now() - bothTwiceAt);
         return;
+      }
+      // A thief who does not look again gets nothing; the owner goes on.
+      if (!party.looksAgain && answers.every(({ status }) => status === 307 || status === 0)) {
+        isLockedOut ||= answers.some(({ status }) => status === 307);
+        if (isLockedOut) return;
       }
       if (owner.refreshes >= 2 && thief.refreshes >= 2) bothTwiceAt ??= Date.now();
       await pause(Math.random() * 1.5 * TTL);
@@ -167,7 +199,13 @@ async function livePossiblyStolen(world, owner) {
   await lastBurst;
   await Promise.all([act(owner), act(thief)]);
   if (isCaught) counts.caught++;
+  else if (isLockedOut) counts.lockedOut++;
   else if (bothTwiceAt !== undefined && Date.now() - bothTwiceAt > 3 * TTL) counts.missed++;
+}
+
+/** Whether an answer says that the session is over. */
+function isOut(answers) {
+  return answers.some(({ status }) => status === 401);
 }
 
 function pause(ms) {

@@ -65,11 +65,13 @@ export class Browser {
     return this.expectSuccess(await this.send('POST', '/logout'));
   }
 
-  private async send(method: string, path: string, body?: object): Promise<Answer> {
+  private async send(method: string, path: string, body?: object, redirects = 5): Promise<Answer> {
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
       method,
+      redirect: 'manual',
       headers: {
         'x-forwarded-proto': 'https',
+        'sec-fetch-site': 'same-origin',
         ...(body && { 'content-type': 'application/json' }),
         ...this.headersFor(path),
       },
@@ -78,6 +80,8 @@ export class Browser {
     const text = await response.text();
     const setCookies = response.headers.getSetCookie();
     for (const line of setCookies) this.keep(line);
+    // To the same URL, with the cookies that it has now.
+    if (response.status === 307 && redirects > 0) return this.send(method, path, body, redirects - 1);
     const token = /^\{"token":"([^"]+)"/.exec(text)?.[1];
     if (token !== undefined) this.token = token;
     const otherHeaders = new Map([...response.headers].filter(([name]) => /token|csrf|session/.test(name)));

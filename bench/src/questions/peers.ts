@@ -40,7 +40,7 @@ const ROWS: readonly Row[] = [
   {
     step: 'renew',
     title: 'Renewal',
-    text: 'Each client renews again and again. Here alone nestjs-session-tokens has `reuseWindow: 0`: with its default, a refresh token younger than 20 s is kept, and most of these renewals would be cheaper. What renewal is differs: a new refresh token in a database (nestjs-session-tokens, passport-jwt by hand, supertokens), the session read again into a signed cookie (better-auth), the same content sealed again (iron-session).',
+    text: 'Each client renews again and again. Here alone nestjs-session-tokens has `reuseWindow: 0`: with its default, a refresh token whose access token lives is kept, and most of these renewals would be cheaper. What renewal is differs: a new refresh token in a database (nestjs-session-tokens, passport-jwt by hand, supertokens), the session read again into a signed cookie (better-auth), the same content sealed again (iron-session).',
     load: { kind: 'flow', step: 'renew' },
     options: { reuseWindow: 0 },
   },

@@ -17,29 +17,28 @@ const SESSION_TTL = 30 * DAY;
 const TABLE = `
   CREATE TABLE IF NOT EXISTS user_session (
     id varchar(36) PRIMARY KEY, user_id varchar(255) NOT NULL, secret_hash varchar(43) NOT NULL, claims text NOT NULL,
-    data text NOT NULL, version int NOT NULL, generation int NOT NULL, generation_issued_at bigint NOT NULL,
-    redeemed_by varchar(16), previous_redeemed_by varchar(16), created_at bigint NOT NULL, last_seen_at bigint NOT NULL,
-    expires_at bigint NOT NULL, revoked_at bigint, user_agent varchar(255), ip varchar(64)
+    data text NOT NULL, version int NOT NULL, generation int NOT NULL, redeemed_by varchar(16),
+    created_at bigint NOT NULL, last_seen_at bigint NOT NULL, expires_at bigint NOT NULL, revoked_at bigint,
+    user_agent varchar(255), ip varchar(64)
   );
   CREATE INDEX IF NOT EXISTS ix_user_session_user_id ON user_session (user_id);
   CREATE INDEX IF NOT EXISTS ix_user_session_expires_at ON user_session (expires_at);
   CREATE INDEX IF NOT EXISTS ix_user_session_revoked_at ON user_session (revoked_at)`;
 
 const INSERT = `
-  INSERT INTO user_session (id, user_id, secret_hash, claims, data, version, generation, generation_issued_at, redeemed_by,
-    previous_redeemed_by, created_at, last_seen_at, expires_at, revoked_at, user_agent, ip)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`;
+  INSERT INTO user_session (id, user_id, secret_hash, claims, data, version, generation, redeemed_by,
+    created_at, last_seen_at, expires_at, revoked_at, user_agent, ip)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`;
 
 /** The expiry is indexed: it moves only when that gains one per cent, so that the update can be a HOT one. */
-const EXPIRY = `CASE WHEN $6 - expires_at >= ${SESSION_TTL / 100} THEN $6 ELSE expires_at END`;
+const EXPIRY = `CASE WHEN $5 - expires_at >= ${SESSION_TTL / 100} THEN $5 ELSE expires_at END`;
 
 const SET = `
-  SET generation = $2 + 1, generation_issued_at = $3, previous_redeemed_by = redeemed_by, redeemed_by = $4, last_seen_at = $5,
-    expires_at = ${EXPIRY}`;
+  SET generation = $2 + 1, redeemed_by = $3, last_seen_at = $4, expires_at = ${EXPIRY}`;
 
 const ADVANCE = `
   UPDATE user_session ${SET}
-  WHERE id = $1 AND generation = $2 AND secret_hash = $7 AND revoked_at IS NULL AND expires_at > $5
+  WHERE id = $1 AND generation = $2 AND secret_hash = $6 AND revoked_at IS NULL AND expires_at > $4
   RETURNING *`;
 
 const LOCK = 'SELECT * FROM user_session WHERE id = $1 FOR UPDATE';
@@ -118,7 +117,7 @@ export class DriverSessions {
     const texts = [JSON.stringify(userId), hashOf(secret), JSON.stringify(claims), '{}'];
     const times = [now, now, expiresAt];
     const device = [request.headers['user-agent'] ?? null, request.ip ?? null];
-    const values = [id, ...texts, 1, 0, now, null, null, ...times, null, ...device];
+    const values = [id, ...texts, 1, 0, null, ...times, null, ...device];
     await this.pool.query({ name: 'insert', text: INSERT, values });
     this.writeCookies(response, accessToken, refreshToken, expiresAt, now);
   }
@@ -184,8 +183,8 @@ export class DriverSessions {
     return row;
   }
 
-  private next({ sessionId, generation, issuedAt, tokenId }: RefreshToken, now: number): unknown[] {
-    return [sessionId, generation, issuedAt, tokenId, now, now + SESSION_TTL];
+  private next({ sessionId, generation, tokenId }: RefreshToken, now: number): unknown[] {
+    return [sessionId, generation, tokenId, now, now + SESSION_TTL];
   }
 
   private async sign(payload: JWTPayload, now: number): Promise<string> {

@@ -26,11 +26,14 @@ export interface Subject {
   readonly renews: boolean;
 }
 
-/** Options of our module here: requests that are half a second apart are not taken for parallel ones, instead of 10 s. */
-export const QUICK_OPTIONS = { reuseWindow: '500ms' };
+/** Options of our module here: seconds instead of minutes. */
+export const QUICK_OPTIONS = { accessToken: { ttl: '2s', jitter: 0 }, reuseWindow: '500ms' };
 
-/** Twice that, and some more: who comes so much later has to show what they got before. */
-const LATER = 1_100;
+/** Longer than an access token lives then: who comes so much later has to renew. */
+const LATER = 2_100;
+
+/** Longer than the reuse window: who uses new tokens after that has shown that they have arrived. */
+const IN_USE = 600;
 
 /** Time for a server that answers before it has written what it was asked to. */
 const SETTLED = 100;
@@ -97,6 +100,7 @@ async function theft(user: Browser, renews: boolean): Promise<string> {
   };
   const thief = user.copy();
   await goOn(thief);
+  await delay(IN_USE);
   await thief.me();
   const isUserIn = await goOn(user);
   // Only now the server can know of both. A refusal takes cookies away; a thief keeps copies.
