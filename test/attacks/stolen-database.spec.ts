@@ -31,6 +31,7 @@ import {
 import {
   answerTo,
   countAnswers,
+  dumpOf,
   expectAccepted,
   expectRefused,
   expectUnharmed,
@@ -40,6 +41,8 @@ import {
   SECRET,
   type Victim,
 } from './victims.js';
+
+const MINUTE = 60_000;
 
 // Every attack is followed by its control: the same function, given what the thief lacks, succeeds. Where a token has two
 // halves, a key and a secret, each is attacked with the other one given, which is more than the thief has.
@@ -238,7 +241,7 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
     test('the ids of exchanged tokens, and others beside them, are worth nothing without the secret of the session', async () => {
       const [, proven, redeemed] = robbed.victims as [Victim, Victim, Victim];
       const cases = [
-        { victim: redeemed, position: redeemedOf(redeemed.row)[1]! },
+        { victim: redeemed, position: redeemedOf(redeemed.row)[0]! },
         { victim: proven, position: siblingsOf(proven.row)[0]! },
       ];
       for (const { victim, position } of cases) {
@@ -256,14 +259,16 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
     });
 
     test('forged tokens of a generation that is over revoke nothing', async () => {
-      const forgeries = robbed.victims.flatMap((victim) =>
+      const movedOn = robbed.victims.filter(({ row }) => Number(row['generation']) > 0);
+      expect(movedOn).toHaveLength(2);
+      const forgeries = movedOn.flatMap((victim) =>
         forge(victim, secretsOf(guessesOf(victim.row)).slice(0, 100), [outdated(victim.row)]),
       );
       await expectRefused(robbed, byRefresh(forgeries));
       await expectUnharmed(robbed);
 
       // With the right secret each of them is a theft.
-      for (const victim of robbed.victims) {
+      for (const victim of movedOn) {
         const [refresh] = forge(victim, [victim.sessionSecret], [outdated(victim.row)]);
         await expect(answerTo(robbed.app, { refresh })).resolves.toBe('401 token_theft');
       }
@@ -294,7 +299,6 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
     test('a forged access token that claims to be unproven makes a thief of nobody', async () => {
       const { row, browser } = robbed.victims[1]!;
       const generation = Number(row['generation']) + 1;
-      const { issuedAt } = newest(row, Date.now());
       const hash = String(row['secret_hash']);
       const proofs = [
         undefined,
@@ -303,23 +307,33 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
         hash.slice(0, 22),
         ...likelySecretsOf(row).flatMap((each) => [each.toString('base64url'), proofOf(each)]),
       ];
-      for (const proof of proofs) {
-        const gen = [generation, issuedAt, ...(proof === undefined ? [] : [proof])];
+      const forgeUnproven = async (age: number, proof: string | undefined) => {
+        const gen = [generation, Date.now() - age, ...(proof === undefined ? [] : [proof])];
         const payload = { ...payloadFor(row, Date.now()), gen };
-        const access = await accessTokenSignedWith(keyFor('access', keys), payload);
+        return accessTokenSignedWith(keyFor('access', keys), payload);
+      };
+      for (const proof of proofs) {
+        // Of an age at which its use would prove the generation.
+        const access = await forgeUnproven(2 * MINUTE, proof);
         expect(await answerTo(robbed.app, { access })).toBe('refused');
+        // A young one is no more than any other access token that is forged with the key: it proves nothing.
+        const young = await forgeUnproven(0, proof);
+        expect(['accepted', 'refused']).toContain(await answerTo(robbed.app, { access: young }));
       }
+      await expectUntouched(robbed);
       pass('16m');
       expect(await browser.get('/me')).toMatchObject({ status: 200 });
     });
 
     test('the same token is accepted with the proof that only a refresh token gives (control)', async () => {
       const { row, sessionSecret } = robbed.victims[1]!;
-      const { issuedAt } = newest(row, Date.now());
-      const gen = [Number(row['generation']) + 1, issuedAt, proofOf(sessionSecret)];
+      const generation = Number(row['generation']) + 1;
+      const gen = [generation, Date.now() - 2 * MINUTE, proofOf(sessionSecret)];
       const payload = { ...payloadFor(row, Date.now()), gen };
       const access = await accessTokenSignedWith(keyFor('access', keys), payload);
       expect(await answerTo(robbed.app, { access })).toBe('accepted');
+      const { user_session: rows } = await dumpOf(robbed.app.database);
+      expect(rows.find(({ id }) => id === row['id'])).toMatchObject({ generation });
     });
   });
 });

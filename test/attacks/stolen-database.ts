@@ -112,7 +112,7 @@ export function secretsOf(guesses: readonly Buffer[]): Buffer[] {
 
 /** The session secrets that come to mind first. */
 export function likelySecretsOf(row: Row): Buffer[] {
-  const { id, secret_hash, redeemed_by, previous_redeemed_by } = row;
+  const { id, secret_hash, redeemed_by } = row;
   const hash = Buffer.from(String(secret_hash), 'base64url');
   return secretsOf([
     Buffer.alloc(16),
@@ -121,8 +121,7 @@ export function likelySecretsOf(row: Row): Buffer[] {
     Buffer.from(String(secret_hash)),
     uuidBytes(String(id)),
     Buffer.from(String(redeemed_by), 'hex'),
-    Buffer.from(String(previous_redeemed_by), 'hex'),
-    Buffer.from(`${String(previous_redeemed_by)}${String(redeemed_by)}`, 'hex'),
+    Buffer.from(`${String(redeemed_by)}${String(redeemed_by)}`, 'hex'),
   ]);
 }
 
@@ -135,7 +134,7 @@ export function proofOf(secret: Buffer): string {
 function linksOf(dump: Dump | Row): [string, string][] {
   const rows = isDump(dump) ? dump.user_session : [dump];
   return rows.flatMap((row) => {
-    const columns = ['id', 'secret_hash', 'redeemed_by', 'previous_redeemed_by', 'generation', 'user_id'];
+    const columns = ['id', 'secret_hash', 'redeemed_by', 'generation', 'user_id'];
     const values = columns.map((column) => String(row[column] ?? ''));
     return values.flatMap((a) => values.map((b): [string, string] => [a, b]));
   });
@@ -356,7 +355,7 @@ export function newest(row: Row, now: number): Position {
 /** The next links of a session's chain: children of what was redeemed last, and what a child of a child would be. */
 export function childrenOf(row: Row, now: number): Position[] {
   const generation = Number(row['generation']);
-  const parents = [row['redeemed_by'], row['previous_redeemed_by'], row['secret_hash'], row['id']];
+  const parents = [row['redeemed_by'], row['secret_hash'], row['id'], row['created_at']];
   return parents.flatMap((parent) => {
     const hash = sha256(Buffer.from(String(parent)));
     return [hash, sha256(hash)].flatMap((id) =>
@@ -369,24 +368,27 @@ export function childrenOf(row: Row, now: number): Position[] {
   });
 }
 
-/** Siblings of what is known of a session's chain: of the newest generation and of the one before. */
+/**
+ * Siblings of what is known of a session's chain: of the newest generation and of the one before. The row does not say when
+ * those were issued; of what is older than an access token lives, the server asks most.
+ */
 export function siblingsOf(row: Row): Position[] {
   const generation = Number(row['generation']);
-  const issuedAt = Number(row['generation_issued_at']);
+  const issuedAt = Number(row['created_at']);
   return [generation, Math.max(0, generation - 1)].flatMap((each) =>
     ['00'.repeat(8), '01'.padStart(16, '0')].map((tokenId) => ({ generation: each, issuedAt, tokenId })),
   );
 }
 
-/** The very tokens that the row says were exchanged. */
+/** The very token that the row says was exchanged, of the row's generation and of those around it. */
 export function redeemedOf(row: Row): Position[] {
   const generation = Number(row['generation']);
-  const issuedAt = Number(row['generation_issued_at']);
-  const ids = [row['redeemed_by'], row['previous_redeemed_by']].filter((id) => typeof id === 'string');
-  return ids.flatMap((tokenId) =>
-    [generation + 1, generation, Math.max(0, generation - 1)].map((each) => ({
+  const tokenId = row['redeemed_by'];
+  if (typeof tokenId !== 'string') return [];
+  return ['last_seen_at', 'created_at'].flatMap((column) =>
+    [generation, generation + 1, Math.max(0, generation - 1)].map((each) => ({
       generation: each,
-      issuedAt,
+      issuedAt: Number(row[column]) - 3_600_000,
       tokenId,
     })),
   );
@@ -397,7 +399,10 @@ export function positionsOf(row: Row, now: number): Position[] {
   return [newest(row, now), ...childrenOf(row, now), ...siblingsOf(row), ...redeemedOf(row), outdated(row)];
 }
 
-/** A position that the client has long left behind: with the right secret it is what a thief would come with. */
+/**
+ * A position that the client has long left behind, once it has proven another one: with the right secret it is what a thief
+ * would come with.
+ */
 export function outdated(row: Row): Position {
   return { generation: 0, issuedAt: Number(row['created_at']) - 3_600_000, tokenId: 'ff'.repeat(8) };
 }

@@ -1,24 +1,48 @@
-import type { HttpRequest, HttpResponse, SessionService } from 'nestjs-session-tokens';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import type { HttpRequest, SessionService } from 'nestjs-session-tokens';
 import { Browser } from '../support/browser.js';
 
 /** A browser whose requests are handed to a service directly, so that a scheduler can decide on every step between. */
 export class Client {
-  private readonly jar = new Browser('');
+  private jar = new Browser('');
+  /** The jar as it was before each change, for a browser that is killed before it has written that to disk. */
+  private earlier: { readonly changedAt: number; readonly jar: Browser }[] = [];
+  /** How often it has been killed: what was sent before that is answered to nobody. */
+  life = 0;
+  /** How many refreshes long the chain is that has led to the tokens in the jar. */
+  refreshed = 0;
 
-  /** What the browser would send now. */
+  /** What the browser would send now. It says of itself nothing that would have it redirected: the suite follows by itself. */
   request(): HttpRequest {
     return { method: 'GET', headers: { cookie: this.jar.cookieHeader('/') } };
   }
 
-  /** A response that has arrived. */
-  receive(setCookies: readonly string[]): void {
+  /**
+   * A response that has arrived.
+   *
+   * @param refreshed how long the chain was when the request was sent
+   */
+  receive(setCookies: readonly string[], refreshed = this.refreshed): void {
+    this.earlier.push({ changedAt: Date.now(), jar: this.jar.copy() });
     for (const line of setCookies) this.jar.receive(line);
+    if (setCookies.some((line) => /session_refresh=[^;]/.test(line))) {
+      this.refreshed = Math.max(this.refreshed, refreshed + 1);
+    }
+  }
+
+  /** Comes back with the cookies of that long ago, in milliseconds. */
+  kill(lost: number): void {
+    const first = this.earlier.find(({ changedAt }) => Date.now() - changedAt < lost);
+    if (first) this.jar = first.jar;
+    this.earlier = [];
+    this.life++;
   }
 
   /** Somebody with a copy of the cookies. */
   copy(): Client {
     const copy = new Client();
-    for (const cookie of this.jar.cookies) copy.jar.set(cookie);
+    copy.jar = this.jar.copy();
     return copy;
   }
 
@@ -27,29 +51,33 @@ export class Client {
   }
 }
 
-/** What a service answers: the cookies that it sets, and the error that it refuses with. */
+/** What a service answers. */
 export interface Served {
-  readonly setCookies: string[];
+  /** What it refuses with. */
   readonly error: unknown;
+  /** Has the headers leave. @returns the cookies that are still among them then */
+  leave(): string[];
 }
 
 export async function serve(
   sessions: SessionService,
   request: HttpRequest,
-  handle: (response: HttpResponse) => Promise<unknown> = (response) =>
+  handle: (response: ServerResponse) => Promise<unknown> = (response) =>
     sessions.authenticate(request, response),
 ): Promise<Served> {
-  const headers = new Map<string, string | string[]>();
-  const response: HttpResponse = {
-    headersSent: false,
-    getHeader: (name) => headers.get(name),
-    setHeader: (name, value) => headers.set(name, value),
-  };
+  // Node's own, without a connection: what is taken back from a late response is taken from its headers.
+  const response = new ServerResponse(new IncomingMessage(new Socket()));
   let error: unknown;
   try {
     await handle(response);
   } catch (thrown) {
     error = thrown;
   }
-  return { setCookies: [headers.get('set-cookie') ?? []].flat(), error };
+  return {
+    error,
+    leave() {
+      response.writeHead(error === undefined ? 200 : 401);
+      return [response.getHeader('set-cookie') ?? []].flat().map(String);
+    },
+  };
 }

@@ -1,12 +1,19 @@
 import * as fc from 'fast-check';
 import type { DataSource } from 'typeorm';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { SessionEntity, SessionError, type SessionModuleOptions } from 'nestjs-session-tokens';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import {
+  LookAgainError,
+  SessionEntity,
+  SessionError,
+  type SessionEvent,
+  type SessionModuleOptions,
+} from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/session.core.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
-import { Client, serve, type Served } from './client.js';
+import { Client, serve } from './client.js';
 import { scheduled, type Timing } from './scheduled-data-source.js';
+import { type Answer, type Delays, type Send, Traffic } from './traffic.js';
 
 /**
  * The whole service on a real database, in several instances with connections of their own. fast-check chooses what the
@@ -18,49 +25,107 @@ const runs = Number(process.env['INTERLEAVINGS'] ?? 40);
 const seed = Number(process.env['INTERLEAVINGS_SEED'] ?? 20_261_123);
 const INSTANCES = 3;
 
-const WINDOW = 2_000;
-const TTL = 5_000;
-/** A message is on its way for less than half the window. */
-const MAX_DELAY = WINDOW / 2 - 1;
+const WINDOW = 4_500;
+const TTL = 10_000;
+/** What the protocol calls D. */
+const DELAY = WINDOW / 9;
+
+/** As long as the protocol allows; of a response that leaves later, the tokens are taken back. */
+const delays: Delays = {
+  request: TTL / 2 - 2.5 * DELAY,
+  server: DELAY,
+  leaving: DELAY,
+  response: DELAY,
+  lastRequest: 2 * DELAY,
+};
+/** How much of its cookies' history a killed browser may have lost, less than this. */
+const LOST = (4 * WINDOW) / 9;
 
 const options: SessionModuleOptions = {
   accessToken: { ttl: TTL / 1_000 },
   refreshToken: { ttl: '1h' },
   reuseWindow: WINDOW / 1_000,
   // Several rotations in every history.
-  signingKeys: { rotation: 8 },
+  signingKeys: { rotation: 15 },
   revocation: 'database',
   cleanup: false,
 };
 
-interface Send {
-  readonly instance: number;
-  readonly isExplicit: boolean;
-  readonly isLost: boolean;
-}
+/** What befalls the client or the database between two rounds; fractions are of what may be lost. */
+type Accident =
+  | { readonly what: 'nothing' }
+  | { readonly what: 'the client is killed'; readonly lost: number; readonly arrives: boolean }
+  | { readonly what: 'the row goes back'; readonly back: number };
 
 /** Some time passes, then these requests are sent at once; those before them may still be on their way. */
 interface Round {
   readonly wait: number;
+  readonly accident: Accident;
   readonly sends: readonly Send[];
 }
 
 const rarely = (weight: number) =>
   fc.oneof({ weight, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
+const fraction = fc.double({ min: 0, max: 1, noNaN: true });
 const instance = fc.nat(INSTANCES - 1);
-const sends = fc.array(fc.record({ instance, isExplicit: rarely(4), isLost: rarely(6) }), {
-  minLength: 1,
-  maxLength: 4,
+const send: fc.Arbitrary<Send> = fc.record({
+  instance,
+  isExplicit: rarely(4),
+  lateness: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: fc.constantFrom(1, 0.99, 0.5) },
+  ),
+  isLost: rarely(6),
+  looksAgain: fc.constantFrom('at once', 'at once', 'later'),
 });
-/** Times at which something changes: within a burst, when tokens stop being recent, when they expire. */
-const waits = fc.constantFrom(0, 1, MAX_DELAY / 3, MAX_DELAY, WINDOW, 2 * WINDOW, TTL, TTL, TTL + WINDOW);
-const rounds = fc.array(fc.record({ wait: waits, sends }), { minLength: 2, maxLength: 12 });
+const sends = fc.array(send, { minLength: 1, maxLength: 4 });
+/** Times at which something changes: within a burst, when a generation settles, when tokens expire. */
+const waits = fc.constantFrom(
+  0,
+  1,
+  DELAY,
+  2 * DELAY,
+  delays.request,
+  WINDOW,
+  WINDOW + DELAY,
+  TTL - WINDOW,
+  TTL - DELAY,
+  TTL,
+  TTL,
+  TTL + WINDOW,
+);
+const accident: fc.Arbitrary<Accident> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ what: fc.constant('nothing' as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      what: fc.constant('the client is killed' as const),
+      lost: fc.oneof(fraction, fc.constant(1)),
+      arrives: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ what: fc.constant('the row goes back' as const), back: fraction }),
+  },
+);
+const nothing = fc.constant<Accident>({ what: 'nothing' });
+const rounds = fc.array(fc.record({ wait: waits, accident: nothing, sends }), {
+  minLength: 2,
+  maxLength: 12,
+});
+const roundsWithAccidents = fc.array(fc.record({ wait: waits, accident, sends }), {
+  minLength: 2,
+  maxLength: 12,
+});
 
 describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   let database: TestDatabase;
   const connections: DataSource[] = [];
   const cores: SessionCore[] = [];
   const timing: Timing = { scheduler: undefined };
+  /** Thefts that were reported. */
+  const thefts: SessionEvent[] = [];
 
   beforeAll(async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
@@ -68,9 +133,13 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     for (let index = 0; index < INSTANCES; index++) {
       const connection = await connect(database);
       connections.push(connection);
-      cores.push(await startCore(scheduled(connection, timing), options));
+      const core = await startCore(scheduled(connection, timing), options);
+      core.events.stream.subscribe((event) => event.type === 'theft' && thefts.push(event));
+      cores.push(core);
     }
   });
+
+  afterEach(() => thefts.splice(0));
 
   afterAll(async () => {
     vi.useRealTimers();
@@ -80,57 +149,52 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
 
   /** A signed-in client, outside the scheduler's reach. */
   async function signIn(): Promise<{ client: Client; id: string }> {
+    thefts.splice(0);
     const client = new Client();
     let id = '';
-    const { setCookies, error } = await serve(cores[0]!.service, client.request(), async (response) => {
+    const { error, leave } = await serve(cores[0]!.service, client.request(), async (response) => {
       ({ id } = await cores[0]!.service.create(client.request(), response, { userId: 'alice' }));
     });
     if (error !== undefined) throw error as Error;
-    client.receive(setCookies);
+    client.receive(leave());
     return { client, id };
   }
 
-  /** A client's requests on their way; lets time pass only as far as the slowest of them allows. */
-  class Traffic {
-    private readonly underWay = new Map<Promise<void>, number>();
-
-    constructor(
-      private readonly scheduler: fc.Scheduler,
-      private readonly answered: (served: Served) => void,
-    ) {}
-
-    send(client: Client, { instance: index, isExplicit, isLost }: Send): void {
-      const request = client.request();
-      const { service } = cores[index]!;
-      const journey = async (): Promise<void> => {
-        await this.scheduler.schedule(Promise.resolve(), 'request');
-        const served = await (isExplicit
-          ? serve(service, request, (response) => service.refreshRequest(request, response))
-          : serve(service, request));
-        this.answered(served);
-        await this.scheduler.schedule(Promise.resolve(), 'response');
-        if (!isLost) client.receive(served.setCookies);
-      };
-      const promise = journey().finally(() => this.underWay.delete(promise));
-      this.underWay.set(promise, Date.now());
-    }
-
-    async wait(ms: number): Promise<void> {
-      // Request and response take less than the allowed delay each.
-      const oldest = Math.min(Date.now(), ...this.underWay.values());
-      if (Date.now() + ms - oldest > MAX_DELAY) await this.arrive();
-      vi.setSystemTime(Date.now() + ms);
-    }
-
-    async arrive(): Promise<void> {
-      await this.scheduler.waitFor(Promise.all(this.underWay.keys()));
-    }
+  /** One request of a client whose others have all been answered. */
+  async function ask(client: Client, index = 0): Promise<unknown> {
+    const { error, leave } = await serve(cores[index]!.service, client.request());
+    client.receive(leave());
+    return error;
   }
 
-  async function play(traffic: Traffic, client: Client, history: readonly Round[]): Promise<void> {
-    for (const round of history) {
-      await traffic.wait(round.wait);
-      for (const each of round.sends) traffic.send(client, each);
+  const sessions = () => connections[0]!.getRepository(SessionEntity);
+
+  function trafficUnder(scheduler: fc.Scheduler, answered: (answer: Answer) => void): Traffic {
+    const services = cores.map(({ service }) => service);
+    return new Traffic(scheduler, services, delays, answered);
+  }
+
+  async function play(
+    traffic: Traffic,
+    { client, id }: { client: Client; id: string },
+    history: readonly Round[],
+  ): Promise<void> {
+    /** The row as it has been. */
+    const copies: SessionEntity[] = [];
+    for (const { wait, accident: what, sends: requests } of history) {
+      await traffic.wait(wait);
+      copies.push(await sessions().findOneByOrFail({ id }));
+      befall(what);
+      if (what.what === 'the row goes back') {
+        const { generation, redeemedBy, lastSeenAt, expiresAt } =
+          copies[Math.floor(what.back * (copies.length - 1))]!;
+        await sessions().update(id, { generation, redeemedBy, lastSeenAt, expiresAt });
+      }
+      for (const each of requests) traffic.send(client, each);
+    }
+
+    function befall(each: Accident): void {
+      if (each.what === 'the client is killed') traffic.kill(client, each.lost * LOST, each.arrives);
     }
   }
 
@@ -146,20 +210,28 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
 
   const parameters = { numRuns: runs, seed, endOnFailure: false } as const;
 
-  it('never signs an honest browser out, whatever it sends and however statements and responses interleave', async () => {
+  it('never signs an honest browser out, whatever it sends, however late, whatever befalls it, and however statements and responses interleave', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.scheduler(), rounds, async (scheduler, history) => {
-        const { client, id } = await signIn();
-        const errors: unknown[] = [];
+      fc.asyncProperty(fc.scheduler(), roundsWithAccidents, async (scheduler, history) => {
+        const alice = await signIn();
+        const answers: Answer[] = [];
         await under(scheduler, async () => {
-          const traffic = new Traffic(scheduler, ({ error }) => error !== undefined && errors.push(error));
-          await play(traffic, client, history);
+          const traffic = trafficUnder(scheduler, (answer) => answers.push(answer));
+          await play(traffic, alice, history);
           await traffic.arrive();
         });
-        expect(errors).toEqual([]);
-        expect(client.isSignedIn).toBe(true);
+        const errors = answers.map(({ error }) => error).filter((error) => error !== undefined);
+        expect(errors.filter((error) => !(error instanceof LookAgainError))).toEqual([]);
+        const lines = answers.flatMap(({ setCookies }) => setCookies);
+        expect(lines.filter((line) => /^[^=]*session_(access|refresh)=;/.test(line))).toEqual([]);
+        expect(thefts).toEqual([]);
+        // It goes on.
+        for (const wait of [0, TTL, WINDOW, TTL]) {
+          vi.setSystemTime(Date.now() + wait);
+          expect(await ask(alice.client)).toBeUndefined();
+        }
         // One row per session, and it lives.
-        const rows = await connections[0]!.getRepository(SessionEntity).findBy({ id });
+        const rows = await sessions().findBy({ id: alice.id });
         expect(rows.map(({ revokedAt }) => revokedAt)).toEqual([null]);
       }),
       parameters,
@@ -169,11 +241,12 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   it('never lets a revoked session answer again, whatever was on its way', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), rounds, rounds, instance, async (scheduler, before, after, index) => {
-        const { client, id } = await signIn();
+        const alice = await signIn();
+        const { client, id } = alice;
         let wasRevoked = false;
         await under(scheduler, async () => {
-          const traffic = new Traffic(scheduler, () => undefined);
-          await play(traffic, client, before);
+          const traffic = trafficUnder(scheduler, () => undefined);
+          await play(traffic, alice, before);
           // The revocation runs among the requests that are under way.
           const revocation = cores[index]!.service.revoke(id);
           await scheduler.waitFor(Promise.all([revocation, traffic.arrive()]));
@@ -183,57 +256,88 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
 
         const answers: unknown[] = [];
         await under(scheduler, async () => {
-          const traffic = new Traffic(scheduler, ({ error }) => answers.push(error));
-          await play(traffic, client, after);
+          const traffic = trafficUnder(scheduler, ({ error }) => answers.push(error));
+          await play(traffic, alice, after);
           await traffic.arrive();
         });
+        // Told to look again and, having done so, that the session is over; after that, it has no cookies.
+        answers.push(await ask(client), await ask(client), await ask(client));
+        expect(client.isSignedIn).toBe(false);
         expect(answers.filter((error) => !(error instanceof SessionError))).toEqual([]);
         for (const core of cores) expect(await core.service.find(id)).toBeNull();
-        const rows = await connections[0]!.getRepository(SessionEntity).findBy({ id });
+        const rows = await sessions().findBy({ id });
         expect(rows.map(({ revokedAt }) => revokedAt)).toEqual([expect.any(Number)]);
+        expect(thefts).toEqual([]);
       }),
       parameters,
     );
   });
 
-  it('catches a thief at the latest when both parties have refreshed twice, even in lock step', async () => {
+  it('lets owner or thief refresh a second time, but not both, even in lock step: the other one is refused', async () => {
     // In each round the owner, the thief, or both at once send something.
     const moves = fc.array(
-      fc.record({ parties: fc.constantFrom([0], [1], [0, 1], [0, 1]), instance, wait: waits }),
-      { minLength: 4, maxLength: 16 },
+      fc.record({
+        wait: waits,
+        sends: fc.array(
+          fc.record({
+            party: fc.constantFrom(0, 1),
+            send,
+            thiefLooksAgain: fc.constantFrom('never', 'never', 'at once', 'later'),
+          }),
+          { minLength: 1, maxLength: 4 },
+        ),
+      }),
+      { minLength: 2, maxLength: 10 },
     );
+    let caught = 0;
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), rounds, moves, async (scheduler, history, split) => {
-        const { client: owner, id } = await signIn();
-        const parties = [owner];
-        const refreshed = [0, 0];
-        let isCaught = false;
-        const send = async (party: number, index: number): Promise<void> => {
-          const { setCookies, error } = await serve(cores[index]!.service, parties[party]!.request());
-          if (error instanceof SessionError) isCaught = true;
-          if (setCookies.some((line) => /session_refresh=./.test(line))) refreshed[party]!++;
-          parties[party]!.receive(setCookies);
-        };
+        const alice = await signIn();
+        const { client: owner, id } = alice;
+        let thief = owner;
         await under(scheduler, async () => {
-          const traffic = new Traffic(scheduler, () => undefined);
-          await play(traffic, owner, history);
+          const traffic = trafficUnder(scheduler, () => undefined);
+          await play(traffic, alice, history);
           await traffic.arrive();
-          parties.push(owner.copy());
-          for (const { parties: who, instance: index, wait } of split) {
-            vi.setSystemTime(Date.now() + wait);
-            const requests = who.map((party) => send(party, (index + party) % INSTANCES));
-            await scheduler.waitFor(Promise.all(requests));
-            if (isCaught) break;
-            expect(Math.min(...refreshed)).toBeLessThan(2);
+          thief = owner.copy();
+          owner.refreshed = 0;
+          for (const { wait, sends: requests } of split) {
+            await traffic.wait(wait);
+            for (const { party, send: each, thiefLooksAgain } of requests) {
+              if (party === 0) traffic.send(owner, each);
+              else traffic.send(thief, { ...each, looksAgain: thiefLooksAgain });
+            }
+            expect(Math.min(owner.refreshed, thief.refreshed)).toBeLessThan(2);
+          }
+          await traffic.arrive();
+          // Both go on in lock step, for as long as they can.
+          for (let round = 0; round < 3; round++) {
+            await traffic.wait(TTL + WINDOW);
+            const both = { isExplicit: false, lateness: 0, isLost: false } as const;
+            traffic.send(owner, { ...both, instance: round % INSTANCES, looksAgain: 'at once' });
+            traffic.send(thief, { ...both, instance: (round + 1) % INSTANCES, looksAgain: 'never' });
+            await traffic.arrive();
+            expect(Math.min(owner.refreshed, thief.refreshed)).toBeLessThan(2);
           }
         });
-        if (!isCaught) return;
-        expect(await cores[0]!.service.find(id)).toBeNull();
-        for (const party of parties) {
-          expect((await serve(cores[1]!.service, party.request())).error).toBeInstanceOf(SessionError);
+
+        const [ofThief, ofOwner] = [await ask(thief.copy()), await ask(owner.copy())];
+        expect(ofThief).toBeInstanceOf(SessionError);
+        if (thefts.length > 0) {
+          caught++;
+          // Both are out, and it has been said once.
+          expect(ofOwner).toBeInstanceOf(SessionError);
+          expect(thefts).toEqual([expect.objectContaining({ sessionId: id, userId: 'alice' })]);
+          expect(await cores[0]!.service.find(id)).toBeNull();
+        } else {
+          // It was the thief who was refused, and he did not insist; the owner does not notice.
+          expect(ofThief).toBeInstanceOf(LookAgainError);
+          expect(ofOwner).toBeUndefined();
         }
       }),
       parameters,
     );
+    expect(caught).toBeGreaterThan(runs / 10);
+    expect(caught).toBeLessThan(runs);
   });
 });

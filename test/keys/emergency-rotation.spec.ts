@@ -25,6 +25,7 @@ import {
   SETTLED,
   shuffleStatements,
   START,
+  TTL,
 } from '../processes/instances.js';
 import { LibraryProcess } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
@@ -32,7 +33,6 @@ import { connect, databases, type TestDatabase } from '../support/databases.js';
 
 /** The default `revocationInterval`. */
 const INTERVAL = SECOND;
-const TTL = 15 * MINUTE;
 const CLIENTS = 100;
 const THREE = [0, 1, 2];
 
@@ -90,17 +90,22 @@ describe('three processes', { timeout: MINUTE }, () => {
       async ({ isPublished, at, count }) => {
         await Promise.all(processes.map((each) => start(each)));
         await setTime(at);
-        const issued = await issueIn(processes, count);
-        await setTime(at + SETTLED);
-        // Some have just been refreshed, so that nobody has used their tokens yet.
-        const unproven = await Promise.all(
-          issued
-            .filter((_, n) => n % 3 === 0)
-            .map(
+        const older = await issueIn(processes, 2 * Math.ceil(count / 5));
+        const now = at + TTL + SETTLED;
+        /** Exchanges some of them, by any process. */
+        const refresh = async (issued: typeof older) =>
+          Promise.all(
+            issued.map(
               async ({ refreshToken }, n) => (await processes[n % 2]!.call('refresh', refreshToken, 1))[0]!,
             ),
-        );
-        const clients = [...unproven, ...issued.filter((_, n) => n % 3 !== 0)];
+          );
+        // Some have been refreshed, so that nobody has proven their tokens yet; of these, some are about to.
+        await setTime(at + TTL);
+        const settled = await refresh(older.slice(0, older.length / 2));
+        await setTime(now);
+        const young = await refresh(older.slice(older.length / 2));
+        const signedIn = await issueIn(processes, count - older.length);
+        const clients = [...young, ...signedIn, ...settled];
         expect(clients).toHaveLength(count);
         const tokens = clients.map(({ accessToken }) => accessToken);
         const [dropped, ...published] = (await look()).keys;
@@ -117,7 +122,7 @@ describe('three processes', { timeout: MINUTE }, () => {
         expect(published.map(({ kid }) => kid)).toEqual(isPublished ? [rotation.current] : []);
         expect(await outcomesOf([dropper], tokens)).toEqual(['try_refresh']);
 
-        await setTime(at + SETTLED + INTERVAL);
+        await setTime(now + INTERVAL);
         expect(await outcomesOf(processes, tokens)).toEqual(['try_refresh']);
         const refreshed = await Promise.all(
           clients.map(({ refreshToken }, n) => processes[n % 3]!.call('refresh', refreshToken!, 1)),
@@ -178,7 +183,7 @@ describe('three processes', { timeout: MINUTE }, () => {
         const { dropped } = await processes[1]!.call('rotateKeys', drop);
         expect(stolen.map(kidOf)).toEqual(stolen.map(() => dropped[0]));
 
-        for (const after of [0, 0.6, 1, 40]) {
+        for (const after of [0, 0.6, 1, 40, 40 + SETTLED / SECOND]) {
           await setTime(begin + after * SECOND);
           await round(clients);
           if (after < INTERVAL / SECOND) continue;

@@ -1,5 +1,4 @@
 import { generateSecret, exportJWK, type JWK } from 'jose';
-import type { SessionService } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { databases } from '../support/databases.js';
 import {
@@ -7,6 +6,7 @@ import {
   decode,
   expectFree,
   HOUR,
+  insist,
   MINUTE,
   OVER,
   pass,
@@ -49,20 +49,19 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
       await expect(sessions.refresh(parent.refreshToken.token)).rejects.toMatchObject(THEFT);
     });
 
-    type Use = (sessions: SessionService, of: { access: string; refresh: string }) => Promise<unknown>;
-    const uses: [string, Use][] = [
-      ['its access token is used', (sessions, { access }) => sessions.verify(access)],
-      ['its refresh token is used', (sessions, { refresh }) => sessions.refresh(refresh)],
-    ];
-
     it.each(
-      uses.flatMap(([how, use]) => [
-        { how, use, used: 0, other: 1, which: 'first' },
-        { how, use, used: 1, other: 0, which: 'second' },
+      [
+        { used: 0, other: 1, which: 'first' },
+        { used: 1, other: 0, which: 'second' },
+      ].flatMap((each) => [
+        { ...each, verified: [], before: 'no access token was used' },
+        { ...each, verified: [each.used], before: 'its access token was used' },
+        { ...each, verified: [each.other], before: 'the other’s access token was used' },
+        { ...each, verified: [each.other, each.used], before: 'both access tokens were used' },
       ]),
     )(
-      'may be exchanged twice while no child is used; once the $which child is ($how), the other is theft',
-      async ({ use, used, other }) => {
+      'may be exchanged twice; of the two children one goes on: once the $which has been exchanged, the other is theft ($before)',
+      async ({ used, other, verified }) => {
         const sessions = await world.process(STRICT);
         const parent = await sessions.issue({ userId: 'ann' });
         const children: { access: string; refresh: string }[] = [];
@@ -72,8 +71,12 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
           children.push({ access: accessToken.token, refresh: refreshToken!.token });
         }
         expect(children[0]!.refresh).not.toBe(children[1]!.refresh);
+        for (const child of verified) {
+          pass(1);
+          await sessions.verify(children[child]!.access);
+        }
         pass(1);
-        await use(sessions, children[used]!);
+        await sessions.refresh(children[used]!.refresh);
         pass(1);
         await expect(sessions.refresh(children[other]!.refresh)).rejects.toMatchObject({
           ...THEFT,
@@ -82,6 +85,24 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
         });
       },
     );
+
+    it('that looks old is a theft only where the client comes with it again, having looked for a newer one', async () => {
+      const sessions = await world.process({ reuseWindow: 0 });
+      const events = recordEvents(sessions);
+      const parent = await sessions.issue({ userId: 'ann' });
+      const child = await sessions.refresh(parent.refreshToken.token);
+      await sessions.verify(child.accessToken.token);
+      await expect(sessions.refresh(parent.refreshToken.token)).rejects.toMatchObject({ code: 'look_again' });
+      // It had looked for another token, or had not looked at all.
+      for (const lookedAgain of ['', child.refreshToken!.token, '00'.repeat(8)]) {
+        const again = sessions.refresh(parent.refreshToken.token, { lookedAgain });
+        await expect(again).rejects.toMatchObject({ code: 'look_again' });
+      }
+      const { refreshToken } = await sessions.refresh(child.refreshToken!.token);
+      await expect(insist(sessions, parent.refreshToken.token)).rejects.toMatchObject(THEFT);
+      await expect(insist(sessions, refreshToken!.token)).rejects.toMatchObject(OVER);
+      expect(events.filter(({ type }) => type === 'theft')).toHaveLength(1);
+    });
   });
 
   describe('access tokens', () => {
@@ -134,7 +155,7 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
       pass(10 * DAY - 1);
       await expect(sessions.find(session.id)).resolves.toMatchObject({ userId: 'ann' });
       pass(1);
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(insist(sessions, refreshToken.token)).rejects.toMatchObject(OVER);
       await expect(sessions.find(session.id)).resolves.toBeNull();
       await expect(sessions.findAllForUser('ann')).resolves.toEqual([]);
       await expect(sessions.revoke(session.id)).resolves.toBe(false);
@@ -255,7 +276,7 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
       const sessions = await world.process({ revocation: 'none' });
       const { session, accessToken, refreshToken } = await sessions.issue({ userId: 'ann' });
       await expect(sessions.revoke(session.id)).resolves.toBe(true);
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(insist(sessions, refreshToken.token)).rejects.toMatchObject(OVER);
       pass(15 * MINUTE - 1);
       await expect(sessions.verify(accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
       pass(1);

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, importJWK, type JWK, jwtVerify } from 'jose';
 import {
   type IssuedSession,
+  type IssuedToken,
   type JsonValue,
   SESSION_ENTITIES,
   type SessionModuleOptions,
@@ -26,6 +27,7 @@ import {
   DAY,
   decode,
   HOUR,
+  insist,
   MINUTE,
   OVER,
   pass,
@@ -42,7 +44,8 @@ import {
 vi.mock('node:crypto', { spy: true });
 
 const SECRET = 'the secret of this application, known to it alone';
-const WINDOW = 10 * SECOND;
+/** The default reuse window. */
+const WINDOW = 90 * SECOND;
 
 /** Every value in every table of the module. */
 async function dump({ dataSource }: World): Promise<string[]> {
@@ -146,12 +149,13 @@ describe.each(databases)('the measured defects of the older libraries are not he
       const { refreshToken } = await sessions.issue({ userId: 'ann' });
       pass(1);
       vi.mocked(timingSafeEqual).mockClear();
-      // The second time the row says something else than expected, and is read. The first time the database compares the
-      // hash, of which it is of no use to know a part: the secret that it was made from cannot be searched for by it.
-      await sessions.refresh(refreshToken.token);
-      await sessions.refresh(refreshToken.token);
+      // The third time the row says something else than expected, and is read. Before that the database compares the hash, of
+      // which it is of no use to know a part: the secret that it was made from cannot be searched for by it.
+      const next = await sessions.refresh(refreshToken.token);
+      await sessions.refresh(next.refreshToken!.token);
+      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(THEFT);
       const compared = vi.mocked(timingSafeEqual).mock.calls.map(([a]) => a.byteLength);
-      expect(compared).toEqual(kind.name === 'mysql' ? [16, 43, 16, 43] : [16, 16, 43]);
+      expect(compared).toEqual(kind.name === 'mysql' ? [16, 43, 16, 43, 16, 43] : [16, 16, 16, 43]);
     });
   });
 
@@ -226,8 +230,8 @@ describe.each(databases)('the measured defects of the older libraries are not he
             keyId,
             sessionId: session.id,
             generation: row!.generation,
-            issuedAt: row!.generationIssuedAt,
-            tokenId: row!.previousRedeemedBy!,
+            issuedAt: row!.lastSeenAt,
+            tokenId: parseRefreshToken(refreshToken.token)!.tokenId,
             sessionSecret: randomBytes(16),
             ...parts,
           },
@@ -374,54 +378,135 @@ describe.each(databases)('the measured defects of the older libraries are not he
       await expect(here.findAllForUser('ann')).resolves.toHaveLength(1);
     });
 
-    it('lets a late twin of the request that rotated succeed until the window is over', async () => {
+    it('lets a late twin of the request that rotated succeed until what that one gave has settled and is used', async () => {
       const sessions = await world.process();
       const { refreshToken } = await sessions.issue({ userId: 'ann' });
       pass(15 * MINUTE);
       const first = await sessions.refresh(refreshToken.token);
       await sessions.verify(first.accessToken.token);
-      pass(WINDOW);
+      pass(WINDOW - 1);
+      await sessions.verify(first.accessToken.token);
       await expect(sessions.refresh(refreshToken.token)).resolves.toBeDefined();
       pass(1);
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(THEFT);
+      await expect(sessions.refresh(refreshToken.token)).resolves.toBeDefined();
+      await sessions.verify(first.accessToken.token);
+      await expect(insist(sessions, refreshToken.token)).rejects.toMatchObject(THEFT);
+    });
+
+    it('asks a still later one to look again, and whoever has the newer tokens by then goes on', async () => {
+      const sessions = await world.process();
+      const events = recordEvents(sessions);
+      const { refreshToken } = await sessions.issue({ userId: 'ann' });
+      pass(15 * MINUTE);
+      const first = await sessions.refresh(refreshToken.token);
+      pass(WINDOW);
+      await sessions.verify(first.accessToken.token);
+      pass(5 * MINUTE);
+      const late = sessions.refresh(refreshToken.token);
+      await expect(late).rejects.toMatchObject({ code: 'look_again' });
+      const { tokenId } = parseRefreshToken(refreshToken.token)!;
+      await expect(
+        sessions.refresh(first.refreshToken!.token, { lookedAgain: tokenId }),
+      ).resolves.toBeDefined();
+      expect(events.map(({ type }) => type)).toEqual(['created', 'refreshed', 'stale']);
     });
   });
 
   describe('6: after a theft the other party went on', () => {
-    it.each([
-      ['one has moved on and the other comes with the token before', false],
-      ['both exchanged the same token and use what they got', true],
-    ])('puts both out when %s', async (_, bothExchange) => {
-      const [here, there] = [await world.process(STRICT), await world.process(STRICT)];
-      const events = recordEvents(here);
-      const { session, refreshToken } = await here.issue({ userId: 'ann', claims: { a: 1 }, data: { b: 2 } });
-      pass(1);
-      const ahead = await here.refresh(refreshToken.token);
-      pass(1);
-      const behind = bothExchange ? (await here.refresh(refreshToken.token)).refreshToken! : refreshToken;
-      const { newAccessToken } = await here.verify(ahead.accessToken.token);
-      await here.verify(newAccessToken!.token);
-      pass(1);
-      await expect(here.refresh(behind.token)).rejects.toMatchObject({ ...THEFT, sessionId: session.id });
-      await expect(here.verify(newAccessToken!.token)).rejects.toMatchObject(OVER);
+    interface Split {
+      /** Whose use is the theft. */
+      readonly caught: IssuedToken;
+      readonly refreshTokens: readonly IssuedToken[];
+      /** Access tokens that are good until then, and whose use changes nothing. */
+      readonly accessTokens: readonly IssuedToken[];
+      readonly unproven: readonly IssuedToken[];
+      readonly kind: 'sibling' | 'superseded';
+      readonly behind: number;
+    }
 
-      pass(SECOND);
-      for (const sessions of [here, there]) {
-        for (const { token } of [refreshToken, behind, ahead.refreshToken!]) {
-          await expect(sessions.refresh(token)).rejects.toMatchObject(OVER);
+    /** Two parties hold this token. */
+    const splits: [string, (sessions: SessionService, token: IssuedToken) => Promise<Split>][] = [
+      [
+        'one has moved on and the other comes with the token before',
+        async (sessions, parent) => {
+          const ahead = await sessions.refresh(parent.token);
+          const { newAccessToken } = await sessions.verify(ahead.accessToken.token);
+          const refreshTokens = [parent, ahead.refreshToken!];
+          const accessTokens = [ahead.accessToken, newAccessToken!];
+          return { caught: parent, refreshTokens, accessTokens, unproven: [], kind: 'superseded', behind: 1 };
+        },
+      ],
+      [
+        'both exchanged the same token and use what they got, and one refreshes a second time',
+        async (sessions, parent) => {
+          const [one, other] = [await sessions.refresh(parent.token), await sessions.refresh(parent.token)];
+          const used = [
+            await sessions.verify(one.accessToken.token),
+            await sessions.verify(other.accessToken.token),
+          ];
+          pass(1);
+          const { refreshToken, accessToken } = await sessions.refresh(one.refreshToken!.token);
+          return {
+            caught: other.refreshToken!,
+            refreshTokens: [parent, one.refreshToken!, other.refreshToken!, refreshToken!],
+            accessTokens: used.map(({ newAccessToken }) => newAccessToken!),
+            unproven: [accessToken],
+            kind: 'sibling',
+            behind: 0,
+          };
+        },
+      ],
+    ];
+
+    describe.each([
+      ['at first sight', STRICT, ['token_theft']],
+      ['when the client has looked again', { reuseWindow: 0 }, ['look_again', 'token_theft']],
+    ] as const)('%s', (_when, options, codes) => {
+      it.each(splits)('puts both out when %s', async (_, split) => {
+        const [here, there] = [await world.process(options), await world.process(options)];
+        const events = recordEvents(here);
+        const { session, refreshToken } = await here.issue({
+          userId: 'ann',
+          claims: { a: 1 },
+          data: { b: 2 },
+        });
+        pass(1);
+        const { caught, refreshTokens, accessTokens, unproven, ...state } = await split(here, refreshToken);
+        pass(1);
+        const { tokenId, issuedAt } = parseRefreshToken(caught.token)!;
+        for (const code of codes) {
+          // Until then nobody is put out.
+          for (const { token } of accessTokens) await here.verify(token);
+          const lookedAgain = code === 'look_again' ? undefined : tokenId;
+          const caughtNow = here.refresh(caught.token, { lookedAgain });
+          await expect(caughtNow).rejects.toMatchObject({ code, stale: { sessionId: session.id } });
         }
-        for (const { token } of [ahead.accessToken, newAccessToken!]) {
-          await expect(sessions.verify(token)).rejects.toMatchObject(OVER);
+        for (const { token } of [...accessTokens, ...unproven]) {
+          await expect(here.verify(token)).rejects.toMatchObject(OVER);
         }
-        await expect(sessions.find(session.id)).resolves.toBeNull();
-        await expect(sessions.findAllForUser('ann')).resolves.toEqual([]);
-      }
-      const [row] = await world.rows();
-      const emptied = { secretHash: '', claims: 'null', data: 'null', userAgent: null, ip: null };
-      expect(row).toMatchObject({ revokedAt: Date.now() - SECOND, ...emptied });
-      expect(events.filter(({ type }) => type === 'theft')).toEqual([
-        { type: 'theft', sessionId: session.id, userId: 'ann' },
-      ]);
+        const stolenAt = Date.now();
+
+        pass(SECOND);
+        for (const sessions of [here, there]) {
+          for (const { token } of refreshTokens) {
+            const again = { lookedAgain: parseRefreshToken(token)!.tokenId };
+            await expect(sessions.refresh(token, again)).rejects.toMatchObject(OVER);
+          }
+          for (const { token } of [...accessTokens, ...unproven]) {
+            await expect(sessions.verify(token)).rejects.toMatchObject(OVER);
+          }
+          await expect(sessions.find(session.id)).resolves.toBeNull();
+          await expect(sessions.findAllForUser('ann')).resolves.toEqual([]);
+        }
+        const [row] = await world.rows();
+        const emptied = { secretHash: '', claims: 'null', data: 'null', userAgent: null, ip: null };
+        expect(row).toMatchObject({ revokedAt: stolenAt, ...emptied });
+        const age = stolenAt - issuedAt;
+        const stale = { sessionId: session.id, userId: 'ann', tokenId, age, ...state };
+        expect(events.filter(({ type }) => type === 'theft')).toEqual([{ type: 'theft', ...stale }]);
+        const seen = { type: 'stale', ...stale };
+        expect(events.filter(({ type }) => type === 'stale')).toEqual(codes.length > 1 ? [seen] : []);
+      });
     });
   });
 
@@ -544,7 +629,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
       vi.setSystemTime(end - 1);
       await expect(sessions.find(issued.session.id)).resolves.not.toBeNull();
       vi.setSystemTime(end);
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(insist(sessions, refreshToken.token)).rejects.toMatchObject(OVER);
       await expect(sessions.find(issued.session.id)).resolves.toBeNull();
     });
   });

@@ -1,7 +1,15 @@
 import { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, vi } from 'vitest';
-import type { SessionEvent, SessionModuleOptions, SessionService } from 'nestjs-session-tokens';
-import { SESSION_ENTITIES, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
+import {
+  LookAgainError,
+  type RefreshedSession,
+  SESSION_ENTITIES,
+  SessionEntity,
+  type SessionEvent,
+  SessionKeyEntity,
+  type SessionModuleOptions,
+  type SessionService,
+} from 'nestjs-session-tokens';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
@@ -16,8 +24,8 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-/** Strict single use, so that a token can be exchanged at once: the older libraries knew no reuse window. */
-export const STRICT = { reuseWindow: 0 } as const satisfies SessionModuleOptions;
+/** Single use that is enforced at first sight: the older libraries knew neither a reuse window nor a second look. */
+export const STRICT = { reuseWindow: 0, lookAgain: false } as const satisfies SessionModuleOptions;
 
 const START = Date.UTC(2030, 0, 1);
 
@@ -103,6 +111,16 @@ export function useWorld(kind: DatabaseKind): World {
   });
   afterAll(() => world.close());
   return world;
+}
+
+/**
+ * What is said of a refresh token that looks old, in a process that has clients look again: at first always the same, and then,
+ * to a client that has nothing newer, what is final.
+ */
+export async function insist(sessions: SessionService, token: string): Promise<RefreshedSession> {
+  const error: unknown = await sessions.refresh(token).catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(LookAgainError);
+  return sessions.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
 }
 
 /** What happens to sessions in a process, from now on. */

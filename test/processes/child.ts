@@ -4,6 +4,7 @@ import type { DataSourceOptions } from 'typeorm';
 import {
   type DroppedKeys,
   type KeyRotation,
+  LookAgainError,
   SessionError,
   type SessionModuleExtras,
   type SessionModuleOptions,
@@ -116,14 +117,35 @@ export class ChildCommands {
     }));
   }
 
-  /** How often a refresh token could be exchanged before its session was over. */
-  async refreshUntilOver(token: string): Promise<number> {
-    for (let count = 0; ; count++) {
+  /** What is said of a refresh token that looks old: at first, and when the client comes back with it. */
+  async refusals(token: string): Promise<string[]> {
+    const codes: string[] = [];
+    for (let lookedAgain = ''; codes.length < 2;) {
       try {
-        await this.core.service.refresh(token);
+        await this.core.service.refresh(token, { lookedAgain });
+        codes.push('refreshed');
+      } catch (error) {
+        if (!(error instanceof SessionError)) throw error;
+        codes.push(error.code);
+        if (error instanceof LookAgainError) lookedAgain = error.tokenId;
+      }
+    }
+    return codes;
+  }
+
+  /** How often a refresh token could be exchanged before its session was over; the client looks again before that counts. */
+  async refreshUntilOver(token: string): Promise<number> {
+    let lookedAgain = '';
+    for (let count = 0; ;) {
+      try {
+        await this.core.service.refresh(token, { lookedAgain });
+        // It would have been over for good.
+        if (lookedAgain !== '') throw new Error('A session that was over could be refreshed.');
+        count++;
       } catch (error) {
         if (error instanceof SessionOverError) return count;
-        throw error;
+        if (!(error instanceof LookAgainError)) throw error;
+        lookedAgain = error.tokenId;
       }
     }
   }

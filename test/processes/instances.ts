@@ -1,7 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { DataSource, DataSourceOptions, EntitySubscriberInterface } from 'typeorm';
-import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
-import { SessionEntity, SessionKeyEntity, type SessionModuleOptions } from 'nestjs-session-tokens';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, vi } from 'vitest';
+import {
+  LookAgainError,
+  type RefreshedSession,
+  SessionEntity,
+  SessionKeyEntity,
+  type SessionModuleOptions,
+} from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/session.core.js';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
@@ -12,8 +18,11 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-/** After that long a refresh token is exchanged for the next one: more than twice the default reuse window. */
-export const SETTLED = 30 * SECOND;
+/** The default reuse window: after that long, the use of an access token proves its generation. */
+export const SETTLED = 90 * SECOND;
+
+/** The default life of an access token: after that long, the refresh token that came with it is exchanged. */
+export const TTL = 15 * MINUTE;
 
 /** When every test begins. */
 export const START = Date.UTC(2026, 0, 15, 9, 30);
@@ -96,6 +105,20 @@ export function describeWorld(kind: Pick<DatabaseKind, 'create'>): World {
 /** Lets time pass. */
 export function pass(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
+}
+
+/**
+ * Exchanges a refresh token that looks old. The client looks again when it is told to, and has nothing newer: whatever is said
+ * of its token then is final.
+ */
+export async function insist(
+  { service }: Pick<Instance, 'service'>,
+  token: string,
+): Promise<RefreshedSession> {
+  const error: unknown = await service.refresh(token).catch((reason: unknown) => reason);
+  // Nothing is held against a client at first sight, however old its token looks.
+  expect(error).toBeInstanceOf(LookAgainError);
+  return service.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
 }
 
 /** Calls with a clock that is ahead (or behind); every operation reads the clock as the first thing it does. */

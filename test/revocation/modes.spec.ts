@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  type RevocationMode,
   SessionOverError,
   StorageUnavailableError,
   TokenTheftError,
@@ -8,10 +9,13 @@ import {
 import {
   DAY,
   describeWorld,
+  insist,
   type Instance,
   MINUTE,
   pass,
+  SECOND,
   SETTLED,
+  TTL,
   withoutDatabase,
 } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
@@ -47,13 +51,16 @@ describe.each(databases)('revocation on $name', (kind) => {
 
     test('a theft ends the session at once everywhere', async () => {
       const [one, two] = (await world.start(2, options)) as [Instance, Instance];
-      const { accessToken, refreshToken } = await one.service.issue({ userId: 1 });
+      const { refreshToken } = await one.service.issue({ userId: 1 });
+      pass(TTL);
+      const thief = await one.service.refresh(refreshToken.token);
       pass(SETTLED);
-      const next = await one.service.refresh(refreshToken.token);
-      pass(SETTLED);
-      await one.service.refresh(next.refreshToken!.token);
-      await expect(one.service.refresh(refreshToken.token)).rejects.toThrow(TokenTheftError);
-      await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+      const { newAccessToken } = await one.service.verify(thief.accessToken.token);
+      await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
+      for (const { token } of [thief.accessToken, newAccessToken!]) {
+        await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      }
+      await expect(insist(two, thief.refreshToken!.token)).rejects.toThrow(SessionOverError);
     });
 
     test('a database that is down says nothing about a session', async () => {
@@ -76,21 +83,58 @@ describe.each(databases)('revocation on $name', (kind) => {
     for (const { service, log } of [one, two]) {
       await expect(service.verify(accessToken.token)).resolves.toBeDefined();
       expect(log.take()).toEqual([expect.stringMatching(/FROM .user_session_key/)]);
-      await expect(service.refresh(refreshToken.token)).rejects.toThrow(SessionOverError);
+    }
+    for (const each of [one, two]) {
+      await expect(insist(each, refreshToken.token)).rejects.toThrow(SessionOverError);
     }
     pass(1);
     await expect(one.service.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
   });
 
-  test('an unproven access token of a revoked session is refused at once in every mode', async () => {
-    for (const revocation of ['feed', 'database', 'none'] as const) {
-      const [one, two] = (await world.start(2, { revocation })) as [Instance, Instance];
-      const { session, refreshToken } = await one.service.issue({ userId: 1 });
-      pass(SETTLED);
-      const { accessToken } = await two.service.refresh(refreshToken.token);
-      await one.service.revoke(session.id);
-      await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
-    }
+  /** An access token of a refresh, which has been used already while it is young. */
+  const refreshed = async (revocation: RevocationMode) => {
+    const [one, two] = (await world.start(2, { revocation })) as [Instance, Instance];
+    const { session, refreshToken } = await one.service.issue({ userId: 1 });
+    pass(TTL);
+    const { accessToken } = await two.service.refresh(refreshToken.token);
+    await two.service.verify(accessToken.token);
+    return {
+      revoke: () => one.service.revoke(session.id),
+      verify: () => two.service.verify(accessToken.token),
+    };
+  };
+
+  describe('an access token of a refresh', () => {
+    test.each([
+      ['database', 0],
+      ['feed', SECOND],
+      ['none', SETTLED],
+    ] as const)(
+      'that is young is refused as any other is, in mode "%s" after %i ms',
+      async (mode, within) => {
+        const { revoke, verify } = await refreshed(mode);
+        await revoke();
+        pass(within);
+        await expect(verify()).rejects.toThrow(SessionOverError);
+      },
+    );
+
+    test('that is young lives on where no revocation is looked for, and costs nothing', async () => {
+      const { revoke, verify } = await refreshed('none');
+      await revoke();
+      pass(SETTLED - 1);
+      await expect(verify()).resolves.toMatchObject({ newAccessToken: undefined });
+    });
+
+    test.each(['database', 'feed', 'none'] as const)(
+      'that has settled is refused at its first use, in mode "%s" at once',
+      async (mode) => {
+        const { revoke, verify } = await refreshed(mode);
+        pass(SETTLED);
+        await revoke();
+        await expect(verify()).rejects.toThrow(SessionOverError);
+      },
+    );
   });
 
   test('of what is unknown, expired or revoked already is false', async () => {

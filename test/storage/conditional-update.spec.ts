@@ -6,6 +6,8 @@ import { SessionStore, type SessionRow } from '../../lib/storage/session.store.j
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 
+const MINUTE = 60_000;
+
 /** What a rotation decision writes holds only for the row that it was made on. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
   let database: TestDatabase;
@@ -16,7 +18,8 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
   const times = { lastSeenAt: 1, expiresAt: 9_999_999_999_999 };
 
   beforeEach(async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    // Whole seconds, as JWT times are.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2030, 0, 1) });
     database = await kind.create();
     dataSource = await connect(database);
     core = await startCore(dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
@@ -58,12 +61,24 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
     expect(await store.find(row.id)).toMatchObject(tombstone);
   });
 
-  test('to keep a token gives access tokens of the moment at which that token was issued', async () => {
-    const issuedAt = Date.now();
-    const { refreshToken } = await core.service.issue({ userId: 'ann' });
-    vi.setSystemTime(issuedAt + 19_999);
-    const { accessToken, refreshToken: kept } = await core.service.refresh(refreshToken.token);
-    expect(kept).toBeUndefined();
-    expect(decodeJwt(accessToken.token)['gen']).toEqual([0, issuedAt, expect.any(String)]);
-  });
+  test.each([
+    ['just issued', 0, 15 * MINUTE],
+    ['half-way', 7 * MINUTE, 15 * MINUTE],
+    ['at its end', 15 * MINUTE - 1, 15 * MINUTE + 10_000],
+  ])(
+    'to keep a token gives access tokens of the moment at which it was issued, which end with its first: %s',
+    async (_, age, expiresAfter) => {
+      const issuedAt = Date.now();
+      const { session, refreshToken } = await core.service.issue({ userId: 'ann' });
+      const before = await store.find(session.id);
+      vi.setSystemTime(issuedAt + age);
+      const { accessToken, refreshToken: kept } = await core.service.refresh(refreshToken.token);
+      expect(kept).toBeUndefined();
+      expect(decodeJwt(accessToken.token)).toMatchObject({
+        gen: [0, issuedAt, expect.any(String)],
+        exp: (issuedAt + expiresAfter) / 1_000,
+      });
+      expect(await store.find(session.id)).toEqual(before);
+    },
+  );
 });

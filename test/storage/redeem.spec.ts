@@ -1,115 +1,188 @@
 import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { decideRefresh, isKept, type RotationState } from '../../lib/rotation/rotation.js';
+import {
+  decideRefresh,
+  decideUse,
+  isKept,
+  isYoung,
+  type RotationState,
+  type RotationTimes,
+} from '../../lib/rotation/rotation.js';
 import { newSessionId } from '../../lib/session/session-id.js';
-import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
+import {
+  type ExpirySlide,
+  SessionStore,
+  type SessionFacts,
+  type SessionRow,
+} from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 
 const NOW = Date.UTC(2030, 0, 1);
-const HOUR = 3_600_000;
+const SECOND = 1_000;
+const HOUR = 3_600 * SECOND;
 const HASH = 'h'.repeat(43);
 const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';
 const GENERATION = 5;
 
-const states: RotationState[] = [3, 4, 5, 6, 7].flatMap((generation) =>
-  [-21, -11, -10, -1, 0, 1, 10, 11].flatMap((apart) =>
-    [null, OURS, OTHER].flatMap((redeemedBy) =>
-      [null, OURS].map((previousRedeemedBy) => ({
-        generation,
-        generationIssuedAt: NOW - HOUR + apart,
-        redeemedBy,
-        previousRedeemedBy,
-      })),
-    ),
-  ),
+/** Every state of a row, as far as a token of {@link GENERATION} is concerned: far behind it, at it, far ahead of it. */
+const states: RotationState[] = [0, 1, 3, 4, 5, 6, 7, 500].flatMap((generation) =>
+  [null, OURS, OTHER].map((redeemedBy) => ({ generation, redeemedBy })),
 );
 
-/** An exchange in one statement has rules of its own in SQL: they have to be those of the pure function, for every row. */
-describe.each(databases.filter(({ name }) => name !== 'mysql'))(
-  'a refresh in one statement on $name',
-  (kind) => {
-    let database: TestDatabase;
-    let dataSource: DataSource;
-    let store: SessionStore;
+const window: RotationTimes = { reuseWindow: 90 * SECOND, ttl: 900 * SECOND, jitter: 0, delay: 10 * SECOND };
+const strict: RotationTimes = { ...window, reuseWindow: 0 };
 
-    beforeAll(async () => {
-      database = await kind.create();
-      dataSource = await connect(database);
-      store = new SessionStore(dataSource, 60_000);
-    });
-    afterAll(async () => {
-      await dataSource.destroy();
-      await database.remove();
-    });
+/** Tokens that are neither kept nor young: of these alone the database is asked. */
+const cases: [string, RotationTimes, number][] = [
+  ['a reuse window, and a token that has just become due', window, NOW - window.ttl],
+  ['a reuse window, and an old token', window, NOW - 500 * HOUR],
+  ['a reuse window, and a token of a clock that was wrong', window, NOW + HOUR],
+  ['strict single use, and a token just issued', strict, NOW],
+  ['strict single use, and an old token', strict, NOW - 500 * HOUR],
+];
 
-    async function insert(state: RotationState, more: Partial<SessionRow> = {}): Promise<SessionRow> {
-      const row: SessionRow = {
-        id: newSessionId(NOW),
-        userId: 'ann',
-        secretHash: HASH,
-        claims: {},
-        data: {},
-        version: 1,
-        createdAt: NOW - HOUR,
-        lastSeenAt: NOW - HOUR,
-        expiresAt: NOW + HOUR,
-        revokedAt: null,
-        userAgent: null,
-        ip: null,
-        ...state,
-        ...more,
-      };
-      await store.insert(row);
-      return row;
-    }
+/** An exchange and a proof in one statement have rules of their own in SQL: they have to be those of the pure functions, for every row. */
+describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statement on $name', (kind) => {
+  let database: TestDatabase;
+  let dataSource: DataSource;
+  let store: SessionStore;
 
-    const token = { generation: GENERATION, issuedAt: NOW - HOUR, tokenId: OURS };
-    const slide = { target: NOW + 2 * HOUR, gain: HOUR };
+  beforeAll(async () => {
+    database = await kind.create();
+    dataSource = await connect(database);
+    store = new SessionStore(dataSource, 60_000);
+    expect(store.hasReturning).toBe(true);
+  });
+  afterAll(async () => {
+    await dataSource.destroy();
+    await database.remove();
+  });
 
-    test.each([0, 10])('writes what the rules say, or nothing: reuse window %i', async (reuseWindow) => {
-      expect(store.hasReturning).toBe(true);
-      expect(isKept(token, NOW, reuseWindow)).toBe(false);
-      let written = 0;
+  async function insert(state: RotationState, more: Partial<SessionRow> = {}): Promise<SessionRow> {
+    const row: SessionRow = {
+      id: newSessionId(NOW),
+      userId: 'ann',
+      secretHash: HASH,
+      claims: { role: 'admin' },
+      data: {},
+      version: 1,
+      createdAt: NOW - HOUR,
+      lastSeenAt: NOW - HOUR,
+      expiresAt: NOW + HOUR,
+      revokedAt: null,
+      userAgent: null,
+      ip: null,
+      ...state,
+      ...more,
+    };
+    await store.insert(row);
+    return row;
+  }
+
+  const slide: ExpirySlide = { target: NOW + 2 * HOUR, gain: HOUR };
+  const seen = { lastSeenAt: NOW, expiresAt: NOW + 2 * HOUR };
+
+  const redeem = async (row: SessionRow, issuedAt: number, secretHash = HASH, by = slide) =>
+    store.redeem({ sessionId: row.id, generation: GENERATION, issuedAt, tokenId: OURS }, secretHash, by, NOW);
+  const prove = async ({ id }: SessionRow, secretHash = HASH, by = slide) =>
+    store.prove({ id, secretHash }, GENERATION, by, NOW);
+
+  describe.each(cases)('with %s', (_, times, issuedAt) => {
+    test('a refresh writes what the rules say of every row, or nothing', async () => {
+      const token = { generation: GENERATION, issuedAt, tokenId: OURS };
+      expect(isKept(token, NOW, times)).toBe(false);
       for (const state of states) {
         const row = await insert(state);
-        const decision = decideRefresh(state, token, NOW, reuseWindow);
-        const result = await store.redeem({ ...token, sessionId: row.id }, HASH, reuseWindow, slide, NOW);
-        const isWritten = decision.verdict === 'rotate' && decision.next !== undefined;
-        const after = isWritten
-          ? { ...row, ...decision.next, lastSeenAt: NOW, expiresAt: NOW + 2 * HOUR }
-          : row;
-        expect(result).toEqual(isWritten ? after : undefined);
-        expect(await store.find(row.id)).toEqual(after);
-        // What is issued then is of the generation after the token's, whichever of the two rules it was.
-        if (isWritten && decision.generation === GENERATION + 1) written++;
+        const decision = decideRefresh(state, token, NOW, times);
+        const after = decision.verdict === 'rotate' ? { ...row, ...decision.next, ...seen } : undefined;
+        expect(await redeem(row, issuedAt), `row ${JSON.stringify(state)}`).toEqual(after);
+        expect(await store.find(row.id), `row ${JSON.stringify(state)}`).toEqual(after ?? row);
       }
-      expect(written).toBe(reuseWindow === 0 ? 50 : 58);
     });
 
-    const redeemable: RotationState = {
-      generation: GENERATION,
-      generationIssuedAt: token.issuedAt,
-      redeemedBy: null,
-      previousRedeemedBy: null,
-    };
+    test('a proof writes what the rules say of every row, or nothing', async () => {
+      const unproven = { generation: GENERATION, issuedAt };
+      expect(isYoung(unproven, NOW, times)).toBe(false);
+      for (const state of states) {
+        const row = await insert(state);
+        const decision = decideUse(state, unproven);
+        const next = decision.verdict === 'prove' ? decision.next : state;
+        const after = decision.verdict === 'stale' ? undefined : { ...row, ...next, ...seen };
+        expect(await prove(row), `row ${JSON.stringify(state)}`).toEqual(after && factsOf(after));
+        expect(await store.find(row.id), `row ${JSON.stringify(state)}`).toEqual(after ?? row);
+      }
+    });
+  });
 
-    test.each<[string, Partial<SessionRow>, string]>([
-      ['has another secret', {}, 'x'.repeat(43)],
-      ['was revoked', { revokedAt: NOW - 1 }, HASH],
-      ['has expired', { expiresAt: NOW }, HASH],
-    ])('writes nothing where the session %s', async (_, more, secretHash) => {
-      const row = await insert(redeemable, more);
-      const sessionToken = { ...token, sessionId: row.id };
-      expect(await store.redeem(sessionToken, secretHash, 10, slide, NOW)).toBeUndefined();
+  test('the states are of every kind, and what is issued is always of the generation after the token’s', () => {
+    const token = { generation: GENERATION, issuedAt: NOW, tokenId: OURS };
+    const issued = states.flatMap((state) => {
+      const decision = decideRefresh(state, token, NOW, strict);
+      return decision.verdict === 'rotate' ? [decision.generation] : [];
+    });
+    expect(issued).toEqual(Array(14).fill(GENERATION + 1));
+    expect(count(states.map((state) => decideRefresh(state, token, NOW, strict).verdict))).toEqual({
+      old: 10,
+      rotate: 14,
+    });
+    expect(count(states.map((state) => decideUse(state, token).verdict))).toEqual({
+      accept: 3,
+      prove: 12,
+      stale: 9,
+    });
+  });
+
+  const redeemable: RotationState = { generation: GENERATION, redeemedBy: null };
+  const provable: RotationState = { generation: GENERATION - 1, redeemedBy: OTHER };
+
+  test.each<[string, Partial<SessionRow>, string]>([
+    ['has another secret', {}, 'x'.repeat(43)],
+    ['was revoked', { revokedAt: NOW - 1 }, HASH],
+    ['was revoked, and says nothing of its secret', { revokedAt: NOW - 1, secretHash: '' }, ''],
+    ['has just expired', { expiresAt: NOW }, HASH],
+    ['has expired long ago', { expiresAt: NOW - HOUR }, HASH],
+  ])('writes nothing where the session %s', async (_, more, secretHash) => {
+    for (const state of [redeemable, provable]) {
+      const row = await insert(state, more);
+      expect(await redeem(row, NOW, secretHash)).toBeUndefined();
+      expect(await prove(row, secretHash)).toBeUndefined();
       expect(await store.find(row.id)).toEqual(row);
-    });
+    }
+  });
 
-    test('moves the expiry only when that gains enough', async () => {
-      const row = await insert(redeemable);
-      const near = { target: NOW + HOUR + 9, gain: 10 };
-      const after = await store.redeem({ ...token, sessionId: row.id }, HASH, 10, near, NOW);
-      expect(after).toMatchObject({ expiresAt: NOW + HOUR, redeemedBy: OURS });
-    });
-  },
-);
+  test('writes nothing where there is no such session, and nothing of another one', async () => {
+    const row = await insert(redeemable);
+    const gone = { ...row, id: newSessionId(NOW) };
+    expect(await redeem(gone, NOW)).toBeUndefined();
+    expect(await prove(gone)).toBeUndefined();
+    expect(await store.find(row.id)).toEqual(row);
+  });
+
+  test.each<[string, ExpirySlide, number]>([
+    ['more than that', { target: NOW + HOUR + 11, gain: 10 }, NOW + HOUR + 11],
+    ['just that', { target: NOW + HOUR + 10, gain: 10 }, NOW + HOUR + 10],
+    ['less than that', { target: NOW + HOUR + 9, gain: 10 }, NOW + HOUR],
+    ['nothing', { target: NOW + HOUR, gain: 10 }, NOW + HOUR],
+    ['less than nothing', { target: NOW + 1, gain: 10 }, NOW + HOUR],
+  ])('moves the expiry only when that gains enough: %s', async (_, near, expiresAt) => {
+    const refreshed = await insert(redeemable);
+    expect(await redeem(refreshed, NOW, HASH, near)).toMatchObject({ expiresAt, redeemedBy: OURS });
+    const proven = await insert(provable);
+    expect(await prove(proven, HASH, near)).toMatchObject({ expiresAt });
+    for (const { id } of [refreshed, proven]) {
+      expect(await store.find(id)).toMatchObject({ generation: GENERATION, lastSeenAt: NOW, expiresAt });
+    }
+  });
+});
+
+function factsOf({ id, userId, claims, expiresAt }: SessionRow): SessionFacts {
+  return { id, userId, claims, expiresAt };
+}
+
+/** How often each verdict was given. */
+function count(verdicts: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const verdict of verdicts) counts[verdict] = (counts[verdict] ?? 0) + 1;
+  return counts;
+}

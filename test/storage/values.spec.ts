@@ -1,7 +1,7 @@
 import { DataSource } from 'typeorm';
 import { describe, expect, test } from 'vitest';
 import { InvalidDataError, InvalidUserIdError, type JsonValue, SessionEntity } from 'nestjs-session-tokens';
-import { describeWorld, type Instance, pass, SETTLED } from '../processes/instances.js';
+import { describeWorld, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
 
 /** A MySQL database as many old ones are: it can store only western European characters. */
@@ -87,10 +87,14 @@ describe.each(kinds)('values on $name', (kind) => {
     expectSame(found!.claims);
     expectSame(found!.data);
 
-    pass(SETTLED);
+    pass(TTL);
     const refreshed = await two.service.refresh(refreshToken.token);
-    const { claims } = await one.service.verify(refreshed.accessToken.token);
+    expectSame((await one.service.verify(refreshed.accessToken.token)).claims);
+    // By its first use after this the row is asked.
+    pass(SETTLED);
+    const { claims, newAccessToken } = await one.service.verify(refreshed.accessToken.token);
     expectSame(claims);
+    expectSame((await two.service.verify(newAccessToken!.token)).claims);
     expect(Object.getPrototypeOf(claims ?? {})).not.toHaveProperty('admin');
 
     await one.service.updateData(session.id, { value });

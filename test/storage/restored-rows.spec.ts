@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest';
+import {
+  type IssuedSession,
+  SessionEntity,
+  type SessionEvent,
+  SessionOverError,
+  TryRefreshError,
+} from 'nestjs-session-tokens';
+import { describeWorld, insist, type Instance, pass, SECOND, SETTLED, TTL } from '../processes/instances.js';
+import { databases } from '../support/databases.js';
+
+/** What a client holds. */
+interface Jar {
+  access: string;
+  refresh: string;
+}
+
+/** A failover that lost transactions, or a restored backup: the rows are what they were, and the clients are ahead of them. */
+describe.each(databases)('rows that have gone back on $name', (kind) => {
+  const world = describeWorld(kind);
+
+  const setUp = async () => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const events: SessionEvent[] = [];
+    for (const each of [one, two]) each.events.stream.subscribe((event) => events.push(event));
+    const rows = one.dataSource.getRepository(SessionEntity);
+    return {
+      one,
+      two,
+      events,
+      copy: async () => rows.find(),
+      restore: async (copies: SessionEntity[]) => {
+        await rows.clear();
+        await rows.insert(copies);
+      },
+    };
+  };
+
+  /** What each of the five did last, before the row went back. */
+  const lastSteps: [string, (one: Instance, jar: Jar) => Promise<void>][] = [
+    [
+      'has proven the newest generation',
+      async (one, jar) => {
+        await exchange(one, jar);
+        pass(SETTLED);
+        await use(one, jar);
+        pass(-SETTLED);
+      },
+    ],
+    ['has just been given the newest generation', exchange],
+    ['has not come back yet', async () => undefined],
+    [
+      'has lost the response to its last refresh',
+      async ({ service }, jar) => void (await service.refresh(jar.refresh)),
+    ],
+    [
+      'has sent several requests at once, and kept the first answer',
+      async (one, jar) => {
+        const before = jar.refresh;
+        await exchange(one, jar);
+        await one.service.refresh(before);
+      },
+    ],
+  ];
+
+  test.each([1, 2, 3])(
+    'by %i refreshes: all five clients go on, and nobody is called a thief',
+    async (lost) => {
+      const { one, two, events, copy, restore } = await setUp();
+      const jars: Jar[] = [];
+      for (const [n] of lastSteps.entries()) jars.push(jarOf(await one.service.issue({ userId: n })));
+      const comeBack = async (process: Instance) => {
+        pass(TTL);
+        for (const jar of jars) await visit(process, jar);
+        pass(SETTLED);
+        for (const jar of jars) await visit(process, jar);
+      };
+      await comeBack(one);
+      const copies = await copy();
+      for (let n = 1; n < lost; n++) await comeBack(one);
+      pass(TTL);
+      for (const [n, [, step]] of lastSteps.entries()) await step(one, jars[n]!);
+      await restore(copies);
+
+      for (const [n, jar] of jars.entries())
+        await expect(visit(two, jar), `who ${lastSteps[n]![0]}`).resolves.toBeUndefined();
+      for (const process of [two, one, two]) await comeBack(process);
+      expect(events.filter(({ type }) => type === 'stale' || type === 'theft')).toEqual([]);
+      const rows = await copy();
+      expect(rows.map(({ revokedAt }) => revokedAt)).toEqual(jars.map(() => null));
+    },
+  );
+
+  test('by some refreshes: a copied token is caught, as late as those many refreshes more', async () => {
+    const { one, two, events, copy, restore } = await setUp();
+    const owner = jarOf(await one.service.issue({ userId: 1 }));
+    const copies = await copy();
+    for (let round = 0; round < 2; round++) {
+      pass(TTL);
+      await exchange(one, owner);
+      pass(SETTLED);
+      await use(one, owner);
+    }
+    const thief = { ...owner };
+    await restore(copies);
+    pass(TTL);
+    await exchange(one, owner);
+    await exchange(two, thief);
+    pass(TTL);
+    await exchange(two, thief);
+    const { refresh } = owner;
+    await expect(insist(one, refresh)).rejects.toMatchObject({ code: 'token_theft' });
+    expect(events.at(-1)).toMatchObject({ type: 'theft', kind: 'sibling' });
+    pass(SECOND);
+    await expect(two.service.verify(thief.access)).rejects.toThrow(SessionOverError);
+  });
+
+  test('to before a sign-in: that session is over, and a revoked one lives again', async () => {
+    const { one, events, copy, restore } = await setUp();
+    const revoked = await one.service.issue({ userId: 1 });
+    const copies = await copy();
+    await one.service.revoke(revoked.session.id);
+    const lost = await one.service.issue({ userId: 2 });
+    pass(TTL);
+    await restore(copies);
+    await expect(insist(one, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
+    // What the operator of a restored backup has to know.
+    await expect(one.service.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
+    expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
+  });
+});
+
+function jarOf({ accessToken, refreshToken }: IssuedSession): Jar {
+  return { access: accessToken.token, refresh: refreshToken.token };
+}
+
+async function exchange({ service }: Instance, jar: Jar): Promise<void> {
+  const { accessToken, refreshToken } = await service.refresh(jar.refresh);
+  jar.access = accessToken.token;
+  jar.refresh = refreshToken?.token ?? jar.refresh;
+}
+
+async function use({ service }: Instance, jar: Jar): Promise<void> {
+  const { newAccessToken } = await service.verify(jar.access);
+  jar.access = newAccessToken?.token ?? jar.access;
+}
+
+/** What the guard does. */
+async function visit(process: Instance, jar: Jar): Promise<void> {
+  try {
+    await use(process, jar);
+  } catch (error) {
+    if (!(error instanceof TryRefreshError)) throw error;
+    await exchange(process, jar);
+  }
+}
