@@ -13,6 +13,8 @@ export default defineConfig(({ mode }) => ({
     env: { MODEL: mode },
     // The default leaves one core idle, which on a machine with two is half of it.
     maxWorkers: '100%',
+    // A slow machine is no failure; what hangs is.
+    testTimeout: 30_000,
     setupFiles: ['reflect-metadata'],
     globalSetup: ['test/support/databases.setup.ts'],
   },

@@ -67,7 +67,7 @@ export class RequestRefresher {
         else throw error;
       }
     }
-    throw await this.refuse(request, response, failures);
+    throw await this.refuse(request, response, failures, now);
   }
 
   /** Gives the client of a request its tokens. */
@@ -103,6 +103,7 @@ export class RequestRefresher {
     request: HttpRequest,
     response: HttpResponse,
     { theft, stale, forged, over }: Failures,
+    now: number,
   ): Promise<Error> {
     const [newest] = stale;
     if (newest && !theft) {
@@ -113,8 +114,18 @@ export class RequestRefresher {
       return lookAgain(request, response, newest, this.options.rotation);
     }
     if (forged && !theft) return forged;
-    if (theft || over!.final) this.transport.clear(response);
+    if (theft || this.mayClear(over!, now)) this.transport.clear(response);
     return theft ?? over!;
+  }
+
+  /**
+   * Right after a session has ended its cookies are left alone: the client may have signed in anew, and the response to that
+   * be on its way. Its cookies would be lost. The client's next request with the old ones clears them.
+   */
+  private mayClear({ final, endedAt }: SessionOverError, now: number): boolean {
+    const { lookAgain: looksAgain, rotation } = this.options;
+    const isRecent = endedAt !== undefined && now - endedAt < 2 * rotation.delay;
+    return final && !(looksAgain && isRecent);
   }
 }
 

@@ -384,7 +384,7 @@ describe.each(matrix)(
         expect(await owner.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
         expect(owner.cookies).toEqual([]);
         expect(await thief('use')).toMatchObject({ body: { status: 401, code: 'session_over' } });
-        expect(await thief('refresh')).toMatchObject({ body: { status: 401, code: 'no_credentials' } });
+        expect(await thief('refresh')).toMatchObject({ body: { status: 401, code: 'session_over' } });
       });
 
       it('shows a thief get caught at once who refreshes after the owner', async () => {
