@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
 /**
  * What a request of Express, of Fastify, or of Node has in common. Passing the adapter's own request object is all an
@@ -59,6 +59,11 @@ export function setResponseHeader(response: HttpResponse, name: string, value: s
 
 export function areHeadersSent(response: HttpResponse): boolean {
   return isFastify(response) ? response.sent || response.raw.headersSent : response.headersSent;
+}
+
+/** Node's own request. Whatever else looks like a request has less of it. */
+export function rawRequest(request: HttpRequest): Partial<IncomingMessage> & Pick<IncomingMessage, 'once'> {
+  return ('raw' in request ? request.raw : request) as IncomingMessage;
 }
 
 /** Node's own response, whose headers leave when either adapter is ready. */

@@ -41,35 +41,52 @@ describe('who follows a redirection with the cookies of then', () => {
 });
 
 describe('the same URL as a relative reference', () => {
-  it.each<[url: string, reference: string]>([
-    ['/', './'],
-    ['/?a=b', './?a=b'],
-    ['/me', './me'],
-    ['/me?', './me?'],
-    ['/me?a=b/c?d&e=//f', './me?a=b/c?d&e=//f'],
-    ['/a/b', './b'],
-    ['/a/b/', './'],
-    ['/a/b/?c', './?c'],
-    ['/a:b', './a:b'],
-    ['/x/javascript:alert(1)', './javascript:alert(1)'],
-    ['/a%2Fb', './a%2Fb'],
-    ['//evil.example', './evil.example'],
-    ['//evil.example/', './'],
-    ['//evil.example/path?query', './path?query'],
-    ['/?//evil.example', './?//evil.example'],
-    ['http://host.example/a/b?c', './b?c'],
-  ])('%s is %s', (url, reference) => {
-    expect(sameUrl({ headers: {}, url })).toBe(reference);
+  const FETCH = { 'sec-fetch-mode': 'cors' };
+  const NAVIGATION = { 'sec-fetch-mode': 'navigate' };
+
+  it.each<[url: string, ofNavigation: string, ofFetch: string]>([
+    ['/', './', './'],
+    ['/?a=b', '?a=b', '?a=b'],
+    ['/me', './me', './me'],
+    ['/me?', '?', '?'],
+    ['/me?a=b/c?d&e=//f', '?a=b/c?d&e=//f', '?a=b/c?d&e=//f'],
+    ['/a/b', './b', '#'],
+    ['/a/b/', './', '#'],
+    ['/a/b/?c', '?c', '?c'],
+    ['/a:b', './a:b', './a:b'],
+    ['/x/javascript:alert(1)', './javascript:alert(1)', '#'],
+    ['/a%2Fb', './a%2Fb', './a%2Fb'],
+    ['//evil.example', './evil.example', '#'],
+    ['//evil.example/', './', '#'],
+    ['//evil.example/path?query', '?query', '?query'],
+    ['/?//evil.example', '?//evil.example', '?//evil.example'],
+    ['http://host.example/a/b?c', '?c', '?c'],
+  ])('%s', (url, ofNavigation, ofFetch) => {
+    // What browsers say nothing of on plain http could be a navigation.
+    expect(sameUrl({ headers: {}, url })).toBe(ofNavigation);
+    expect(sameUrl({ headers: NAVIGATION, url })).toBe(ofNavigation);
+    expect(sameUrl({ headers: FETCH, url })).toBe(ofFetch);
     const base = new URL(`http://host.example${url.replace(/^http:\/\/host\.example/, '')}`);
-    expect(new URL(reference, base).href).toBe(base.href);
+    for (const reference of [ofNavigation, ofFetch]) {
+      expect(new URL(reference, base).href.replace(/#$/, '')).toBe(base.href);
+    }
+  });
+
+  it('is right where a proxy has stripped a prefix and decoded a slash', () => {
+    const base = 'http://host.example/api/a%2Fb';
+    for (const query of ['', '?c']) {
+      const reference = sameUrl({ headers: FETCH, url: `/a/b${query}` });
+      expect(new URL(reference, base + query).href.replace(/#$/, '')).toBe(base + query);
+    }
   });
 
   it('is that of the whole request where a router has cut its part off', () => {
-    expect(sameUrl({ headers: {}, url: '/b', originalUrl: '/a/b?c' })).toBe('./b?c');
+    expect(sameUrl({ headers: {}, url: '/b', originalUrl: '/a/c' })).toBe('./c');
   });
 
   it('can be written into a header whatever the request had', () => {
     expect(sameUrl({ headers: {}, url: '/\u00fc\u0009x y' })).toBe('./%C3%BC%09x%20y');
+    expect(sameUrl({ headers: {}, url: '/?\u00fc' })).toBe('?%C3%BC');
   });
 
   it('leads to no other host, whatever a path that is not a browser’s resolves to', () => {
@@ -81,8 +98,10 @@ describe('the same URL as a relative reference', () => {
       '*',
       '',
     ]) {
-      const reference = sameUrl({ headers: {}, url });
-      expect(new URL(reference, 'http://host.example/x/y').host).toBe('host.example');
+      for (const headers of [FETCH, NAVIGATION]) {
+        const reference = sameUrl({ headers, url });
+        expect(new URL(reference, 'http://host.example/x/y').host).toBe('host.example');
+      }
     }
   });
 });

@@ -6,6 +6,7 @@ import {
   areHeadersSent,
   type HttpRequest,
   type HttpResponse,
+  rawRequest,
   requestHeader,
   setResponseHeader,
 } from './exchange.js';
@@ -27,6 +28,7 @@ export async function lookAgain(
   if (!areHeadersSent(response)) setResponseHeader(response, 'cache-control', 'no-store');
   const error = (location?: string) => withoutStackTrace(() => new LookAgainError(stale, location));
   if (areHeadersSent(response) || !followsWithItsCookies(request)) return error();
+  await drain(request);
   // The response with the successor of the sibling that was exchanged may still be on its way.
   if (stale.kind === 'sibling') await delay(times.delay / 5);
   const location = sameUrl(request);
@@ -56,14 +58,37 @@ function isPassedOn(request: HttpRequest): boolean {
 }
 
 /**
- * The URL of a request as a reference that is relative to itself, such as `./last?query`. It goes on to be right behind a
- * proxy that strips a prefix; and it leads to no other host, also where the path begins with `//`.
+ * A client may look at the answer only when it has sent all of its request, as nginx does with an upload. A connection that
+ * closes before that fails the request.
  */
-export function sameUrl({ originalUrl, url = '/' }: HttpRequest): string {
+async function drain(request: HttpRequest): Promise<void> {
+  const raw = rawRequest(request);
+  if (raw.complete !== false || raw.destroyed) return;
+  await new Promise((resolve) => {
+    raw.once('end', resolve).once('close', resolve).resume();
+  });
+}
+
+/**
+ * The URL of a request as a reference that is relative to itself. It goes on to be right behind a proxy that strips a prefix;
+ * and it leads to no other host, also where the path begins with `//`.
+ *
+ * Where it can, it leaves the path alone, as `?query` does: some proxies decode `%2F`, so that the last segment is not what
+ * the browser takes for it. `#` does the same without a query; it would be seen in the address bar, so that navigations get
+ * `./last`.
+ */
+export function sameUrl(request: HttpRequest): string {
+  const { originalUrl, url = '/' } = request;
   const target = originalUrl ?? url;
   const query = target.indexOf('?');
-  const end = query === -1 ? target.length : query;
-  const last = target.slice(target.lastIndexOf('/', end - 1) + 1);
-  // What Node lets through in a request's target, but not in a header.
-  return `./${last.replace(/[^\x21-\x7e]/g, (char) => encodeURIComponent(char))}`;
+  if (query !== -1) return encoded(target.slice(query));
+  const slash = target.lastIndexOf('/');
+  const mode = requestHeader(request, 'sec-fetch-mode');
+  const isSeen = mode === undefined || mode === 'navigate' || mode === 'nested-navigate';
+  return slash > 0 && !isSeen ? '#' : `./${encoded(target.slice(slash + 1))}`;
+}
+
+/** What Node lets through in a request's target, but not in a header. */
+function encoded(text: string): string {
+  return text.replace(/[^\x21-\x7e]/g, (char) => encodeURIComponent(char));
 }

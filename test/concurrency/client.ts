@@ -56,7 +56,7 @@ export interface Served {
   /** What it refuses with. */
   readonly error: unknown;
   /** Has the headers leave. @returns the cookies that are still among them then */
-  leave(): string[];
+  readonly leave: () => string[];
 }
 
 export async function serve(

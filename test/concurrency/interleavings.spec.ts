@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import * as fc from 'fast-check';
 import type { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -13,7 +14,7 @@ import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 import { Client, serve } from './client.js';
 import { scheduled, type Timing } from './scheduled-data-source.js';
-import { type Answer, type Delays, type Send, Traffic } from './traffic.js';
+import { type Answer, type Delays, type Instance, type Send, Traffic } from './traffic.js';
 
 /**
  * The whole service on a real database, in several instances with connections of their own. fast-check chooses what the
@@ -23,12 +24,14 @@ import { type Answer, type Delays, type Send, Traffic } from './traffic.js';
  */
 const runs = Number(process.env['INTERLEAVINGS'] ?? 40);
 const seed = Number(process.env['INTERLEAVINGS_SEED'] ?? 20_261_123);
-const INSTANCES = 3;
 
 const WINDOW = 4_500;
 const TTL = 10_000;
 /** What the protocol calls D. */
 const DELAY = WINDOW / 9;
+
+/** How far the clock of each process is ahead of the first one’s: less than D. */
+const CLOCKS = [0, DELAY / 2, DELAY - 1];
 
 /** As long as the protocol allows; of a response that leaves later, the tokens are taken back. */
 const delays: Delays = {
@@ -67,7 +70,7 @@ interface Round {
 const rarely = (weight: number) =>
   fc.oneof({ weight, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
 const fraction = fc.double({ min: 0, max: 1, noNaN: true });
-const instance = fc.nat(INSTANCES - 1);
+const instance = fc.nat(CLOCKS.length - 1);
 const send: fc.Arbitrary<Send> = fc.record({
   instance,
   isExplicit: rarely(4),
@@ -80,24 +83,14 @@ const send: fc.Arbitrary<Send> = fc.record({
 });
 const sends = fc.array(send, { minLength: 1, maxLength: 4 });
 /** Times at which something changes: within a burst, when a generation settles, when tokens expire. */
-const waits = fc.constantFrom(
-  0,
-  1,
-  DELAY,
-  2 * DELAY,
-  delays.request,
-  WINDOW,
-  WINDOW + DELAY,
-  TTL - WINDOW,
-  TTL - DELAY,
-  TTL,
-  TTL,
-  TTL + WINDOW,
+const waits = fc.oneof(
+  fc.constantFrom(0, 1, DELAY, DELAY, 2 * DELAY),
+  fc.constantFrom(delays.request, WINDOW, WINDOW + DELAY, TTL - WINDOW, TTL - DELAY, TTL, TTL, TTL + WINDOW),
 );
 const accident: fc.Arbitrary<Accident> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ what: fc.constant('nothing' as const) }) },
+  { weight: 6, arbitrary: fc.record({ what: fc.constant('nothing' as const) }) },
   {
-    weight: 2,
+    weight: 3,
     arbitrary: fc.record({
       what: fc.constant('the client is killed' as const),
       lost: fc.oneof(fraction, fc.constant(1)),
@@ -123,19 +116,26 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   let database: TestDatabase;
   const connections: DataSource[] = [];
   const cores: SessionCore[] = [];
+  const instances: Instance[] = [];
   const timing: Timing = { scheduler: undefined };
   /** Thefts that were reported. */
-  const thefts: SessionEvent[] = [];
+  const thefts: Extract<SessionEvent, { type: 'theft' }>[] = [];
 
   beforeAll(async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
+    const clock = new AsyncLocalStorage<number>();
+    const now = Date.now.bind(Date);
+    Date.now = () => now() + (clock.getStore() ?? 0);
     database = await kind.create();
-    for (let index = 0; index < INSTANCES; index++) {
+    for (const ahead of CLOCKS) {
       const connection = await connect(database);
       connections.push(connection);
       const core = await startCore(scheduled(connection, timing), options);
-      core.events.stream.subscribe((event) => event.type === 'theft' && thefts.push(event));
+      core.events.stream.subscribe((event) => {
+        if (event.type === 'theft') thefts.push(event);
+      });
       cores.push(core);
+      instances.push({ service: core.service, run: (action) => clock.run(ahead, action) });
     }
   });
 
@@ -157,6 +157,8 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     });
     if (error !== undefined) throw error as Error;
     client.receive(leave());
+    // The sign-in is not among what a browser that is killed may have lost.
+    vi.setSystemTime(Date.now() + LOST);
     return { client, id };
   }
 
@@ -167,11 +169,16 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     return error;
   }
 
+  async function isServed(client: Client): Promise<boolean> {
+    const error = await ask(client);
+    if (error !== undefined && !(error instanceof SessionError)) throw error as Error;
+    return error === undefined;
+  }
+
   const sessions = () => connections[0]!.getRepository(SessionEntity);
 
   function trafficUnder(scheduler: fc.Scheduler, answered: (answer: Answer) => void): Traffic {
-    const services = cores.map(({ service }) => service);
-    return new Traffic(scheduler, services, delays, answered);
+    return new Traffic(scheduler, instances, delays, answered);
   }
 
   async function play(
@@ -181,20 +188,16 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   ): Promise<void> {
     /** The row as it has been. */
     const copies: SessionEntity[] = [];
-    for (const { wait, accident: what, sends: requests } of history) {
+    for (const { wait, accident: befalls, sends: requests } of history) {
       await traffic.wait(wait);
       copies.push(await sessions().findOneByOrFail({ id }));
-      befall(what);
-      if (what.what === 'the row goes back') {
-        const { generation, redeemedBy, lastSeenAt, expiresAt } =
-          copies[Math.floor(what.back * (copies.length - 1))]!;
+      if (befalls.what === 'the client is killed') traffic.kill(client, befalls.lost * LOST, befalls.arrives);
+      if (befalls.what === 'the row goes back') {
+        const copy = copies[Math.floor(befalls.back * (copies.length - 1))]!;
+        const { generation, redeemedBy, lastSeenAt, expiresAt } = copy;
         await sessions().update(id, { generation, redeemedBy, lastSeenAt, expiresAt });
       }
       for (const each of requests) traffic.send(client, each);
-    }
-
-    function befall(each: Accident): void {
-      if (each.what === 'the client is killed') traffic.kill(client, each.lost * LOST, each.arrives);
     }
   }
 
@@ -260,7 +263,9 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
           await play(traffic, alice, after);
           await traffic.arrive();
         });
-        // Told to look again and, having done so, that the session is over; after that, it has no cookies.
+        // Told to look again and, having done so, that the session is over; after that, it has no cookies. Until then they
+        // are left alone for a while: the response to another sign-in may be on its way.
+        vi.setSystemTime(Date.now() + 3 * DELAY);
         answers.push(await ask(client), await ask(client), await ask(client));
         expect(client.isSignedIn).toBe(false);
         expect(answers.filter((error) => !(error instanceof SessionError))).toEqual([]);
@@ -314,26 +319,25 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
           for (let round = 0; round < 3; round++) {
             await traffic.wait(TTL + WINDOW);
             const both = { isExplicit: false, lateness: 0, isLost: false } as const;
-            traffic.send(owner, { ...both, instance: round % INSTANCES, looksAgain: 'at once' });
-            traffic.send(thief, { ...both, instance: (round + 1) % INSTANCES, looksAgain: 'never' });
+            traffic.send(owner, { ...both, instance: round % CLOCKS.length, looksAgain: 'at once' });
+            traffic.send(thief, { ...both, instance: (round + 1) % CLOCKS.length, looksAgain: 'never' });
             await traffic.arrive();
             expect(Math.min(owner.refreshed, thief.refreshed)).toBeLessThan(2);
           }
         });
 
-        const [ofThief, ofOwner] = [await ask(thief.copy()), await ask(owner.copy())];
-        expect(ofThief).toBeInstanceOf(SessionError);
-        if (thefts.length > 0) {
-          caught++;
-          // Both are out, and it has been said once.
-          expect(ofOwner).toBeInstanceOf(SessionError);
-          expect(thefts).toEqual([expect.objectContaining({ sessionId: id, userId: 'alice' })]);
-          expect(await cores[0]!.service.find(id)).toBeNull();
-        } else {
+        if (thefts.length > 0) caught++;
+        const outcome = {
+          thief: await isServed(thief.copy()),
+          owner: await isServed(owner.copy()),
+          thefts: thefts.map((event) => event.sessionId),
+          lives: (await cores[0]!.service.find(id)) !== null,
+        };
+        expect([
+          { thief: false, owner: false, thefts: [id], lives: false },
           // It was the thief who was refused, and he did not insist; the owner does not notice.
-          expect(ofThief).toBeInstanceOf(LookAgainError);
-          expect(ofOwner).toBeUndefined();
-        }
+          { thief: false, owner: true, thefts: [], lives: true },
+        ]).toContainEqual(outcome);
       }),
       parameters,
     );

@@ -3,6 +3,12 @@ import { vi } from 'vitest';
 import { LookAgainError, type SessionService } from 'nestjs-session-tokens';
 import { type Client, serve } from './client.js';
 
+/** A process, with its own clock. */
+export interface Instance {
+  readonly service: SessionService;
+  readonly run: <T>(action: () => T) => T;
+}
+
 /** How long things take, in milliseconds, all of them less than this. */
 export interface Delays {
   /** From when its cookies were attached until a request reaches the server. */
@@ -66,7 +72,7 @@ export class Traffic {
 
   constructor(
     private readonly scheduler: Scheduler,
-    private readonly services: readonly SessionService[],
+    private readonly instances: readonly Instance[],
     private readonly delays: Delays,
     private readonly answered: (answer: Answer) => void,
   ) {}
@@ -122,7 +128,7 @@ export class Traffic {
     const { client } = journey;
     const { request, server, leaving, response } = this.delays;
     const { instance, isExplicit, lateness, isLost, looksAgain } = send;
-    const service = this.services[instance]!;
+    const { service, run } = this.instances[instance]!;
     const attached = client.request();
     const { refreshed } = client;
 
@@ -132,14 +138,15 @@ export class Traffic {
     });
     journey.hasArrived = true;
     if (journey.isDropped) return;
-    const served = await this.leg(journey, server, async () =>
-      isExplicit
-        ? serve(service, attached, (to) => service.refreshRequest(attached, to))
-        : serve(service, attached),
+    const { error, leave } = await this.leg(journey, server, async () =>
+      run(async () =>
+        isExplicit
+          ? serve(service, attached, (to) => service.refreshRequest(attached, to))
+          : serve(service, attached),
+      ),
     );
     await this.leg(journey, leaving, async () => this.step('leaving'));
-    const { error } = served;
-    const setCookies = served.leave();
+    const setCookies = run(leave);
     this.answered({ client, error, setCookies });
     await this.leg(journey, response, async () => this.step('response'));
 

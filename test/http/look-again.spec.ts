@@ -90,7 +90,9 @@ describe.each(adapters)('a refresh token that looks old over %s', (adapter) => {
       const init = { headers: late, ...(body && { body }) };
       const first = await browser.request(method, path, { ...init, follows: false });
       expect(first).toMatchObject(refusal(307, 'look_again'));
-      expect(first.headers.get('location')).toBe(`.${path}`);
+      expect(first.headers.get('location')).toBe(
+        path.includes('?') ? path.slice(path.indexOf('?')) : `.${path}`,
+      );
       expect(first.headers.get('cache-control')).toBe('no-store');
       expect(setCookieNames(first)).toEqual([MARKER]);
       expect(first.setCookies[0]!.attributes).toMatchObject({ httponly: '', secure: '', path: '/' });

@@ -1,295 +1,695 @@
+import { mayLeave, type RotationState, type RotationTimes } from '../../lib/rotation/rotation.js';
+import type { Model } from './explore.js';
 import {
-  decideRefresh,
-  decideUse,
-  isWorthReplacing,
-  type RotationState,
-} from '../../lib/rotation/rotation.js';
+  type AccessToken,
+  type Answer,
+  answer,
+  type Asked,
+  firstJar,
+  type Jar,
+  type LifeSpan,
+  nameOf,
+  type RefreshToken,
+  type Server,
+  TICK,
+  newTokenId,
+  type Tokens,
+} from './server.js';
 
 /**
- * A small world around the real rotation rules: one session row, clients with a cookie jar each, messages that are
- * delayed, reordered and lost. Time is in ticks.
+ * A small world around the real rotation rules: one browser with its cookie jar, one session row, messages that are late,
+ * reordered and lost; a browser that is killed, a database that goes back in time, a thief who copies the jar once.
+ *
+ * Counts that are `Infinity` bound nothing, and are not part of a state: where all are, the exploration is complete, for
+ * histories of any length. Times are in ticks, unless they say otherwise.
  */
-
-/** The rules of the world; the protocol promises its guarantees while a message is on its way for less than half of `window`. */
 export interface Limits {
-  /** Reuse window. */
+  /** Reuse window; at most half of `ttl`. */
   readonly window: number;
-  /** Life of an access token; more than twice the window. */
+  /** Life of an access token. */
   readonly ttl: number;
-  /** Ticks that a message is on its way at the most. */
-  readonly delay: number;
-  /** How often time passes: by a tick, or, while nothing is on its way, by the life of an access token. */
-  readonly time: number;
+  /** Share of `ttl` by which an access token may live shorter; each lives either the longest or the shortest life. */
+  readonly jitter: number;
+  /** How long a request is on its way at the most, from the moment its cookies were attached. */
+  readonly request: number;
+  /** How long a response is, from the moment its headers left. */
+  readonly response: number;
+  /** How many responses with tokens handlers may hold at once, for as long as they like. */
+  readonly held: number;
+  /** By how much the cookies of a killed browser may be older at the most. */
+  readonly flush: number;
+  /** How long after its end a killed browser's requests arrive. */
+  readonly lastWords: number;
+  /** How far the clock of another process is ahead, in milliseconds. */
+  readonly skew: number;
+
   /** Messages on their way at once. */
   readonly messages: number;
   /** Requests that are sent in all. */
   readonly sends: number;
+  /** How often time passes: by a tick, or, while nothing is on its way, by an access token's life. */
+  readonly time: number;
   /** Responses that get lost in all. */
   readonly lost: number;
-  /** Whether clients also call the refresh route whenever they like. */
+  /** How often the browser is killed. */
+  readonly kills: number;
+  /** How often the database goes back in time. */
+  readonly failovers: number;
+  /** How many writes it then loses at the most. */
+  readonly writes: number;
+  /** How often the application revokes the session. */
+  readonly revocations: number;
+  /** How often the owner signs in again. */
+  readonly signIns: number;
+  /** Whether a response that left before a sign-in was served may arrive after that one's response. */
+  readonly overtaking: boolean;
+  /** Whether the owner may be told to look again at a session that is over while the response to a sign-in is on its way. */
+  readonly hasty: boolean;
+  /** Whether a second look at a session that is over may be on its way while the owner signs in. */
+  readonly lateLooks: boolean;
+
+  /** Whether the browser also calls the refresh route whenever it likes. */
   readonly explicit: boolean;
-  /** Whether a thief copies the jar once. */
-  readonly thief: boolean;
+  /** How many refresh tokens a thief keeps at once; 0 without a thief. */
+  readonly hoard: number;
+  /** Whether a client may look again before it is called a thief. */
+  readonly again: boolean;
 }
 
-interface RefreshToken {
-  readonly generation: number;
-  readonly issuedAt: number;
-  readonly tokenId: string;
+/** The lateness that the protocol promises to live with, given the two times that an application sets. */
+export function promised(ttl: number, window: number, jitter = 0) {
+  const delay = window / 9;
+  // Until it leaves and until it arrives: where `delay` is less than a tick, both together are one.
+  const response = Math.ceil(delay);
+  const shortest = Math.ceil(ttl * (1 - jitter));
+  return {
+    ttl,
+    window,
+    jitter,
+    request: below(shortest / 2 - Math.max(2.5 * delay, response)),
+    response,
+    flush: below(4 * delay),
+    lastWords: Math.floor(2 * delay),
+  };
 }
 
-interface AccessToken {
-  readonly generation: number;
-  readonly issuedAt: number;
-  readonly expiresAt: number;
-  readonly isUnproven: boolean;
-}
+const below = (bound: number) => Math.ceil(bound) - 1;
 
-interface Jar {
-  readonly refresh: RefreshToken;
-  readonly access: AccessToken;
-}
-
-interface Client {
-  readonly jar: Jar;
-  /** Refreshes whose response has arrived since the jar was copied. */
-  readonly refreshed: number;
-}
-
-interface Request {
+interface Request extends Asked {
   readonly kind: 'request';
-  readonly client: number;
-  readonly at: number;
-  readonly jar: Jar;
-  readonly refreshed: number;
-  readonly isExplicit: boolean;
+  /** For the story only. */
+  readonly sentAt: number;
+  /** When it has arrived at the latest. */
+  readonly until: number;
+  /** Which life of the browser it belongs to. */
+  readonly life: number;
+  readonly isSignIn: boolean;
 }
 
 interface Response {
   readonly kind: 'response';
-  readonly client: number;
-  readonly at: number;
-  readonly refresh: RefreshToken | undefined;
-  readonly access: AccessToken | undefined;
-  readonly refreshed: number;
+  readonly until: number;
+  readonly tokens: Tokens;
+  /** The marker, where the client is told to look again. */
+  readonly again: string | undefined;
+  readonly isExplicit: boolean;
+  readonly clears: boolean;
+  readonly isSignIn: boolean;
+  /** Whether it left before a sign-in was served whose response is on its way. */
+  readonly isOlder: boolean;
 }
 
-type Message = Request | Response;
+/** A response whose headers have not left yet. */
+interface Held {
+  readonly kind: 'held';
+  readonly madeAt: number;
+  readonly session: number;
+  readonly tokens: Tokens;
+}
+
+type Message = Request | Response | Held;
+
+/** What a thief has of one refresh token: the access token is the best that it has brought him. */
+interface Loot {
+  readonly refresh: RefreshToken;
+  readonly access: AccessToken;
+}
+
+interface Session {
+  /** Undefined once the session is over. */
+  readonly row: RotationState | undefined;
+  /** What the row has been, for the database to go back to. */
+  readonly past: readonly RotationState[];
+}
 
 export interface World {
   readonly now: number;
-  readonly passed: number;
   readonly tokens: number;
   readonly sent: number;
+  readonly passed: number;
   readonly lost: number;
-  readonly isCopied: boolean;
-  /** Undefined once the session has been revoked as stolen. */
-  readonly row: RotationState | undefined;
-  readonly clients: readonly Client[];
+  readonly killed: number;
+  readonly failed: number;
+  /** Writes that the database has lost. */
+  readonly forgotten: number;
+  readonly revoked: number;
+  readonly sessions: readonly Session[];
+  /** Undefined when it is empty. */
+  readonly jar: Jar | undefined;
+  /** The browser's earlier jars that it may come back with when it is killed, and until when each was its jar. */
+  readonly earlier: readonly { readonly at: number; readonly jar: Jar }[];
   readonly messages: readonly Message[];
+  /** Undefined until the jar is copied. */
+  readonly hoard: readonly Loot[] | undefined;
+  /** How often owner and thief have refreshed since, each with what the refresh before brought. */
+  readonly refreshed: readonly [owner: number, thief: number];
+  /** How a story ends. */
+  readonly end: 'theft' | 'cleared' | 'replaced' | undefined;
 }
 
-export function initialWorld(limits: Limits): World {
-  const jar: Jar = {
-    refresh: { generation: 0, issuedAt: 0, tokenId: '0' },
-    access: { generation: 0, issuedAt: 0, expiresAt: limits.ttl, isUnproven: false },
-  };
-  return {
-    now: 0,
-    passed: 0,
-    tokens: 1,
-    sent: 0,
-    lost: 0,
-    isCopied: false,
-    row: { generation: 0, generationIssuedAt: 0, redeemedBy: null, previousRedeemedBy: null },
-    clients: [{ jar, refreshed: 0 }],
-    messages: [],
-  };
+type Event = [event: string, next: World];
+
+/** Generations further back than this, counted from the row's, are all alike. */
+const FURTHEST = -3;
+
+export function smallWorld(limits: Limits): Model<World> {
+  return new SmallWorld(limits);
 }
 
-/** What is wrong with a world, if anything. */
-export function violation({ row, clients, isCopied }: World, limits: Limits): string | undefined {
-  if (!limits.thief && row === undefined) return 'An honest client was called a thief.';
-  if (isCopied && row !== undefined && clients.every(({ refreshed }) => refreshed >= 2)) {
-    return 'Owner and thief have both refreshed twice, and nobody has noticed.';
+class SmallWorld implements Model<World> {
+  readonly start: World;
+  private readonly times: RotationTimes;
+  private readonly lives: readonly LifeSpan[];
+
+  constructor(private readonly limits: Limits) {
+    const { window, ttl, jitter } = limits;
+    const delay = (window * TICK) / 9;
+    this.times = { reuseWindow: window * TICK, ttl: ttl * TICK, jitter, delay };
+    this.lives = jitter > 0 ? ['longest', 'shortest'] : ['longest'];
+    this.start = {
+      now: 0,
+      tokens: 1,
+      sent: 0,
+      passed: 0,
+      lost: 0,
+      killed: 0,
+      failed: 0,
+      forgotten: 0,
+      revoked: 0,
+      sessions: [{ row: { generation: 0, redeemedBy: null }, past: [] }],
+      jar: firstJar(newTokenId(0, 'longest'), 0, 0, this.times),
+      earlier: [],
+      messages: [],
+      hoard: undefined,
+      refreshed: [0, 0],
+      end: undefined,
+    };
   }
-  return undefined;
-}
 
-/** Everything that can happen next, each with its place in the story. */
-export function successors(world: World, limits: Limits): [string, World][] {
-  const next: [string, World][] = [];
-  if (world.row === undefined) return next;
-  const { now, messages, clients } = world;
+  violation({ end, refreshed, forgotten }: World): string | undefined {
+    const { hoard } = this.limits;
+    if (end === 'theft' && hoard === 0) return 'AN HONEST CLIENT WAS CALLED A THIEF.';
+    if (end === 'cleared') return 'THE COOKIES OF ANOTHER SESSION WERE CLEARED.';
+    if (end === 'replaced') return 'THE TOKENS OF A NEWER SESSION WERE REPLACED.';
+    // After writes were lost, it may take as many refreshes more.
+    if (refreshed.every((depth) => depth >= 2 + forgotten)) {
+      return 'OWNER AND THIEF HAVE BOTH REFRESHED TWICE, AND NOBODY HAS NOTICED.';
+    }
+    return undefined;
+  }
 
-  if (world.sent < limits.sends && messages.length < limits.messages) {
-    for (const [client, { jar, refreshed }] of clients.entries()) {
-      for (const isExplicit of limits.explicit ? [false, true] : [false]) {
-        const request: Request = { kind: 'request', client, at: now, jar, refreshed, isExplicit };
-        const story = isExplicit ? 'calls the refresh route' : 'sends a request';
-        next.push([
-          `${nameOf(client)} ${story}`,
-          { ...world, sent: world.sent + 1, messages: [...messages, request] },
-        ]);
+  isCaught({ end }: World): boolean {
+    return end === 'theft' && this.limits.hoard > 0;
+  }
+
+  successors(world: World): Event[] {
+    if (world.end) return [];
+    const events: Event[] = [
+      ...this.sends(world),
+      ...world.messages.flatMap((message, index) => {
+        const rest = { ...world, messages: world.messages.toSpliced(index, 1) };
+        if (message.kind === 'request') return this.serve(rest, message);
+        return message.kind === 'held' ? this.leave(rest, message) : this.arrive(rest, message);
+      }),
+      ...this.kill(world),
+      ...this.goBack(world),
+      ...this.passTime(world),
+      ...this.steal(world),
+    ];
+    if (world.revoked < this.limits.revocations && newest(world).row) {
+      const revoked = { ...world, revoked: world.revoked + 1 };
+      events.push(['the application revokes the session', endSession(revoked, world.sessions.length - 1)]);
+    }
+    return events.map(([event, next]) => [`t=${next.now / TICK} ${event}`, next]);
+  }
+
+  // ---- the browser ----
+
+  private sends(world: World): Event[] {
+    const { limits } = this;
+    if (world.sent >= limits.sends || world.messages.length >= limits.messages) return [];
+    const events: Event[] = [];
+    const isSigningIn = world.messages.some((message) => message.kind !== 'held' && message.isSignIn);
+    if (world.jar && (limits.lateLooks || !isSigningIn || !looksAgain(world.jar))) {
+      events.push(['the owner sends a request', this.send(world, world.jar, false)]);
+      if (limits.explicit) {
+        events.push(['the owner calls the refresh route', this.send(world, world.jar, true)]);
       }
     }
+    if (world.sessions.length <= limits.signIns && !isSigningIn) {
+      // Only the tokens matter to a sign-in whose browser has none.
+      const jar = world.jar ?? NOTHING;
+      events.push(['the owner signs in again', this.send(world, jar, false, true)]);
+    }
+    return events;
   }
 
-  for (const [index, message] of messages.entries()) {
-    const rest = messages.toSpliced(index, 1);
-    if (message.kind === 'request') {
-      next.push(serve({ ...world, messages: rest }, message, limits));
-    } else {
-      const delivered = clients.map((each, client) =>
-        client === message.client ? deliver(each, message) : each,
-      );
-      next.push([
-        `a response arrives at ${nameOf(message.client)}`,
-        { ...world, clients: delivered, messages: rest },
+  private send(world: World, jar: Jar, isExplicit: boolean, isSignIn = false): World {
+    const request: Request = {
+      kind: 'request',
+      jar,
+      isExplicit,
+      isSignIn,
+      sentAt: world.now,
+      until: world.now + this.limits.request * TICK,
+      life: world.killed,
+    };
+    return { ...world, sent: world.sent + 1, messages: [...world.messages, request] };
+  }
+
+  private arrive(rest: World, response: Response): Event[] {
+    const events: Event[] = [];
+    const responses = rest.messages.filter((message) => message.kind === 'response');
+    const overtakes = response.isSignIn && responses.some(({ isOlder }) => isOlder);
+    const isHasty = response.again !== undefined && responses.some(({ isSignIn }) => isSignIn);
+    if ((this.limits.overtaking || !overtakes) && (this.limits.hasty || !isHasty)) {
+      const next = this.deliver(rest, response);
+      if (response.again === undefined) {
+        events.push([
+          response.clears ? 'the owner’s cookies are cleared' : 'a response arrives at the owner',
+          next,
+        ]);
+      } else {
+        const followUp =
+          next.jar && this.send({ ...next, sent: next.sent - 1 }, next.jar, response.isExplicit);
+        if (followUp) events.push(['the owner is told to look again, and does', followUp]);
+        events.push(['the owner is told to look again; its client does not', next]);
+      }
+    }
+    if (rest.lost < this.limits.lost) {
+      events.push(['a response to the owner is lost', { ...rest, lost: rest.lost + 1 }]);
+    }
+    return events;
+  }
+
+  private deliver(world: World, { tokens, again, clears, isSignIn }: Response): World {
+    const { jar, now } = world;
+    if (clears) {
+      // The newest session lives on, and the browser has lost it.
+      const isLost = jar && jar.refresh.session === world.sessions.length - 1 && newest(world).row;
+      return { ...world, jar: undefined, earlier: [], end: isLost ? 'cleared' : undefined };
+    }
+    const refresh = tokens.refresh ?? jar?.refresh;
+    const access = tokens.access ?? jar?.access;
+    if (!refresh || !access) return world;
+    // The browser had the tokens of a newer session.
+    const isReplaced = jar && refresh.session < jar.refresh.session;
+    const next: Jar = { refresh, access, again: isSignIn ? undefined : (again ?? jar?.again) };
+    const mayBeKilled = world.killed < this.limits.kills && jar;
+    return {
+      ...world,
+      jar: next,
+      earlier: mayBeKilled ? [...world.earlier, { at: now, jar }] : [],
+      end: isReplaced ? 'replaced' : undefined,
+    };
+  }
+
+  private kill(world: World): Event[] {
+    if (world.killed >= this.limits.kills) return [];
+    const lastWords = world.now + this.limits.lastWords * TICK;
+    return world.earlier.map(({ at, jar }) => [
+      `the owner's browser is killed; its cookies are those before t=${at / TICK}`,
+      {
+        ...world,
+        killed: world.killed + 1,
+        jar,
+        earlier: [],
+        messages: world.messages.flatMap((message) =>
+          message.kind === 'request' ? [{ ...message, until: Math.min(message.until, lastWords) }] : [],
+        ),
+      },
+    ]);
+  }
+
+  // ---- the server ----
+
+  private serve(rest: World, request: Request): Event[] {
+    const isLookingAgain = rest.messages.some(
+      (message) => message.kind === 'request' && looksAgain(message.jar),
+    );
+    if (request.isSignIn && isLookingAgain && !this.limits.lateLooks) return [];
+    const clocks = this.limits.skew > 0 ? [0, this.limits.skew] : [0];
+    return clocks.flatMap((ahead) => {
+      const events = request.isSignIn ? [this.signIn(rest, request)] : this.decide(rest, request, ahead);
+      const clock = ahead > 0 ? ', by another clock' : '';
+      const who = `a request of the owner (sent at t=${request.sentAt / TICK}) is served${clock}:`;
+      return events.map(([story, next]): Event => [`${who} ${story}`, next]);
+    });
+  }
+
+  private decide(rest: World, request: Request, ahead: number): Event[] {
+    const { session } = request.jar.refresh;
+    const now = rest.now + ahead;
+    const isGone = request.life !== rest.killed;
+    return this.answers(rest, request, now).flatMap((given): Event[] => {
+      const { story } = given;
+      const reply = (response: Partial<Response>, world = rest) =>
+        isGone ? world : this.respond(world, { isExplicit: request.isExplicit, ...response });
+      switch (given.kind) {
+        case 'theft':
+          return [[story, { ...rest, end: 'theft' }]];
+        case 'over':
+          return [[story, reply({ clears: true })]];
+        case 'again':
+          return [[story, reply({ again: given.tokenId })]];
+        case 'accepted': {
+          const { tokens, row } = given;
+          const world = this.advance(rest, session, row, tokens, 0);
+          if (!tokens.access) return [[story, world]];
+          const events: Event[] = [[story, reply({ tokens }, world)]];
+          const held = rest.messages.filter(({ kind }) => kind === 'held').length;
+          if (held < this.limits.held && !isGone) {
+            const message: Held = { kind: 'held', madeAt: now, session, tokens };
+            const holding = { ...world, messages: [...world.messages, message] };
+            events.push([`${story}; its handler takes its time`, holding]);
+          }
+          return events;
+        }
+      }
+    });
+  }
+
+  /** What the server may answer; a new token's access token may live longer or shorter. */
+  private answers(world: World, asked: Asked, now: number): Answer[] {
+    const { row } = world.sessions[asked.jar.refresh.session]!;
+    const { times } = this;
+    const { again } = this.limits;
+    const given: Answer[] = [];
+    for (const life of this.lives) {
+      const server: Server = { times, again, nextId: newTokenId(world.tokens, life) };
+      const next = answer(row, asked, now, server);
+      if (next.kind === 'accepted' && next.tokens.refresh && this.lives.length > 1) {
+        given.push({ ...next, story: `${next.story}, of the ${life} life` });
+      } else if (given.length === 0) {
+        given.push(next);
+      }
+    }
+    return given;
+  }
+
+  private respond(world: World, response: Partial<Response>): World {
+    // That a response without tokens is late does no harm.
+    const { request, response: promptly } = this.limits;
+    const until = world.now + (response.again === undefined ? promptly : request) * TICK;
+    const message: Response = {
+      kind: 'response',
+      until,
+      tokens: {},
+      again: undefined,
+      isExplicit: false,
+      clears: false,
+      isSignIn: false,
+      isOlder: false,
+      ...response,
+    };
+    return { ...world, messages: [...world.messages, message] };
+  }
+
+  /** The row as it is after a request, and who has refreshed how often. */
+  private advance(world: World, session: number, row: RotationState, tokens: Tokens, who: 0 | 1): World {
+    const before = world.sessions[session]!;
+    const isChanged = before.row?.generation !== row.generation || before.row.redeemedBy !== row.redeemedBy;
+    const remembers = isChanged && world.failed < this.limits.failovers && before.row;
+    const past = remembers ? [...before.past, before.row].slice(-this.limits.writes) : before.past;
+    const refreshed: [number, number] = [...world.refreshed];
+    if (tokens.refresh && world.hoard) refreshed[who] = Math.max(refreshed[who], tokens.refresh.depth);
+    return {
+      ...world,
+      sessions: isChanged ? world.sessions.with(session, { row, past }) : world.sessions,
+      tokens: world.tokens + (tokens.refresh ? 1 : 0),
+      refreshed,
+    };
+  }
+
+  /** Signing in ends the session whose tokens the request carries, however old those look. */
+  private signIn(rest: World, request: Request): Event {
+    const session = rest.sessions.length;
+    const world = request.jar === NOTHING ? rest : endSession(rest, request.jar.refresh.session);
+    const next: World = {
+      ...world,
+      tokens: world.tokens + 1,
+      messages: world.messages.map((message) =>
+        message.kind === 'response' ? { ...message, isOlder: true } : message,
+      ),
+      sessions: [...world.sessions, { row: { generation: 0, redeemedBy: null }, past: [] }],
+    };
+    const tokens = firstJar(newTokenId(world.tokens, 'longest'), session, world.now, this.times);
+    return [
+      `another session begins, with refresh token ${world.tokens}`,
+      this.respond(next, { tokens, isSignIn: true }),
+    ];
+  }
+
+  /** The headers of a response leave, with the tokens or without. */
+  private leave(rest: World, { madeAt, session, tokens }: Held): Event[] {
+    if (mayLeave(madeAt, rest.now, this.times) && rest.sessions[session]!.row) {
+      return [['a response leaves', this.respond(rest, { tokens })]];
+    }
+    return [['a response leaves without its tokens', rest]];
+  }
+
+  // ---- the rest of the world ----
+
+  private goBack(world: World): Event[] {
+    if (world.failed >= this.limits.failovers) return [];
+    const { past } = world.sessions[0]!;
+    return past.map((row, index) => [
+      `the database goes back: the row is of generation ${row.generation}, of which ${row.redeemedBy === null ? 'none' : nameOf(row.redeemedBy)} was exchanged`,
+      {
+        ...world,
+        failed: world.failed + 1,
+        forgotten: world.forgotten + past.length - index,
+        sessions: world.sessions.with(0, { row, past: [] }),
+      },
+    ]);
+  }
+
+  private passTime(world: World): Event[] {
+    if (world.passed >= this.limits.time) return [];
+    const events: Event[] = [];
+    const { messages } = world;
+    if (messages.every((message) => message.kind === 'held' || message.until > world.now)) {
+      events.push(['a tick passes', this.pass(world, 1)]);
+    }
+    if (messages.every(({ kind }) => kind === 'held')) {
+      events.push(['an access token’s life passes', this.pass(world, this.limits.ttl)]);
+    }
+    return events;
+  }
+
+  private pass(world: World, ticks: number): World {
+    const now = world.now + ticks * TICK;
+    const oldest = now - this.limits.flush * TICK;
+    const earlier = world.earlier.filter(({ at }) => at >= oldest);
+    return { ...world, now, passed: world.passed + 1, earlier };
+  }
+
+  // ---- the thief ----
+
+  /**
+   * What a thief keeps he can use whenever he likes, so that nothing of his needs to be on its way: a request that is late is
+   * one that he makes later, a response that is lost one that he does not use.
+   */
+  private steal(world: World): Event[] {
+    if (this.limits.hoard === 0) return [];
+    const { hoard } = world;
+    if (!hoard) return world.jar ? [['a thief copies the cookies', copy(world, world.jar)]] : [];
+    return hoard.flatMap((loot, index) =>
+      [false, true].flatMap((isExplicit) => this.tryLoot(world, hoard, loot, index, isExplicit)),
+    );
+  }
+
+  private tryLoot(
+    world: World,
+    hoard: readonly Loot[],
+    { refresh, access }: Loot,
+    index: number,
+    isExplicit: boolean,
+  ): Event[] {
+    const asked: Asked = { jar: { refresh, access, again: undefined }, isExplicit };
+    return this.answers(world, asked, world.now).flatMap((given): Event[] => {
+      const event = `a request of the thief is served: ${given.story}`;
+      // Who is told to look again, and does, with the same token, is caught.
+      if (given.kind !== 'accepted') return [[`${event}; he does`, { ...world, end: 'theft' }]];
+      const { tokens, row } = given;
+      const next = this.advance(world, refresh.session, row, tokens, 1);
+      if (!tokens.refresh || !tokens.access) {
+        // A proven access token brings him nothing more here: it never reaches the row.
+        const isBetter = tokens.access?.isUnproven && tokens.access.expiresAt > access.expiresAt;
+        const better: Loot = { refresh, access: isBetter ? tokens.access : access };
+        return [[event, { ...next, hoard: hoard.with(index, better) }]];
+      }
+      const loot: Loot = { refresh: tokens.refresh, access: tokens.access };
+      if (hoard.length < this.limits.hoard) return [[event, { ...next, hoard: [...hoard, loot] }]];
+      return hoard.map((forgotten, slot): Event => [
+        `${event}; he forgets ${nameOf(forgotten.refresh.tokenId)}`,
+        { ...next, hoard: hoard.with(slot, loot) },
       ]);
-      if (world.lost < limits.lost) {
-        next.push([
-          `a response to ${nameOf(message.client)} gets lost`,
-          { ...world, lost: world.lost + 1, messages: rest },
-        ]);
+    });
+  }
+
+  // ---- which worlds are alike ----
+
+  canonical(world: World): string {
+    const { limits } = this;
+    const { now } = world;
+    const name = namer();
+    const oldest = (Math.max(limits.ttl, limits.window) + 1) * TICK;
+    const current = world.sessions.length - 1;
+    const furthest = FURTHEST - (world.failed < limits.failovers ? limits.writes : 0);
+
+    const deepest = 2 + (limits.failovers > 0 ? limits.writes : 0);
+
+    const age = (time: number) => Math.min(now - time, oldest) / TICK;
+    const generation = (session: number, g: number) => {
+      const row = world.sessions[session]?.row;
+      return row ? Math.max(g - row.generation, furthest) : 'o';
+    };
+    const refreshOf = (t: RefreshToken | undefined) =>
+      t
+        ? `${t.session - current},${generation(t.session, t.generation)},${age(t.issuedAt)}${limits.jitter > 0 ? t.tokenId[0]! : ''}${world.hoard ? `d${Math.min(deepest, t.depth)}` : ''}`
+        : '';
+    const accessOf = (t: AccessToken | undefined) => {
+      if (!t) return '';
+      if (now >= t.expiresAt + limits.skew) return 'x';
+      const left = (t.expiresAt - now) / TICK;
+      return t.isUnproven ? `${generation(t.session, t.generation)},${age(t.issuedAt)},${left}` : `p${left}`;
+    };
+    const ofJar = (jar: Jar | undefined): Described =>
+      jar ? [`${refreshOf(jar.refresh)}/${accessOf(jar.access)}`, jar.refresh.tokenId, jar.again] : ['-'];
+    const ofMessage = (message: Message): Described => {
+      switch (message.kind) {
+        case 'request': {
+          const [text, ...ids] = ofJar(message.jar);
+          const gone = message.life === world.killed ? '' : 'g';
+          return [
+            `q${gone}${message.isExplicit ? 'e' : ''}${message.isSignIn ? 's' : ''}${(message.until - now) / TICK}/${text}`,
+            ...ids,
+          ];
+        }
+        case 'held': {
+          const { refresh, access } = message.tokens;
+          return [
+            `h${age(message.madeAt)}/${message.session - current}/${refreshOf(refresh)}/${accessOf(access)}`,
+            refresh?.tokenId,
+          ];
+        }
+        case 'response': {
+          const { refresh, access } = message.tokens;
+          return [
+            `r${message.isExplicit && message.again !== undefined ? 'e' : ''}${message.isSignIn ? 's' : ''}${message.clears ? 'c' : ''}${message.isOlder ? 'o' : ''}${(message.until - now) / TICK}/${refreshOf(refresh)}/${accessOf(access)}`,
+            refresh?.tokenId,
+            message.again,
+          ];
+        }
+      }
+    };
+    const write = ([text, ...ids]: Described) => `${text}#${ids.map(name).join(',')}`;
+    // Sorted before token ids are renamed in the order in which they appear.
+    const writeAll = (described: Described[]) =>
+      described
+        .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+        .map(write)
+        .join('|');
+
+    const parts = world.sessions.map(({ row }) => (row ? name(row.redeemedBy ?? undefined) : 'over'));
+    parts.push(write(ofJar(world.jar)));
+    parts.push(writeAll(world.messages.map(ofMessage)));
+    if (world.failed < limits.failovers) {
+      for (const { generation: g, redeemedBy } of world.sessions[0]!.past) {
+        parts.push(`${generation(0, g)},${name(redeemedBy ?? undefined)}`);
       }
     }
-  }
-
-  if (world.passed < limits.time) {
-    const passed = world.passed + 1;
-    if (messages.every(({ at }) => now - at < limits.delay)) {
-      next.push(['a tick passes', { ...world, passed, now: now + 1 }]);
+    parts.push(world.earlier.map(({ at, jar }) => `${(now - at) / TICK}:${write(ofJar(jar))}`).join('|'));
+    if (world.hoard) {
+      const loot = world.hoard.map(({ refresh, access }): Described => [
+        `${refreshOf(refresh)}/${accessOf(access)}`,
+        refresh.tokenId,
+      ]);
+      const depths = world.refreshed.map((depth) => Math.min(deepest, depth));
+      parts.push(writeAll(loot), depths.join(','), String(world.forgotten));
     }
-    if (messages.length === 0)
-      next.push(["an access token's life passes", { ...world, passed, now: now + limits.ttl }]);
-  }
-  if (limits.thief && !world.isCopied) next.push(['a thief copies the cookies', copyJar(world)]);
-  return next;
-}
-
-/** What the guard does with a request: use the access token, else exchange the refresh token. */
-function serve(world: World, request: Request, limits: Limits): [string, World] {
-  const { now } = world;
-  const row = world.row!;
-  const { access, refresh } = request.jar;
-  const who = `a request of ${nameOf(request.client)} is served:`;
-
-  if (!request.isExplicit && now < access.expiresAt) {
-    if (!access.isUnproven) return [`${who} proven access token`, world];
-    const decision = decideUse(row, access, limits.window);
-    if (decision.verdict !== 'stale') {
-      const replaced = isWorthReplacing(access.expiresAt, now, limits.window)
-        ? respond(world, request, { access: { ...access, isUnproven: false } })
-        : world;
-      const next = decision.verdict === 'prove' ? decision.next : row;
-      return [`${who} generation ${access.generation} ${decision.verdict}`, { ...replaced, row: next }];
-    }
-  }
-
-  const decision = decideRefresh(row, refresh, now, limits.window);
-  const issue = (generation: number, issuedAt: number): AccessToken => ({
-    generation,
-    issuedAt,
-    expiresAt: now + limits.ttl,
-    isUnproven: true,
-  });
-  switch (decision.verdict) {
-    case 'keep': {
-      const kept = respond(world, request, { access: issue(refresh.generation, refresh.issuedAt) });
-      return [`${who} refresh token ${refresh.tokenId} is recent and stays`, kept];
-    }
-    case 'rotate': {
-      const { generation } = decision;
-      const token: RefreshToken = { generation, issuedAt: now, tokenId: String(world.tokens) };
-      const responded = respond(world, request, { access: issue(generation, now), refresh: token });
-      return [
-        `${who} refresh token ${refresh.tokenId} is exchanged for ${token.tokenId}, generation ${generation}`,
-        { ...responded, row: decision.next ?? row, tokens: world.tokens + 1 },
-      ];
-    }
-    case 'theft':
-      return [
-        `${who} THEFT by refresh token ${refresh.tokenId}, generation ${refresh.generation}`,
-        { ...world, row: undefined },
-      ];
+    const counts: [number, number][] = [
+      [world.sent, limits.sends],
+      [world.passed, limits.time],
+      [world.lost, limits.lost],
+      [world.killed, limits.kills],
+      [world.failed, limits.failovers],
+      [world.revoked, limits.revocations],
+    ];
+    for (const [count, limit] of counts) parts.push(limit === Infinity ? '' : String(count));
+    return `${world.end ?? ''};${parts.join(';')}`;
   }
 }
 
-function respond(
-  world: World,
-  request: Request,
-  set: { access: AccessToken; refresh?: RefreshToken },
-): World {
-  const response: Response = {
-    kind: 'response',
-    client: request.client,
-    at: world.now,
-    access: set.access,
-    refresh: set.refresh,
-    refreshed: request.refreshed + (set.refresh ? 1 : 0),
-  };
-  return { ...world, messages: [...world.messages, response] };
+/** What a part of the world looks like, and the token ids in it. */
+type Described = [text: string, ...ids: (string | undefined)[]];
+
+/** Stands for the jar of a browser without cookies. */
+const NOTHING: Jar = firstJar('', -1, 0, { reuseWindow: 0, ttl: 0, jitter: 0, delay: 0 });
+
+/** Whether whoever has this jar has been told before that its token looks old. */
+function looksAgain({ again, refresh }: Jar): boolean {
+  return again === refresh.tokenId;
 }
 
-function deliver({ jar, refreshed }: Client, { access, refresh, refreshed: depth }: Response): Client {
-  return {
-    jar: { access: access ?? jar.access, refresh: refresh ?? jar.refresh },
-    refreshed: refresh ? Math.max(refreshed, depth) : refreshed,
-  };
+function newest(world: World): Session {
+  return world.sessions.at(-1)!;
 }
 
-function copyJar(world: World): World {
-  const owner: Client = { jar: world.clients[0]!.jar, refreshed: 0 };
+function endSession(world: World, session: number): World {
+  const over: Session = { row: undefined, past: [] };
+  return { ...world, sessions: world.sessions.with(session, over) };
+}
+
+function withDepth<T extends Jar | Tokens>(tokens: T, depth: number): T {
+  return tokens.refresh ? { ...tokens, refresh: { ...tokens.refresh, depth } } : tokens;
+}
+
+function copy(world: World, { refresh, access }: Jar): World {
+  const common: RefreshToken = { ...refresh, depth: 0 };
   return {
     ...world,
-    isCopied: true,
-    clients: [owner, owner],
-    // What is on its way was made before the copy; a refresh among it is the owner's first since then.
-    messages: world.messages.map((message) => ({
-      ...message,
-      refreshed: message.kind === 'response' && message.refresh ? 1 : 0,
-    })),
+    jar: { ...world.jar!, refresh: common },
+    hoard: [{ refresh: common, access }],
+    refreshed: [0, 0],
+    earlier: world.earlier.map(({ at, jar }) => ({ at, jar: withDepth(jar, 0) })),
+    // What is on its way was made before; a refresh among it is the owner's first since the copy.
+    messages: world.messages.map((message): Message =>
+      message.kind === 'request'
+        ? { ...message, jar: withDepth(message.jar, 0) }
+        : { ...message, tokens: withDepth(message.tokens, 1) },
+    ),
   };
 }
 
-function nameOf(client: number): string {
-  return client === 0 ? 'the owner' : 'the thief';
-}
-
-/**
- * The same text for worlds that differ only in names and in when they began: generations are counted from the row's,
- * times from now, token ids renamed in order of appearance.
- */
-export function canonical(world: World): string {
-  const { now, row, clients } = world;
+/** Renames token ids in the order in which they appear. */
+function namer(): (id: string | undefined) => string {
   const names = new Map<string, number>();
-  const name = (id: string | null): string => {
-    if (id === null) return '-';
+  return (id) => {
+    if (id === undefined) return '-';
     let known = names.get(id);
     if (known === undefined) names.set(id, (known = names.size));
     return String(known);
   };
-  if (row === undefined) return 'theft';
-  const generation = (g: number): number => g - row.generation;
-  const refresh = (t: RefreshToken | undefined): string =>
-    t ? `${generation(t.generation)},${t.issuedAt - now},${name(t.tokenId)}` : '';
-  const access = (t: AccessToken | undefined): string => {
-    if (!t) return '';
-    if (now >= t.expiresAt) return 'x';
-    return t.isUnproven
-      ? `${generation(t.generation)},${t.issuedAt - now},${t.expiresAt - now}`
-      : String(t.expiresAt - now);
-  };
-  const parts = [`${row.generationIssuedAt - now},${name(row.redeemedBy)},${name(row.previousRedeemedBy)}`];
-  for (const { jar, refreshed } of clients)
-    parts.push(`${refresh(jar.refresh)}/${access(jar.access)}/${Math.min(2, refreshed)}`);
-  const messages = world.messages.map((m) =>
-    m.kind === 'request'
-      ? `q${m.client}${m.isExplicit ? 'e' : ''}${m.at - now}/${refresh(m.jar.refresh)}/${access(m.jar.access)}/${m.refreshed}`
-      : `s${m.client}${m.at - now}/${refresh(m.refresh)}/${access(m.access)}/${m.refreshed}`,
-  );
-  parts.push(...messages.toSorted());
-  parts.push(`${world.lost},${world.sent},${world.isCopied ? 1 : 0},${world.passed}`);
-  return parts.join('|');
 }

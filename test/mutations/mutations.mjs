@@ -370,11 +370,19 @@ export const mutations = [
     suites: ['look again'],
   },
   {
+    rule: 'look again: the same URL on the same host',
+    file: LOOK_AGAIN,
+    from: 'if (query !== -1) return encoded(target.slice(query));',
+    to: 'if (query !== -1) return encoded(target);',
+    why: 'a path that begins with // leads to another host',
+    suites: ['look again'],
+  },
+  {
     rule: 'look again: the same URL, relative',
     file: LOOK_AGAIN,
-    from: 'return `./${last',
-    to: "return `${target.slice(0, target.lastIndexOf('/', end - 1) + 1)}${last",
-    why: 'behind a proxy that strips a prefix it leads elsewhere, for a path that begins with // to another host',
+    from: 'return slash > 0 && !isSeen ?',
+    to: 'return false ?',
+    why: 'behind a proxy that decodes a slash it leads elsewhere',
     suites: ['look again'],
   },
   {

@@ -1,0 +1,234 @@
+import { IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  All,
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Inject,
+  Post,
+  Put,
+  Query,
+  Req,
+  Res,
+  UseGuards,
+} from '@nestjs/common';
+import {
+  type HttpRequest,
+  type HttpResponse,
+  Session,
+  SessionGuard,
+  SessionService,
+  SkipSession,
+} from 'nestjs-session-tokens';
+import { Signal } from './signal.js';
+import { digest, PAGE, SERVICE_WORKERS } from './page.js';
+
+type Incoming = HttpRequest & {
+  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly method: string;
+  readonly originalUrl: string;
+  readonly body?: unknown;
+};
+
+/** A request that a handler has dealt with. */
+export interface Handled {
+  readonly id: string | undefined;
+  readonly method: string;
+  /** Path and query, as the server sees them. */
+  readonly url: string;
+  readonly userId: string;
+  /** What the browser said of where it comes from. */
+  readonly fetchSite: string | undefined;
+  /** SHA-256 of the load that came with it; `undefined` where none did. */
+  readonly digest: string | undefined;
+}
+
+/** What makes the slow handler slow. */
+interface Hindrance {
+  /** How many requests wait. */
+  waiting: number;
+  readonly end: Signal;
+}
+
+/** What handlers do, as the test sees and steers it. */
+export class Work {
+  readonly handled: Handled[] = [];
+  private readonly hindrances = new Map<string, Hindrance>();
+
+  /** What hinders the requests of a user. */
+  hindrance(userId: string): Hindrance {
+    let hindrance = this.hindrances.get(userId);
+    if (!hindrance) this.hindrances.set(userId, (hindrance = { waiting: 0, end: new Signal() }));
+    return hindrance;
+  }
+
+  /** Notes a request that is dealt with; it has been read to its end. */
+  async note(userId: string, request: Incoming): Promise<void> {
+    const { method, originalUrl: url, headers, query } = request;
+    const load = await loadOf(request);
+    this.handled.push({
+      id: query['id'],
+      method,
+      url,
+      userId,
+      fetchSite: headers['sec-fetch-site'],
+      digest: load && digest(load),
+    });
+  }
+}
+
+/** How a handler answers, so that a browser makes something of it. */
+const TYPES: Readonly<Record<string, { readonly type: string; readonly text: (id?: string) => string }>> = {
+  text: { type: 'text/plain', text: (id) => `did ${id}` },
+  html: { type: 'text/html', text: (id) => `<!doctype html><title>page</title><body>did ${id}` },
+  script: { type: 'text/javascript', text: (id) => `globalThis.did = '${id}';` },
+  worker: { type: 'text/javascript', text: (id) => `postMessage('did ${id}');` },
+  style: { type: 'text/css', text: () => 'body { color: rgb(1, 2, 3) }' },
+  image: {
+    type: 'image/svg+xml',
+    text: () => '<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"/>',
+  },
+  events: { type: 'text/event-stream', text: (id) => `retry: 60000\ndata: did ${id}\n\n` },
+};
+
+const LATE = ['late', 'late/*'];
+
+/** A site with a session, a slow handler, and one that takes and answers whatever browsers send and want. */
+@Controller()
+@UseGuards(SessionGuard)
+export class SiteController {
+  constructor(
+    private readonly sessions: SessionService,
+    @Inject(Work) private readonly work: Work,
+  ) {}
+
+  @SkipSession()
+  @Get()
+  @Header('content-type', 'text/html')
+  page(): string {
+    return PAGE;
+  }
+
+  @SkipSession()
+  @Post('login')
+  @HttpCode(200)
+  async login(
+    @Body() input: { userId: string },
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<{ expiresAt: number }> {
+    const { expiresAt } = await this.sessions.create(request, response, input);
+    return { expiresAt: expiresAt.getTime() };
+  }
+
+  @Get('me')
+  me(@Session('userId') userId: string): { userId: string } {
+    return { userId };
+  }
+
+  /** Somebody opens the site in a tab. */
+  @Get('home')
+  @Header('content-type', 'text/html')
+  // Firefox would ask whether it has changed.
+  @Header('cache-control', 'no-store')
+  home(): string {
+    return PAGE;
+  }
+
+  @SkipSession()
+  @Get('worker.js')
+  @Header('content-type', 'text/javascript')
+  serviceWorker(@Query('answers') answers: keyof typeof SERVICE_WORKERS): string {
+    return SERVICE_WORKERS[answers];
+  }
+
+  /** Takes its time while there is a hindrance: some requests as long as that lasts, others a moment. */
+  @All('slow')
+  @HttpCode(200)
+  async slow(
+    @Session('userId') userId: string,
+    @Query() { id, moment }: { id: string; moment?: string },
+    @Req() request: Incoming,
+  ): Promise<string> {
+    const hindrance = this.work.hindrance(userId);
+    hindrance.waiting++;
+    await Promise.race([hindrance.end.given, ...(moment === undefined ? [] : [sleep(Number(moment))])]);
+    hindrance.waiting--;
+    await this.work.note(userId, request);
+    return `did ${id}`;
+  }
+
+  /** What browsers ask for in all their ways. */
+  @Get(LATE)
+  async get(
+    @Session('userId') userId: string,
+    @Req() request: Incoming,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<string> {
+    return this.answer(userId, request, response);
+  }
+
+  @Post(LATE)
+  @HttpCode(200)
+  async post(
+    @Session('userId') userId: string,
+    @Req() request: Incoming,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<string> {
+    return this.answer(userId, request, response);
+  }
+
+  @Put(LATE)
+  async put(
+    @Session('userId') userId: string,
+    @Req() request: Incoming,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<string> {
+    return this.answer(userId, request, response);
+  }
+
+  private async answer(userId: string, request: Incoming, response: HttpResponse): Promise<string> {
+    const { id, as = 'text' } = request.query;
+    await this.work.note(userId, request);
+    const { type, text } = TYPES[as]!;
+    if ('raw' in response) response.header('content-type', type);
+    else response.setHeader('content-type', type);
+    return text(id);
+  }
+}
+
+/** Answers whatever else is asked for. */
+@Controller()
+@UseGuards(SessionGuard)
+export class CatchAllController {
+  constructor(@Inject(Work) private readonly work: Work) {}
+
+  @Get('*')
+  async get(@Session('userId') userId: string, @Req() request: Incoming): Promise<string> {
+    await this.work.note(userId, request);
+    return 'did it';
+  }
+}
+
+/** The load of a request, out of whatever it came in; Express leaves uploads on the request, Fastify in `body`. */
+async function loadOf(request: Incoming): Promise<Uint8Array | string | undefined> {
+  const { body } = request;
+  if (isRecord(body) && !('pipe' in body)) return body['load'] as string | undefined;
+  const stream = body ?? ('raw' in request ? undefined : request);
+  if (typeof stream === 'string') return stream;
+  const chunks: Buffer[] = [];
+  if (stream) for await (const chunk of stream as IncomingMessage) chunks.push(chunk as Buffer);
+  const bytes = Buffer.concat(chunks);
+  if (bytes.length === 0) return undefined;
+  const type = request.headers['content-type'] ?? '';
+  if (!type.startsWith('multipart/')) return bytes;
+  const form = await new Response(bytes, { headers: { 'content-type': type } }).formData();
+  return new Uint8Array(await (form.get('load') as Blob).arrayBuffer());
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
