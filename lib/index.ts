@@ -1,4 +1,4 @@
-export { SessionModule } from './session.module.js';
+export { SessionModule } from './module/session.module.js';
 export type {
   AccessTokenOptions,
   CleanupOptions,
@@ -11,25 +11,25 @@ export type {
   SessionModuleExtras,
   SessionModuleOptions,
   SessionOptionsFactory,
-  SigningAlgorithm,
   SigningKeyOptions,
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
-export type { SigningKeySource } from './keys/signing-key.js';
+export type { SigningAlgorithm, SigningKeySource } from './keys/signing-key.js';
 export type { DroppedKeys, KeyRotation } from './keys/key-ring.js';
 export type { PublicKeys } from './keys/signing-keys.js';
 
-export { SessionVerifier } from './verifier/session-verifier.js';
+export { SessionVerifier } from './http/session-verifier.js';
 export type {
   SessionVerifierExtras,
   SessionVerifierOptions,
   SessionVerifierOptionsFactory,
-} from './verifier/session-verifier.options.js';
+} from './options/session-verifier.options.js';
 
-export { SessionService } from './session.service.js';
+export { SessionService } from './module/session.service.js';
 export { ActiveSession } from './session/active-session.js';
 export { AuthenticatedSession } from './session/authenticated-session.js';
-export type { JsonValue } from './session/json.js';
+export type { JsonValue } from './protocol/json.js';
+export type { UserId } from './protocol/user-id.js';
 export type { Update } from './session/session-manager.js';
 export type {
   IssuedSession,
@@ -38,10 +38,9 @@ export type {
   SessionEvent,
   SessionInfo,
   SessionInput,
-  UserId,
   VerifiedSession,
 } from './session/session.types.js';
-export { RESERVED_CLAIMS } from './access-token/payload.js';
+export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';
 export {
@@ -60,7 +59,7 @@ export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
 export { SessionEntity } from './storage/session.entity.js';
 export { SessionKeyEntity } from './storage/session-key.entity.js';
 
-export { SessionExceptionFilter, SessionHttpException } from './errors/session-exception.filter.js';
+export { SessionExceptionFilter, SessionHttpException } from './guard/session-exception.filter.js';
 export {
   CsrfError,
   InvalidClaimsError,

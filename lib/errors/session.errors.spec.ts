@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { describe, expect, it } from 'vitest';
-import { SessionHttpException } from './session-exception.filter.js';
+import { SessionHttpException } from '../guard/session-exception.filter.js';
 import {
   CsrfError,
   InvalidClaimsError,

@@ -1,14 +1,16 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { SessionHttpException } from '../errors/session-exception.filter.js';
+import { SessionHttpException } from './session-exception.filter.js';
 import { SessionError } from '../errors/session.errors.js';
-import { withoutStackTrace } from '../errors/without-stack-trace.js';
+import { withoutStackTrace } from '../util/without-stack-trace.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
-import { SESSION_AUTHENTICATOR } from '../session.constants.js';
 import { provideCookies } from './request-cookies.js';
 import { attachedSession, attachSession } from './request-session.js';
 import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from './session.metadata.js';
+
+/** Injection token of what the guard asks. */
+export const SESSION_AUTHENTICATOR = Symbol('SESSION_AUTHENTICATOR');
 
 /** What decorators say of a handler. */
 interface RouteRules {

@@ -1,6 +1,6 @@
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import { type HttpRequest, requestHeader } from './exchange.js';
 
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
 import onHeaders from 'on-headers';
-import { mayLeave, type RotationTimes } from '../rotation/rotation.js';
+import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
 import type { SessionEvent } from '../session/session.types.js';
 import { type HttpResponse, rawResponse } from './exchange.js';
 

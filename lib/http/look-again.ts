@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LookAgainError, type StaleRefreshToken } from '../errors/session.errors.js';
-import { withoutStackTrace } from '../errors/without-stack-trace.js';
-import type { RotationTimes } from '../rotation/rotation.js';
+import { withoutStackTrace } from '../util/without-stack-trace.js';
+import type { RotationTimes } from '../protocol/rotation.js';
 import {
   areHeadersSent,
   type HttpRequest,

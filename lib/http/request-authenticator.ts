@@ -1,4 +1,4 @@
-import { andThen } from '../and-then.js';
+import { andThen } from '../util/and-then.js';
 import {
   type CsrfError,
   NoCredentialsError,
@@ -11,12 +11,10 @@ import { ActiveSession, type ClientLink } from '../session/active-session.js';
 import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionInput } from '../session/session.types.js';
-import type {
-  AccessToken,
-  AccessTokenVerification,
-  SignedAccessToken,
-} from '../access-token/access-token.js';
+import type { AccessToken, AccessTokenVerification, SignedAccessToken } from '../protocol/access-token.js';
 import type { SessionFacts } from '../storage/session.store.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { CsrfCheck } from './csrf-check.js';
 import {
   areHeadersSent,
@@ -47,6 +45,8 @@ const NONE: Outcome = { status: 'none' };
 /** Sessions over HTTP: finds the session of a request, refreshes it on the way, and keeps the client's cookies right. */
 export class RequestAuthenticator implements SessionAuthenticator {
   constructor(
+    private readonly accessTokens: Pick<AccessTokens, 'verify'>,
+    private readonly refreshTokens: Pick<RefreshTokens, 'authenticate'>,
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
     private readonly refresher: RequestRefresher,
@@ -251,7 +251,7 @@ export class RequestAuthenticator implements SessionAuthenticator {
     checksCsrf: boolean,
     now: number,
   ): Outcome | Promise<Outcome> {
-    const verification = this.lifecycle.verify(token, now);
+    const verification = this.accessTokens.verify(token, now);
     return andThen(verification, (settled) => this.tryVerified(request, settled, checksCsrf, now));
   }
 
@@ -295,13 +295,13 @@ export class RequestAuthenticator implements SessionAuthenticator {
   private async endPresent(request: HttpRequest, now: number): Promise<void> {
     const ids = new Set<string>();
     for (const token of this.transport.readAccessTokens(request)) {
-      const verification = await this.lifecycle.verify(token, now);
+      const verification = await this.accessTokens.verify(token, now);
       if (verification.status !== 'invalid') ids.add(verification.accessToken.sessionId);
     }
     if (ids.size > 0) await this.manager.replace([...ids]);
     for (const text of this.transport.readRefreshTokens(request)) {
       try {
-        const { sessionId, sessionSecret } = await this.lifecycle.authenticate(text, now);
+        const { sessionId, sessionSecret } = await this.refreshTokens.authenticate(text, now);
         if (!ids.has(sessionId)) await this.manager.replaceWithSecret(sessionId, sessionSecret);
       } catch (error) {
         if (!(error instanceof SessionOverError)) throw error;

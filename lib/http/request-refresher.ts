@@ -6,8 +6,8 @@ import {
   TokenTheftError,
 } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
-import type { RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import type { RefreshToken } from '../protocol/refresh-token.codec.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { type HttpRequest, type HttpResponse, setResponseHeader } from './exchange.js';
@@ -89,7 +89,7 @@ export class RequestRefresher {
     const ours: RefreshToken[] = [];
     for (const text of this.transport.readRefreshTokens(request)) {
       try {
-        ours.push(await this.lifecycle.authenticate(text, now));
+        ours.push(await this.refreshTokens.authenticate(text, now));
       } catch (error) {
         if (!(error instanceof SessionOverError)) throw error;
         failures.over = error;

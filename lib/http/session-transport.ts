@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { TokenSet } from '../session/session-lifecycle.js';
-import type { SignedAccessToken } from '../access-token/access-token.js';
+import type { SignedAccessToken } from '../protocol/access-token.js';
 import {
   type CookieAttributes,
   cookieNameOf,
@@ -9,7 +9,7 @@ import {
   mergeSetCookieLines,
   setCookieLine,
 } from './cookie-header.js';
-import { cookieName } from './cookie-name.js';
+import { cookieName } from '../options/cookie-name.js';
 import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
 
 interface Cookie {

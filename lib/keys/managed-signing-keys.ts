@@ -1,25 +1,46 @@
 import { randomBytes } from 'node:crypto';
-import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import type { KeyStore } from '../storage/key.store.js';
 import { type DroppedKeys, KeyRing, type KeyRotation } from './key-ring.js';
 import type { KeySealer } from './key-sealer.js';
-import { asSigningKey, generateJwk, importKey, publicJwks, type SigningKey } from './signing-key.js';
+import {
+  asSigningKey,
+  generateJwk,
+  importKey,
+  publicJwks,
+  type SigningAlgorithm,
+  type SigningKey,
+} from './signing-key.js';
 import type { PublicKeys, SigningKeys } from './signing-keys.js';
 
 const PURPOSE = 'access';
 const LONGEST_PUBLIC_AGE = 60_000;
 
+/** Times in milliseconds. */
+export interface ManagedKeysSettings {
+  /** Of keys that are made from now on. */
+  readonly algorithm: SigningAlgorithm;
+  /** How long a key signs. */
+  readonly rotation: number;
+  /** How long what a key has signed can be accepted. */
+  readonly lifetime: number;
+  /** How often other processes' changes are looked for, at the most. */
+  readonly interval: number;
+}
+
 /** Keys that the module makes, rotates, and shares through the database. */
 export class ManagedSigningKeys implements SigningKeys {
   private readonly ring: KeyRing<SigningKey>;
 
-  constructor(store: KeyStore, sealer: KeySealer, options: ResolvedOptions) {
-    const { algorithm } = options.accessToken;
+  constructor(
+    store: KeyStore,
+    sealer: KeySealer,
+    { algorithm, rotation, lifetime, interval }: ManagedKeysSettings,
+  ) {
     this.ring = new KeyRing(store, {
       purpose: PURPOSE,
-      rotation: options.signingKeys.rotation,
-      lifetime: longestLife(options),
-      interval: options.revocationInterval,
+      rotation,
+      lifetime,
+      interval,
       nameOf: ({ kid }) => kid,
       isOutdated: (stored) => stored.algorithm !== algorithm,
       generate: async () => {

@@ -1,9 +1,9 @@
 import { decodeProtectedHeader, type JWK } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { AccessTokens } from '../access-token/access-tokens.js';
+import { AccessTokens } from '../tokens/access-tokens.js';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import { resolveOptions } from '../options/resolved-options.js';
-import type { SigningAlgorithm } from '../options/session-module.options.js';
+import type { SigningAlgorithm } from './signing-key.js';
 import { generateJwk, type SigningKeySource } from './signing-key.js';
 import { ProvidedSigningKeys } from './provided-signing-keys.js';
 

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
 import { expect, test } from 'vitest';
 import { KeysUnavailableError } from '../errors/session.errors.js';
-import type { SigningAlgorithm } from '../options/session-module.options.js';
+import type { SigningAlgorithm } from './signing-key.js';
 import {
   asSigningKey,
   type AsymmetricKey,

@@ -1,7 +1,9 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { exportJWK, generateKeyPair, generateSecret, importJWK, type CryptoKey, type JWK } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
-import type { SigningAlgorithm } from '../options/session-module.options.js';
+
+/** Signature algorithms of access tokens (RFC 7518, RFC 8037). */
+export type SigningAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'RS256';
 
 interface Key {
   /** Names the key in a token's header (RFC 7515, 4.1.4). */

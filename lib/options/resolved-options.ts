@@ -1,6 +1,6 @@
-import { deepFreeze } from '../deep-freeze.js';
-import type { SigningKeySource } from '../keys/signing-key.js';
-import type { RotationTimes } from '../rotation/rotation.js';
+import { deepFreeze } from '../util/deep-freeze.js';
+import type { SigningAlgorithm, SigningKeySource } from '../keys/signing-key.js';
+import type { RotationTimes } from '../protocol/rotation.js';
 import { type ResolvedCookieOptions, resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
 import {
@@ -21,7 +21,6 @@ import type {
   RevocationMode,
   SessionModuleExtras,
   SessionModuleOptions,
-  SigningAlgorithm,
 } from './session-module.options.js';
 
 /** The options as the module uses them: complete, checked, frozen; every duration in milliseconds. */

@@ -1,10 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { DataSourceOptions } from 'typeorm';
-import type { SigningKeySource } from '../keys/signing-key.js';
+import type { SigningAlgorithm, SigningKeySource } from '../keys/signing-key.js';
 import type { Duration } from './duration.js';
-
-/** Signature algorithms of access tokens (RFC 7518, RFC 8037). */
-export type SigningAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'RS256';
 
 /** How a revoked session's living access tokens are refused; see {@link SessionModuleOptions.revocation}. */
 export type RevocationMode = 'feed' | 'database' | 'none';

@@ -1,7 +1,7 @@
-import type { AccessToken } from '../access-token/access-token.js';
+import type { AccessToken } from '../protocol/access-token.js';
 import type { SessionFacts } from '../storage/session.store.js';
 import { AuthenticatedSession } from './authenticated-session.js';
-import type { JsonValue } from './json.js';
+import type { JsonValue } from '../protocol/json.js';
 import type { SessionManager, Update } from './session-manager.js';
 import type { SessionInfo } from './session.types.js';
 

@@ -1,6 +1,6 @@
-import type { AccessToken } from '../access-token/access-token.js';
-import type { JsonValue } from './json.js';
-import type { UserId } from './session.types.js';
+import type { AccessToken } from '../protocol/access-token.js';
+import type { JsonValue } from '../protocol/json.js';
+import type { UserId } from '../protocol/user-id.js';
 
 /** A session as its access token tells of it: all that can be known without the database. */
 export class AuthenticatedSession<TClaims extends JsonValue = JsonValue> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { RESERVED_CLAIMS } from '../access-token/payload.js';
+import { RESERVED_CLAIMS } from '../protocol/access-token.payload.js';
 import { InvalidClaimsError, InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
 import { checkSessionInput, checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionInput } from './session.types.js';

@@ -1,8 +1,9 @@
-import { checkClaims } from '../access-token/payload.js';
+import { checkClaims } from '../protocol/access-token.payload.js';
 import { InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
 import { toAsciiJson } from '../storage/columns.js';
-import { type JsonValue, whyNotJson } from './json.js';
-import type { SessionInput, UserId } from './session.types.js';
+import { type JsonValue, whyNotJson } from '../protocol/json.js';
+import type { SessionInput } from './session.types.js';
+import type { UserId } from '../protocol/user-id.js';
 
 /** What the `user_id` column holds, as ASCII JSON. */
 const MAX_USER_ID = 255;

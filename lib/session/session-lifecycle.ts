@@ -1,13 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { andThen } from '../and-then.js';
-import type {
-  AccessToken,
-  AccessTokenVerification,
-  SignedAccessToken,
-  UnprovenToken,
-} from '../access-token/access-token.js';
-import type { AccessTokens } from '../access-token/access-tokens.js';
-import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../access-token/payload.js';
+import { andThen } from '../util/and-then.js';
+import type { AccessToken, SignedAccessToken, UnprovenToken } from '../protocol/access-token.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../protocol/access-token.payload.js';
 import {
   InvalidClaimsError,
   LookAgainError,
@@ -15,16 +10,16 @@ import {
   TokenTheftError,
 } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { RefreshToken } from '../refresh-token/refresh-token.codec.js';
-import { hashSessionSecret, proofOf } from '../refresh-token/session-secret.js';
-import { newTokenId, type RefreshTokens } from '../refresh-token/refresh-tokens.js';
+import type { RefreshToken } from '../protocol/refresh-token.codec.js';
+import { hashSessionSecret, proofOf } from '../protocol/session-secret.js';
+import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
-import { expiryOfAccessToken, isYoung } from '../rotation/rotation.js';
-import type { SessionRotator } from '../rotation/session-rotator.js';
+import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
+import type { SessionRotator } from './session-rotator.js';
 import type { SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
-import type { JsonValue } from './json.js';
+import type { JsonValue } from '../protocol/json.js';
 import type { SessionEvents } from './session-events.js';
-import { newSessionId } from './session-id.js';
+import { newSessionId } from '../protocol/session-id.js';
 import { checkSessionInput } from './session-input.js';
 import type { SessionInput } from './session.types.js';
 
@@ -96,11 +91,6 @@ export class SessionLifecycle {
     return { row, accessToken, refreshToken };
   }
 
-  /** Verifies an access token: whether it is one of ours, and whether it has expired. Asks no database. */
-  verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
-    return this.accessTokens.verify(token, now);
-  }
-
   /**
    * Accepts a valid access token, unless its session is over; on the first use of an unproven one whose generation has
    * settled, proves that.
@@ -112,15 +102,6 @@ export class SessionLifecycle {
     if (unproven && !isYoung(unproven, now, this.options.rotation)) return this.prove(accessToken, now);
     const endedAt = this.revocation.endedAt(accessToken.sessionId, now);
     return andThen(endedAt, (settled) => verdictOf(accessToken, settled));
-  }
-
-  /**
-   * Authenticates a refresh token, without exchanging it.
-   *
-   * @throws {@link SessionOverError} when it is not one of ours
-   */
-  async authenticate(refreshToken: string, now: number): Promise<RefreshToken> {
-    return this.refreshTokens.authenticate(refreshToken, now);
   }
 
   /**

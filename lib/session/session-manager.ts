@@ -1,14 +1,15 @@
 import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
-import { hashSessionSecret } from '../refresh-token/session-secret.js';
+import { hashSessionSecret } from '../protocol/session-secret.js';
 import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
-import type { JsonValue } from './json.js';
+import type { JsonValue } from '../protocol/json.js';
 import type { SessionEvents } from './session-events.js';
-import { isSessionId } from './session-id.js';
+import { isSessionId } from '../protocol/session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
-import type { SessionEvent, SessionInfo, UserId } from './session.types.js';
+import type { UserId } from '../protocol/user-id.js';
+import type { SessionEvent, SessionInfo } from './session.types.js';
 
 /** A new value, or a function that makes it of the present one; it may be called again when another writer was faster. */
 export type Update = JsonValue | object | ((present: JsonValue) => unknown);

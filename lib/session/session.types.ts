@@ -1,8 +1,6 @@
 import type { StaleRefreshToken } from '../errors/session.errors.js';
-import type { JsonValue } from './json.js';
-
-/** A user's id: a non-empty string or a safe integer. It comes back as what it was: `1` and `'1'` are two users. */
-export type UserId = string | number;
+import type { JsonValue } from '../protocol/json.js';
+import type { UserId } from '../protocol/user-id.js';
 
 /** What a session is made from. */
 export interface SessionInput {

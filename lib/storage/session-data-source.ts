@@ -2,10 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
-import type { SessionModuleOptions } from '../options/session-module.options.js';
 import { retryAtStart } from './database-error.js';
 import { sqliteLocking } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
+
+/** The application's choice of a database. */
+export interface DatabaseSettings {
+  readonly database?: DataSourceOptions;
+  readonly sqliteConnection?: 'own' | 'shared';
+}
 
 /** The database connection of the sessions, and whether the module has to close it. */
 export interface SessionDataSource {
@@ -20,7 +25,7 @@ export interface SessionDataSource {
  */
 export async function openSessionDataSource(
   application: DataSource | undefined,
-  options: Pick<SessionModuleOptions, 'database' | 'sqliteConnection'>,
+  options: DatabaseSettings,
   logger: Logger,
 ): Promise<SessionDataSource> {
   if (options.database) return openOwn(options.database);

@@ -1,7 +1,7 @@
 import { type DataSource, In, IsNull, LessThan, MoreThan, type Repository } from 'typeorm';
-import type { RefreshTokenFacts, RotationState } from '../rotation/rotation.js';
-import type { JsonValue } from '../session/json.js';
-import type { UserId } from '../session/session.types.js';
+import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
+import type { JsonValue } from '../protocol/json.js';
+import type { UserId } from '../protocol/user-id.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { SessionEntity } from './session.entity.js';

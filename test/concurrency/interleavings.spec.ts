@@ -9,7 +9,7 @@ import {
   type SessionEvent,
   type SessionModuleOptions,
 } from 'nestjs-session-tokens';
-import type { SessionCore } from '../../lib/session.core.js';
+import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 import { Client, serve } from './client.js';

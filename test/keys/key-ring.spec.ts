@@ -7,7 +7,7 @@ import {
   StorageUnavailableError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import { encodeRefreshToken, parseRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
+import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import {
   DAY,
   describeWorld,

@@ -2,7 +2,7 @@ import { createSecretKey, randomBytes } from 'node:crypto';
 import { Controller, Get, UseGuards } from '@nestjs/common';
 import { SessionGuard } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { encodeRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
+import { encodeRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import { DAY, pass, SECOND, START } from '../processes/instances.js';
 import { adapters, startApp, type TestApp } from '../support/app.js';
 import { databases, type TestDatabase } from '../support/databases.js';

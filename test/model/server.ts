@@ -6,7 +6,7 @@ import {
   type RefreshTokenFacts,
   type RotationState,
   type RotationTimes,
-} from '../../lib/rotation/rotation.js';
+} from '../../lib/protocol/rotation.js';
 
 /**
  * What a server does with one request, by the real rotation rules. A tick is a second, because access tokens expire at whole

@@ -1,4 +1,4 @@
-import type { RotationState, RotationTimes } from '../../lib/rotation/rotation.js';
+import type { RotationState, RotationTimes } from '../../lib/protocol/rotation.js';
 import { type Exploration, explore, type Model } from './explore.js';
 import {
   type AccessToken,

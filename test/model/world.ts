@@ -1,4 +1,4 @@
-import { mayLeave, type RotationState, type RotationTimes } from '../../lib/rotation/rotation.js';
+import { mayLeave, type RotationState, type RotationTimes } from '../../lib/protocol/rotation.js';
 import type { Model } from './explore.js';
 import {
   type AccessToken,

@@ -5,10 +5,10 @@
  *
  * @type {{ rule: string, file: string, from: string, to: string, why: string, suites?: string[] }[]}
  */
-const RULES = 'lib/rotation/rotation.ts';
-const ROTATOR = 'lib/rotation/session-rotator.ts';
-const VERIFIER = 'lib/access-token/access-token-verifier.ts';
-const JWS = 'lib/access-token/jws.ts';
+const RULES = 'lib/protocol/rotation.ts';
+const ROTATOR = 'lib/session/session-rotator.ts';
+const VERIFIER = 'lib/tokens/access-token-verifier.ts';
+const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
@@ -563,7 +563,7 @@ export const mutations = [
   },
   {
     rule: 'access token: no claim stands in for the module’s own',
-    file: 'lib/access-token/payload.ts',
+    file: 'lib/protocol/access-token.payload.ts',
     from: 'return Object.assign(payload, isRecord(claims) ? claims : { claims }, own);',
     to: 'return Object.assign(payload, own, isRecord(claims) ? claims : { claims });',
     why: 'claims that say "sub" make somebody else of the user',
@@ -587,7 +587,7 @@ export const mutations = [
   },
   {
     rule: 'remembered tokens: the whole token counts',
-    file: 'lib/access-token/verified-tokens.ts',
+    file: 'lib/tokens/verified-tokens.ts',
     from: 'if (found?.token !== token) return undefined;',
     to: 'if (!found) return undefined;',
     why: 'another payload passes under a known signature',
@@ -595,7 +595,7 @@ export const mutations = [
   },
   {
     rule: 'remembered tokens: those in use stay',
-    file: 'lib/access-token/verified-tokens.ts',
+    file: 'lib/tokens/verified-tokens.ts',
     from: 'found.isUsed = true;',
     to: '',
     why: 'a flood of tokens, each seen once, pushes out the ones in use',

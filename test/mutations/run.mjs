@@ -24,7 +24,7 @@ const root = new URL('../..', import.meta.url).pathname;
  * @type {[string, string[]][]}
  */
 const SUITES = [
-  ['rules', ['lib/rotation/rotation.spec.ts']],
+  ['rules', ['lib/protocol/rotation.spec.ts']],
   ['model', ['test/model']],
   ['one statement', ['test/storage/redeem.spec.ts']],
   ['store', ['test/storage/conditional-update.spec.ts', 'test/storage/concurrency.spec.ts']],

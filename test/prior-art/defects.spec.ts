@@ -14,14 +14,14 @@ import {
   SessionKeyEntity,
 } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { newSessionId } from '../../lib/session/session-id.js';
+import { newSessionId } from '../../lib/protocol/session-id.js';
 import { KeySealer } from '../../lib/keys/key-sealer.js';
 import {
   encodeRefreshToken,
   parseRefreshToken,
   type RefreshToken,
-} from '../../lib/refresh-token/refresh-token.codec.js';
-import { hashSessionSecret, proofOf } from '../../lib/refresh-token/session-secret.js';
+} from '../../lib/protocol/refresh-token.codec.js';
+import { hashSessionSecret, proofOf } from '../../lib/protocol/session-secret.js';
 import { databases } from '../support/databases.js';
 import {
   DAY,

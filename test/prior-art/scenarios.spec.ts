@@ -2,7 +2,7 @@ import { createSecretKey, randomBytes } from 'node:crypto';
 import { exportJWK, generateSecret, type JWK, SignJWT } from 'jose';
 import type { IssuedSession, SessionModuleOptions, SessionService } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
-import { encodeRefreshToken, parseRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
+import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import { databases } from '../support/databases.js';
 import {
   DAY,

@@ -12,9 +12,9 @@ import {
   type SessionVerifierOptions,
 } from 'nestjs-session-tokens';
 import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
-import type { SessionCore } from '../../lib/session.core.js';
-import type { SessionRuntime } from '../../lib/session.runtime.js';
-import { SESSION_RUNTIME } from '../../lib/session.constants.js';
+import type { SessionCore } from '../../lib/module/session.core.js';
+import type { SessionRuntime } from '../../lib/module/session.runtime.js';
+import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import { AccountController } from '../http/account.controller.js';
 import { startApp } from '../support/app.js';
 import { startCore } from '../support/services.js';

@@ -8,7 +8,7 @@ import {
   SessionKeyEntity,
   type SessionModuleOptions,
 } from 'nestjs-session-tokens';
-import type { SessionCore } from '../../lib/session.core.js';
+import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';

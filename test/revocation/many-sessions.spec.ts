@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SessionEntity, type SessionEvent, SessionOverError } from 'nestjs-session-tokens';
-import { newSessionId } from '../../lib/session/session-id.js';
+import { newSessionId } from '../../lib/protocol/session-id.js';
 import { describeWorld, insist, type Instance, pass, SECOND } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 

@@ -9,7 +9,7 @@ import {
   SessionOverError,
   type SessionModuleOptions,
 } from 'nestjs-session-tokens';
-import { parseRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
+import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import {
   describeWorld,
   HOUR,

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose';
 import type { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { SessionCore } from '../../lib/session.core.js';
+import type { SessionCore } from '../../lib/module/session.core.js';
 import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';

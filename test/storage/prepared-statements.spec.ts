@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { StorageUnavailableError } from 'nestjs-session-tokens';
-import { newSessionId } from '../../lib/session/session-id.js';
+import { newSessionId } from '../../lib/protocol/session-id.js';
 import { SessionStore } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';

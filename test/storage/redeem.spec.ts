@@ -7,8 +7,8 @@ import {
   isYoung,
   type RotationState,
   type RotationTimes,
-} from '../../lib/rotation/rotation.js';
-import { newSessionId } from '../../lib/session/session-id.js';
+} from '../../lib/protocol/rotation.js';
+import { newSessionId } from '../../lib/protocol/session-id.js';
 import {
   type ExpirySlide,
   SessionStore,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { LookAgainError, SessionEntity, TokenTheftError, TryRefreshError } from 'nestjs-session-tokens';
-import { parseRefreshToken } from '../../lib/refresh-token/refresh-token.codec.js';
-import type { RotationState } from '../../lib/rotation/rotation.js';
+import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
+import type { RotationState } from '../../lib/protocol/rotation.js';
 import { DAY, describeWorld, insist, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 

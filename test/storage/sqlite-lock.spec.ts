@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import libsql from 'libsql';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { StorageUnavailableError } from 'nestjs-session-tokens';
-import type { SessionCore } from '../../lib/session.core.js';
+import type { SessionCore } from '../../lib/module/session.core.js';
 import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { resolveOptions } from '../../lib/options/resolved-options.js';
 import type { SessionModuleOptions } from '../../lib/options/session-module.options.js';
-import { createSessionCore, type SessionCore } from '../../lib/session.core.js';
+import { createSessionCore, type SessionCore } from '../../lib/module/session.core.js';
 
 /** The library without Nest, as one process would have it: for suites that work with tokens. */
 export async function startCore(

@@ -1,0 +1,112 @@
+import type { DataSource } from 'typeorm';
+import { AccessTokens } from '../tokens/access-tokens.js';
+import { CsrfCheck } from '../http/csrf-check.js';
+import { LateResponses } from '../http/late-responses.js';
+import { RequestAuthenticator } from '../http/request-authenticator.js';
+import { RequestRefresher } from '../http/request-refresher.js';
+import { SessionTransport } from '../http/session-transport.js';
+import { KeySealer } from '../keys/key-sealer.js';
+import { ManagedSigningKeys } from '../keys/managed-signing-keys.js';
+import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
+import type { SigningKeys } from '../keys/signing-keys.js';
+import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
+import { RefreshTokens } from '../tokens/refresh-tokens.js';
+import { createRevocationChecker } from '../revocation/revocation-checker.js';
+import { SessionRotator } from '../session/session-rotator.js';
+import { KeyStore } from '../storage/key.store.js';
+import { isLive, SessionStore } from '../storage/session.store.js';
+import { SessionEvents } from '../session/session-events.js';
+import { SessionLifecycle } from '../session/session-lifecycle.js';
+import { SessionManager } from '../session/session-manager.js';
+import { SessionService } from './session.service.js';
+
+/** Everything that runs behind the module, put together. */
+export interface SessionCore {
+  readonly service: SessionService;
+  readonly authenticator: RequestAuthenticator;
+  readonly manager: SessionManager;
+  readonly events: SessionEvents;
+  readonly signingKeys: SigningKeys;
+  readonly refreshTokens: RefreshTokens;
+}
+
+/** How much longer than an access token the row of a revoked session stays: what a slow process may need to read it. */
+const TOMBSTONE_MARGIN = 10 * 60_000;
+
+/**
+ * The one place that knows which part needs which.
+ *
+ * @param refreshRoute gives the path of the refresh route as the client sees it; asked when requests come, because a
+ *   global prefix may be set after the module was made
+ */
+export function createSessionCore(
+  dataSource: DataSource,
+  options: ResolvedOptions,
+  refreshRoute: () => string = () => options.refreshPath ?? '/',
+): SessionCore {
+  const sessions = new SessionStore(dataSource, longestLife(options) + TOMBSTONE_MARGIN);
+  const keys = new KeyStore(dataSource);
+  const sealer = new KeySealer(options.secrets);
+  const { source } = options.signingKeys;
+  const signingKeys = source
+    ? new ProvidedSigningKeys(source)
+    : new ManagedSigningKeys(keys, sealer, {
+        algorithm: options.accessToken.algorithm,
+        rotation: options.signingKeys.rotation,
+        lifetime: longestLife(options),
+        interval: options.revocationInterval,
+      });
+  const refreshTokens = new RefreshTokens(keys, sealer, {
+    rotation: options.signingKeys.rotation,
+    lifetime: options.refreshToken.ttl,
+  });
+  const revocation = createRevocationChecker(options, sessions);
+  const events = new SessionEvents();
+  const transport = new SessionTransport(options, refreshRoute);
+
+  const accessTokens = new AccessTokens(signingKeys, options.accessToken);
+  const lifecycle = new SessionLifecycle(
+    sessions,
+    accessTokens,
+    refreshTokens,
+    new SessionRotator(sessions, options),
+    revocation,
+    events,
+    options,
+    transport.maxAccessTokenLength,
+  );
+  const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
+  const csrf = new CsrfCheck(refreshTokens, options.csrf);
+  const responses = new LateResponses(
+    events.stream,
+    async (id) => {
+      const row = await sessions.find(id);
+      return !row || !isLive(row, Date.now());
+    },
+    (response) => transport.withdraw(response),
+    options.rotation,
+  );
+  const refresher = new RequestRefresher(lifecycle, refreshTokens, transport, csrf, responses, options);
+  const authenticator = new RequestAuthenticator(
+    accessTokens,
+    refreshTokens,
+    lifecycle,
+    manager,
+    refresher,
+    transport,
+    csrf,
+    responses,
+    options,
+  );
+  const service = new SessionService({
+    accessTokens,
+    lifecycle,
+    manager,
+    authenticator,
+    refreshTokens,
+    signingKeys,
+    events,
+    options,
+  });
+  return { service, authenticator, manager, events, signingKeys, refreshTokens };
+}

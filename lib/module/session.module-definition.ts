@@ -1,0 +1,43 @@
+import { ConfigurableModuleBuilder, type DynamicModule } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { createJwksController } from './jwks.controller.js';
+import { createRefreshController } from './refresh.controller.js';
+import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
+import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS } from './session.constants.js';
+
+const EXTRAS: SessionModuleExtras = {
+  isGlobal: false,
+  refreshPath: undefined,
+  jwksPath: undefined,
+  dataSourceToken: undefined,
+};
+
+export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<SessionModuleOptions>({ moduleName: 'Session' })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createSessionOptions')
+    .setExtras(EXTRAS, withExtras)
+    .build();
+
+/** What must be known before any provider exists: routes and injection tokens. */
+function withExtras(definition: DynamicModule, extras: SessionModuleExtras): DynamicModule {
+  const token = extras.dataSourceToken;
+  return {
+    ...definition,
+    global: extras.isGlobal ?? false,
+    controllers: [
+      ...(extras.refreshPath === undefined ? [] : [createRefreshController(extras.refreshPath)]),
+      ...(extras.jwksPath === undefined ? [] : [createJwksController(extras.jwksPath)]),
+    ],
+    providers: [
+      ...(definition.providers ?? []),
+      { provide: SESSION_EXTRAS, useValue: extras },
+      {
+        provide: APPLICATION_DATA_SOURCE,
+        useFactory: (dataSource?: DataSource) => dataSource,
+        // A token that was named must be there; the usual one is not where the module opens its own database.
+        inject: [token ?? { token: DataSource, optional: true }],
+      },
+    ],
+  };
+}

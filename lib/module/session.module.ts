@@ -1,0 +1,106 @@
+import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
+import { ApplicationConfig } from '@nestjs/core';
+import type { DataSource } from 'typeorm';
+import { EXCEPTION_FILTER_PROVIDERS } from './exception-filter.providers.js';
+import { SESSION_AUTHENTICATOR, SessionGuard } from '../guard/session.guard.js';
+import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
+import { SessionService } from './session.service.js';
+import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS, SESSION_RUNTIME } from './session.constants.js';
+import {
+  ASYNC_OPTIONS_TYPE,
+  ConfigurableModuleClass,
+  MODULE_OPTIONS_TOKEN,
+  OPTIONS_TYPE,
+} from './session.module-definition.js';
+import { SessionRuntime } from './session.runtime.js';
+import { SessionVerifierModule } from './session-verifier.module.js';
+import type {
+  VERIFIER_ASYNC_OPTIONS_TYPE,
+  VERIFIER_OPTIONS_TYPE,
+} from './session-verifier.module-definition.js';
+
+/** The global prefix of a route, unless the application excludes it. */
+function prefixOf(config: ApplicationConfig, route: string): string {
+  const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
+    ({ requestMethod, pathRegex }) =>
+      [RequestMethod.ALL, RequestMethod.POST, -1].includes(requestMethod) && pathRegex.test(route),
+  );
+  return isExcluded ? '' : config.getGlobalPrefix();
+}
+
+/**
+ * Sessions for a Nest application, on its own database.
+ *
+ * @example
+ * ```ts
+ * @Module({
+ *   imports: [
+ *     TypeOrmModule.forRoot({ type: 'postgres', url, entities: [...SESSION_ENTITIES], migrations: [...SESSION_MIGRATIONS] }),
+ *     SessionModule.forRoot({ secret: process.env.SESSION_SECRET }),
+ *   ],
+ * })
+ * export class AppModule {}
+ * ```
+ */
+@Module({
+  providers: [
+    {
+      provide: SESSION_RUNTIME,
+      useFactory: (
+        options: SessionModuleOptions | undefined,
+        extras: SessionModuleExtras,
+        application: DataSource | undefined,
+        config: ApplicationConfig,
+      ) => SessionRuntime.create(options, extras, application, (route) => prefixOf(config, route)),
+      inject: [MODULE_OPTIONS_TOKEN, SESSION_EXTRAS, APPLICATION_DATA_SOURCE, ApplicationConfig],
+    },
+    {
+      provide: SessionService,
+      useFactory: (runtime: SessionRuntime) => runtime.core.service,
+      inject: [SESSION_RUNTIME],
+    },
+    {
+      provide: SESSION_AUTHENTICATOR,
+      useFactory: (runtime: SessionRuntime) => runtime.core.authenticator,
+      inject: [SESSION_RUNTIME],
+    },
+    ...EXCEPTION_FILTER_PROVIDERS,
+    SessionGuard,
+  ],
+  exports: [SessionService, SESSION_AUTHENTICATOR, SessionGuard],
+})
+export class SessionModule extends ConfigurableModuleClass {
+  /** Configures the module. Extras (`isGlobal`, `refreshPath`, `dataSourceToken`) stand beside the other options. */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** Configures the module by `useFactory`, `useClass` or `useExisting`; extras stand beside them. */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /**
+   * Gives another service the guard and the decorator, without a database: it verifies access tokens with the public keys
+   * that the application with the sessions lists at its `jwksPath`. It never refreshes; it answers an expired token with
+   * `try_refresh`.
+   *
+   * @example
+   * ```ts
+   * SessionModule.forVerifier({
+   *   jwksUri: 'https://accounts.example.com/.well-known/jwks.json',
+   *   issuer: 'https://accounts.example.com',
+   *   audience: 'https://api.example.com',
+   * })
+   * ```
+   */
+  static forVerifier(options: typeof VERIFIER_OPTIONS_TYPE): DynamicModule {
+    // Without types, nothing can be given; what is missing is then told like any other wrong option.
+    return SessionVerifierModule.forRoot(options ?? {});
+  }
+
+  /** The same, configured by `useFactory`, `useClass` or `useExisting`; `isGlobal` stands beside them. */
+  static forVerifierAsync(options: typeof VERIFIER_ASYNC_OPTIONS_TYPE): DynamicModule {
+    return SessionVerifierModule.forRootAsync(options);
+  }
+}

@@ -1,0 +1,84 @@
+import { Logger, type OnApplicationShutdown, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { SessionMaintenance } from './session-maintenance.js';
+import { joinPath } from '../options/option-checks.js';
+import { resolveOptions } from '../options/resolved-options.js';
+import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
+import { createSessionCore, type SessionCore } from './session.core.js';
+import { clockSkew } from '../storage/database-clock.js';
+import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
+
+/** What a difference of clocks can be told from the time that a query takes, in milliseconds. */
+const MEASURABLE = 5_000;
+
+/** The running module: opens what the sessions need when the application starts, and closes it when that ends. */
+export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
+  private constructor(
+    readonly core: SessionCore,
+    private readonly database: SessionDataSource,
+    private readonly maintenance: SessionMaintenance,
+    private readonly logger: Logger,
+    private readonly clockTolerance: number,
+  ) {}
+
+  /**
+   * @param globalPrefix the application's, which the refresh cookie's path has to include
+   * @throws {@link InvalidOptionError}
+   */
+  static async create(
+    input: SessionModuleOptions | undefined,
+    extras: SessionModuleExtras,
+    application: DataSource | undefined,
+    globalPrefix: (route: string) => string,
+  ): Promise<SessionRuntime> {
+    const logger = new Logger('SessionModule');
+    const { options, warnings, notes } = resolveOptions(input, extras);
+    for (const note of notes) logger.log(note);
+    for (const warning of warnings) logger.warn(warning);
+    const database = await openSessionDataSource(application, input ?? {}, logger);
+    const refreshRoute = () => joinPath(globalPrefix(options.refreshPath ?? '/'), options.refreshPath ?? '');
+    const core = createSessionCore(database.dataSource, options, refreshRoute);
+    core.events.stream.subscribe((event) => {
+      if (event.type === 'theft') {
+        const { sessionId, kind, behind, age } = event;
+        logger.warn(
+          `Token theft: session ${sessionId} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
+        );
+      }
+    });
+    return new SessionRuntime(
+      core,
+      database,
+      new SessionMaintenance(core, options.cleanup),
+      logger,
+      options.accessToken.clockTolerance,
+    );
+  }
+
+  async onModuleInit(): Promise<void> {
+    await this.checkClock();
+    const now = Date.now();
+    await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
+    this.maintenance.start();
+  }
+
+  /** Everything here depends on time: tokens, windows, key rotation, the revocation feed. */
+  private async checkClock(): Promise<void> {
+    const skew = await clockSkew(this.database.dataSource);
+    // Two processes that are each off by half as much are as far apart as they may be.
+    if (skew === undefined || Math.abs(skew) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
+    const seconds = Math.round(Math.abs(skew) / 1_000);
+    this.logger.warn(
+      `The clock of this machine is ${seconds} s ${skew > 0 ? 'ahead of' : 'behind'} the database's. Set both by NTP: tokens of one process may be refused by another, and revocations be missed.`,
+    );
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.maintenance.stop();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.core.events.complete();
+    if (this.database.isOwn) await this.database.dataSource.destroy();
+  }
+}

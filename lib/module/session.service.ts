@@ -1,0 +1,285 @@
+import type { Observable } from 'rxjs';
+import { TryRefreshError } from '../errors/session.errors.js';
+import { corsOptions, type SessionCorsOptions } from '../http/cors.js';
+import type { HttpRequest, HttpResponse } from '../http/exchange.js';
+import type { RequestAuthenticator } from '../http/request-authenticator.js';
+import type { AuthenticateOptions } from '../http/session-authenticator.js';
+import type { DroppedKeys, KeyRotation } from '../keys/key-ring.js';
+import type { PublicKeys, SigningKeys } from '../keys/signing-keys.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import type { SignedAccessToken } from '../protocol/access-token.js';
+import type { ActiveSession } from '../session/active-session.js';
+import type { SessionEvents } from '../session/session-events.js';
+import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
+import { type SessionManager, toInfo, type Update } from '../session/session-manager.js';
+import type {
+  IssuedSession,
+  IssuedToken,
+  RefreshedSession,
+  SessionEvent,
+  SessionInfo,
+  SessionInput,
+  VerifiedSession,
+} from '../session/session.types.js';
+import type { UserId } from '../protocol/user-id.js';
+
+/** The parts that a {@link SessionService} stands in front of. */
+export interface SessionParts {
+  readonly accessTokens: AccessTokens;
+  readonly lifecycle: SessionLifecycle;
+  readonly manager: SessionManager;
+  readonly authenticator: RequestAuthenticator;
+  readonly refreshTokens: RefreshTokens;
+  readonly signingKeys: SigningKeys;
+  readonly events: SessionEvents;
+  readonly options: ResolvedOptions;
+}
+
+/**
+ * What an application injects to work with sessions.
+ *
+ * Every method that asks the database may throw {@link StorageUnavailableError}; every one that makes or checks a token,
+ * {@link KeysUnavailableError}. Neither says anything about a session.
+ *
+ * @example
+ * ```ts
+ * await this.sessions.create(req, res, { userId: user.id, claims: { role: user.role } });
+ * ```
+ */
+export class SessionService {
+  constructor(private readonly parts: SessionParts) {}
+
+  /** What happens to sessions through this process: sign-in, refresh, revocation, stale tokens, theft. */
+  get events(): Observable<SessionEvent> {
+    return this.parts.events.stream;
+  }
+
+  // ---- over HTTP ------------------------------------------------------------------------------------------------
+
+  /**
+   * Signs a user in: makes a session and sets its cookies. A session that the request already carried ends.
+   *
+   * @param request of Express or Fastify
+   * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   */
+  async create(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
+    return this.parts.authenticator.create(request, response, input);
+  }
+
+  /**
+   * The session of a request, refreshed on the way where that is due. The guard does just this.
+   *
+   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
+   *   {@link LookAgainError} | {@link CsrfError}
+   */
+  async authenticate(
+    request: HttpRequest,
+    response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    return this.parts.authenticator.authenticate(request, response, options);
+  }
+
+  /**
+   * Refreshes the session of a request, whatever state its access token is in. The ready-made refresh route does just
+   * this.
+   *
+   * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
+   *   {@link CsrfError}
+   */
+  async refreshRequest(
+    request: HttpRequest,
+    response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    return this.parts.authenticator.refresh(request, response, options);
+  }
+
+  /**
+   * Signs out: ends the sessions whose tokens the request carries, however old those look, and takes the cookies from the
+   * client. Needs no guard: a client that is signed out already is signed out. In endpoint mode, requests other than to the
+   * refresh route carry the access token only.
+   *
+   * @throws {@link CsrfError}
+   */
+  async signOut(request: HttpRequest, response: HttpResponse, options?: AuthenticateOptions): Promise<void> {
+    await this.parts.authenticator.signOut(request, response, options);
+  }
+
+  /** Takes the session's cookies from the client. Ends no session. */
+  clearCookies(response: HttpResponse): void {
+    this.parts.authenticator.clearCookies(response);
+  }
+
+  /**
+   * Options for `app.enableCors()`: the trusted origins, with credentials and the CSRF header.
+   *
+   * @param allowedHeaders further request headers that clients send
+   */
+  corsOptions(allowedHeaders: readonly string[] = []): SessionCorsOptions {
+    return corsOptions(this.parts.options, allowedHeaders);
+  }
+
+  // ---- tokens, without HTTP ---------------------------------------------------------------------------------------
+
+  /**
+   * Makes a session and gives its tokens, for clients that do not use cookies.
+   *
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   */
+  async issue(input: SessionInput): Promise<IssuedSession> {
+    const now = Date.now();
+    const tokens = await this.parts.lifecycle.issue(input, now);
+    const refreshed = await this.toRefreshed(tokens, now);
+    return { ...refreshed, refreshToken: refreshed.refreshToken! };
+  }
+
+  /**
+   * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
+   * replacement.
+   *
+   * @throws {@link TryRefreshError} when it has expired or is not one of ours
+   * @throws {@link SessionOverError} when its session is known to be over
+   */
+  async verify(accessToken: string): Promise<VerifiedSession> {
+    const now = Date.now();
+    const verification = await this.parts.accessTokens.verify(accessToken, now);
+    if (verification.status !== 'valid') throw new TryRefreshError();
+    const verdict = await this.parts.lifecycle.use(verification.accessToken, now);
+    if (verdict.status === 'over') throw verdict.error;
+    if (verdict.status === 'stale') throw new TryRefreshError();
+    const { sessionId, userId, claims, issuedAt, expiresAt } = verdict.accessToken;
+    return {
+      id: sessionId,
+      userId,
+      claims,
+      issuedAt: new Date(issuedAt),
+      expiresAt: new Date(expiresAt),
+      newAccessToken: verdict.replacement && toIssued(verdict.replacement),
+    };
+  }
+
+  /**
+   * Exchanges a refresh token.
+   *
+   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that the client has been answered with before; if it
+   *   names this token, the client has nothing newer
+   * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
+   * @throws {@link SessionOverError} when it is not one of ours, or its session is over
+   * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
+   */
+  async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
+    const now = Date.now();
+    const token = await this.parts.refreshTokens.authenticate(refreshToken, now);
+    const hasLookedAgain = options.lookedAgain === token.tokenId;
+    return this.toRefreshed(await this.parts.lifecycle.refresh(token, now, hasLookedAgain), now);
+  }
+
+  // ---- sessions ---------------------------------------------------------------------------------------------------
+
+  /** Ends a session. @returns whether there was such a live session */
+  async revoke(id: string): Promise<boolean> {
+    return this.parts.manager.revoke(id);
+  }
+
+  /** Ends several sessions. @returns how many of them were live */
+  async revokeMany(ids: readonly string[]): Promise<number> {
+    return this.parts.manager.revokeMany(ids);
+  }
+
+  /**
+   * Ends all sessions of a user.
+   *
+   * @param options.except id of a session that goes on, usually the one that asks
+   * @returns how many sessions ended
+   */
+  async revokeAllForUser(userId: UserId, options: { except?: string } = {}): Promise<number> {
+    return this.parts.manager.revokeAllForUser(userId, options.except);
+  }
+
+  /** A live session, or null. */
+  async find(id: string): Promise<SessionInfo | null> {
+    return this.parts.manager.find(id);
+  }
+
+  /** All live sessions of a user, newest first. */
+  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
+    return this.parts.manager.findAllForUser(userId);
+  }
+
+  /**
+   * Replaces a session's data by a value, or by what a function makes of the present one; then nothing that others write
+   * at the same time is lost.
+   *
+   * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
+   */
+  async updateData(id: string, next: Update): Promise<void> {
+    await this.parts.manager.updateData(id, next);
+  }
+
+  /**
+   * Replaces a session's claims by a value, or by what a function makes of the present ones. The client's access token has
+   * them after its next refresh; `ActiveSession.updateClaims` gives it a new one at once.
+   *
+   * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
+   */
+  async updateClaims(id: string, next: Update): Promise<void> {
+    await this.parts.manager.updateClaims(id, next);
+  }
+
+  /**
+   * Removes rows of sessions that are over, in batches; safe with many processes at once. The module does so on a
+   * schedule, too.
+   *
+   * @returns how many rows this call removed
+   */
+  async removeExpired(): Promise<number> {
+    return this.parts.manager.removeExpired();
+  }
+
+  // ---- signing keys -----------------------------------------------------------------------------------------------
+
+  /**
+   * Makes another key sign access tokens at once, as the schedule does each `signingKeys.rotation`; and, when a key has
+   * leaked, drops it: every process refuses what it signed within `revocationInterval`. Clients then refresh, and nobody
+   * has to sign in again.
+   *
+   * The next key is published before it signs, so that it takes over from a dropped one. Where it may have leaked as well,
+   * because somebody has seen the memory of a process, or the database and the `secret`, drop `'all'`.
+   *
+   * @param options.drop the key that signs now, all keys, or the one of this `kid`. @default none is dropped
+   * @throws {@link SigningKeyNotFoundError} when there is no key of this `kid`
+   * @throws {@link InvalidOptionError} when the application gives the keys itself (`signingKeys.source`)
+   */
+  async rotateSigningKeys(options: { drop?: DroppedKeys } = {}): Promise<KeyRotation> {
+    return this.parts.signingKeys.rotate(Date.now(), options.drop);
+  }
+
+  /**
+   * The public halves of the signing keys, as the route at `jwksPath` lists them; never anything that can sign. A HS256
+   * key has no public half.
+   */
+  async publicKeys(): Promise<PublicKeys> {
+    return this.parts.signingKeys.publicKeys(Date.now());
+  }
+
+  private async toRefreshed(
+    { row, accessToken, refreshToken }: TokenSet,
+    now: number,
+  ): Promise<RefreshedSession> {
+    return {
+      session: toInfo(row),
+      accessToken: toIssued(accessToken),
+      refreshToken:
+        refreshToken === undefined ? undefined : { token: refreshToken, expiresAt: new Date(row.expiresAt) },
+      csrfToken: await this.parts.refreshTokens.csrfToken(row.id, now),
+    };
+  }
+}
+
+function toIssued({ token, expiresAt }: SignedAccessToken): IssuedToken {
+  return { token, expiresAt: new Date(expiresAt) };
+}

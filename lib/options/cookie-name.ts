@@ -1,0 +1,10 @@
+import type { ResolvedCookieOptions } from './cookie-options.js';
+
+/** A cookie's name with the prefix that makes browsers keep others from setting it (RFC 6265bis, 4.1.3). */
+export function cookieName(
+  name: string,
+  { path, domain, secure, prefix }: Pick<ResolvedCookieOptions, 'path' | 'domain' | 'secure' | 'prefix'>,
+): string {
+  if (prefix === 'none' || !secure || /^__(host|secure)-/i.test(name)) return name;
+  return `${domain === undefined && path === '/' ? '__Host-' : '__Secure-'}${name}`;
+}

@@ -1,0 +1,95 @@
+import type { AccessTokenExpectations } from '../tokens/access-token-verifier.js';
+import { cookieName } from './cookie-name.js';
+import type { RemoteKeysOptions } from '../keys/remote-keys.js';
+import { resolveCookies } from './cookie-options.js';
+import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
+import { checkNames, clockTolerance, duration, fail, text, wholeNumber } from './option-checks.js';
+import type { SessionVerifierOptions } from './session-verifier.options.js';
+
+/** The options as the verifier uses them; every duration in milliseconds. */
+export interface ResolvedVerifierOptions {
+  readonly keys: RemoteKeysOptions;
+  readonly expected: AccessTokenExpectations;
+  readonly cookieName: string;
+  readonly csrf: ResolvedCsrfOptions;
+}
+
+const KNOWN = {
+  '': [
+    'jwksUri',
+    'issuer',
+    'audience',
+    'clockTolerance',
+    'cacheSize',
+    'cacheMaxAge',
+    'cooldown',
+    'timeout',
+    'cookies',
+    'csrf',
+  ],
+  cookies: ['accessName', 'prefix', 'domain', 'path', 'secure'],
+  csrf: ['mode', 'header', 'trustedOrigins'],
+};
+
+const SECOND = 1_000;
+
+/** @throws {@link InvalidOptionError} at the first wrong one; the message says what, why, and the fix */
+export function resolveVerifierOptions(input: SessionVerifierOptions | undefined): {
+  options: ResolvedVerifierOptions;
+  warnings: string[];
+} {
+  // A factory that forgot to return gives this.
+  if (input === undefined) fail('options', 'must be an object.');
+  checkNames(input, KNOWN);
+  const warnings: string[] = [];
+  const csrf = resolveCsrf(input.csrf, warnings);
+  if (csrf.mode === 'token') {
+    fail(
+      'csrf.mode',
+      '"token" needs the keys of refresh tokens, which this service does not have. Choose "origin".',
+    );
+  }
+  const cookies = resolveCookies(input.cookies, 'endpoint', warnings);
+  const options: ResolvedVerifierOptions = {
+    keys: {
+      jwksUri: resolveUri(input.jwksUri),
+      cacheMaxAge: duration('cacheMaxAge', input.cacheMaxAge, 30 * SECOND, SECOND),
+      cooldown: duration('cooldown', input.cooldown, 5 * SECOND, 100),
+      timeout: duration('timeout', input.timeout, 5 * SECOND, 100),
+    },
+    expected: {
+      // A token for somebody else must not be good here (RFC 8725, 3.8 and 3.9).
+      issuer: required('issuer', input.issuer),
+      audience: required('audience', input.audience),
+      clockTolerance: clockTolerance('clockTolerance', input.clockTolerance),
+      cacheSize: wholeNumber('cacheSize', input.cacheSize, 10_000, 0, 10_000_000),
+    },
+    cookieName: cookieName(cookies.accessName, cookies),
+    csrf,
+  };
+  return { options, warnings };
+}
+
+function required(option: string, value: unknown): string {
+  return text(option, value) ?? fail(option, 'is missing. It has to be what the tokens are issued with.');
+}
+
+function resolveUri(value: unknown): URL {
+  const uri = typeof value === 'string' ? parseUrl(value) : undefined;
+  if (!uri || !/^https?:$/.test(uri.protocol)) {
+    fail('jwksUri', 'must be an address such as "https://accounts.example.com/.well-known/jwks.json".');
+  }
+  // Whoever can change the answer on its way can sign tokens.
+  if (uri.protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(uri.hostname)) {
+    fail('jwksUri', 'must be an https: address; http: is for loopback addresses only.');
+  }
+  return uri;
+}
+
+function parseUrl(value: string): URL | undefined {
+  try {
+    return new URL(value);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,126 @@
+import type { JWTPayload } from 'jose';
+import { InvalidClaimsError } from '../errors/session.errors.js';
+import { type JsonValue, whyNotJson } from './json.js';
+import { isSessionId } from './session-id.js';
+import type { AccessToken } from './access-token.js';
+
+/**
+ * Names that claims must not use: the registered ones of RFC 7519 and the module's own.
+ *
+ * - `sid`: the session id (as in OpenID Connect).
+ * - `uid`: the user id where it is a number; `sub` has to be a string (RFC 7519, 4.1.2).
+ * - `gen`: `[generation, issuedAt, proof]`, only while the token is unproven.
+ * - `claims`: the application's claims where they are not an object.
+ */
+export const RESERVED_CLAIMS: readonly string[] = [
+  'iss',
+  'sub',
+  'aud',
+  'exp',
+  'nbf',
+  'iat',
+  'jti',
+  'sid',
+  'uid',
+  'gen',
+  'claims',
+];
+
+/**
+ * Base64url characters that an unproven token has more than a proven one, at the most:
+ * `,"gen":[4294967295,281474976710655,"0123456789012345678901"]`.
+ */
+export const UNPROVEN_OVERHEAD = 84;
+
+/** What an access token tells of a session. */
+export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>;
+
+/** @throws {@link InvalidClaimsError} when they are not JSON or use a reserved name */
+export function checkClaims(claims: unknown): asserts claims is JsonValue {
+  const why = whyNotJson(claims, 'claims');
+  if (why !== undefined) throw new InvalidClaimsError(`Claims must be JSON: ${why}.`);
+  if (!isRecord(claims as JsonValue)) return;
+  const reserved = RESERVED_CLAIMS.find((name) => Object.hasOwn(claims as object, name));
+  if (reserved !== undefined)
+    throw new InvalidClaimsError(`The claim name "${reserved}" is reserved. Rename the claim.`);
+}
+
+/** Names the largest of some claims, for the message that they are too large. */
+export function describeLargestClaim(claims: JsonValue): string {
+  if (!isRecord(claims)) return `The claims have ${Buffer.byteLength(JSON.stringify(claims))} bytes`;
+  const sizes = Object.entries(claims).map(([name, value]) => ({
+    name,
+    size: Buffer.byteLength(JSON.stringify(value)),
+  }));
+  const largest = sizes.reduce((a, b) => (b.size > a.size ? b : a), { name: '', size: 0 });
+  return `The largest claim is ${JSON.stringify(largest.name)} with ${largest.size} bytes`;
+}
+
+/** @param registered what else stands in the token; a claim that is undefined is left out when this is written as JSON */
+export function toPayload(
+  { sessionId, userId, claims, unproven }: TokenSubject,
+  registered: Pick<JWTPayload, 'iat' | 'exp' | 'iss' | 'aud'>,
+): JWTPayload {
+  const own = {
+    sub: String(userId),
+    sid: sessionId,
+    uid: typeof userId === 'number' ? userId : undefined,
+    gen: unproven && [unproven.generation, unproven.issuedAt, unproven.proof],
+    ...registered,
+  };
+  // Without a prototype, so that a claim may be called __proto__. Spread syntax would take several times as long here.
+  const payload = { __proto__: null } as JWTPayload;
+  return Object.assign(payload, isRecord(claims) ? claims : { claims }, own);
+}
+
+/**
+ * @param payload of a token whose signature is right
+ * @returns what the token says, or `undefined` when a claim is missing, is not of the type and range that this package
+ *   writes, or is not the one that is expected
+ */
+export function fromPayload(
+  payload: unknown,
+  expected: { readonly issuer: string | undefined; readonly audience: string | undefined },
+): AccessToken | undefined {
+  if (!isRecord(payload as JsonValue)) return undefined;
+  const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, claims, ...rest } = payload as JWTPayload;
+  if (expected.issuer !== undefined && iss !== expected.issuer) return undefined;
+  if (expected.audience !== undefined && aud !== expected.audience) return undefined;
+  if (nbf !== undefined || jti !== undefined) return undefined;
+  if (typeof sub !== 'string' || sub === '' || !isSessionId(sid)) return undefined;
+  if (uid !== undefined && (typeof uid !== 'number' || !Number.isSafeInteger(uid) || String(uid) !== sub)) {
+    return undefined;
+  }
+  if (!isTime(iat) || !isTime(exp) || exp < iat) return undefined;
+  const unproven = gen === undefined ? undefined : fromGen(gen);
+  if (unproven === null) return undefined;
+  return {
+    sessionId: sid,
+    userId: uid ?? sub,
+    claims: (claims === undefined ? rest : claims) as JsonValue,
+    issuedAt: iat * 1_000,
+    expiresAt: exp * 1_000,
+    unproven,
+  };
+}
+
+/** @returns null when it is not what {@link toPayload} writes */
+function fromGen(gen: unknown): AccessToken['unproven'] | null {
+  if (!Array.isArray(gen) || gen.length !== 3) return null;
+  const [generation, issuedAt, proof] = gen as unknown[];
+  if (!isCount(generation) || !isCount(issuedAt) || typeof proof !== 'string') return null;
+  return { generation, issuedAt, proof };
+}
+
+/** Seconds since the epoch that are exact in milliseconds, too. */
+function isTime(value: unknown): value is number {
+  return isCount(value) && Number.isSafeInteger(value * 1_000);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isRecord(value: JsonValue): value is { [key: string]: JsonValue } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

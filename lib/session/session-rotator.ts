@@ -1,0 +1,189 @@
+import type { AccessToken, UnprovenToken } from '../protocol/access-token.js';
+import {
+  LookAgainError,
+  SessionOverError,
+  type StaleRefreshToken,
+  StorageUnavailableError,
+  TokenTheftError,
+} from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { RefreshToken } from '../protocol/refresh-token.codec.js';
+import { hashOfProof, isProofOf } from '../protocol/session-secret.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
+import {
+  type ExpirySlide,
+  isLive,
+  type SessionFacts,
+  type SessionRow,
+  type SessionStore,
+} from '../storage/session.store.js';
+import { decideRefresh, decideUse, isKept, type RotationState } from '../protocol/rotation.js';
+
+/** What an exchange came to. */
+export interface Exchange {
+  readonly row: SessionRow;
+  /** Generation of the tokens to be issued. */
+  readonly generation: number;
+  /** Set when the refresh token stays: the access token then belongs to the moment that it was issued. */
+  readonly kept: { readonly issuedAt: number; readonly expiresAt: number } | undefined;
+}
+
+/** How often a decision is made again because another request was faster; each time that one has made progress. */
+const ATTEMPTS = 32;
+
+/** Applies the rotation rules to the database: read, decide, write on condition, and again when another was faster. */
+export class SessionRotator {
+  constructor(
+    private readonly store: SessionStore,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /**
+   * Exchanges an authentic refresh token.
+   *
+   * @param proof of its session secret
+   * @param hasLookedAgain whether the client has been told before that this token looks old
+   * @throws {@link LookAgainError} when the token looks old and the client has not looked again
+   * @throws {@link SessionOverError} when the session does not go on, and the client has looked again
+   * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
+   */
+  async refresh(token: RefreshToken, proof: string, now: number, hasLookedAgain: boolean): Promise<Exchange> {
+    const likely = await this.refreshLikely(token, proof, now);
+    if (likely) return likely;
+    const isFinal = hasLookedAgain || !this.options.lookAgain;
+    return this.untilWritten(async () => {
+      const row = await this.store.find(token.sessionId);
+      if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
+      // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
+      if (row.revokedAt === null && !isProofOf(proof, row.secretHash)) throw new SessionOverError();
+      if (!isLive(row, now)) throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));
+
+      const decision = decideRefresh(row, token, now, this.options.rotation);
+      switch (decision.verdict) {
+        case 'keep': {
+          const kept = { issuedAt: token.issuedAt, expiresAt: decision.expiresAt };
+          return { row, generation: token.generation, kept };
+        }
+        case 'rotate': {
+          const advanced = await this.advance(row, decision.next, now);
+          return advanced && { row: advanced, generation: decision.generation, kept: undefined };
+        }
+        case 'old': {
+          const stale = staleness(token, row, now);
+          if (!isFinal) throw new LookAgainError(stale);
+          if (!(await this.store.revokeUnchanged(row, now))) return undefined;
+          throw new TokenTheftError(row.userId, stale);
+        }
+      }
+    });
+  }
+
+  /**
+   * Proves the generation of an unproven access token.
+   *
+   * @returns the row, or `undefined` when the token counts as expired
+   * @throws {@link SessionOverError} when the session does not go on
+   */
+  async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionFacts | undefined> {
+    const likely = await this.proveLikely(sessionId, unproven!, now);
+    if (likely) return likely;
+    const { row } = await this.untilWritten(async () => {
+      const found = await this.findLive(sessionId, now);
+      // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
+      // a thief.
+      if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };
+      const decision = decideUse(found, unproven!);
+      switch (decision.verdict) {
+        case 'accept':
+          return { row: found };
+        case 'stale':
+          return { row: undefined };
+        case 'prove': {
+          const advanced = await this.advance(found, decision.next, now);
+          return advanced && { row: advanced };
+        }
+      }
+    });
+    return row;
+  }
+
+  /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
+  private async refreshLikely(
+    token: RefreshToken,
+    proof: string,
+    now: number,
+  ): Promise<Exchange | undefined> {
+    if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
+    const slide = this.slideOf(token.sessionId, now);
+    const row = await this.store.redeem(token, hashOfProof(proof), slide, now);
+    return row && { row, generation: token.generation + 1, kept: undefined };
+  }
+
+  /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */
+  private async proveLikely(
+    sessionId: string,
+    unproven: UnprovenToken,
+    now: number,
+  ): Promise<SessionFacts | undefined> {
+    if (!this.store.hasReturning) return undefined;
+    const expected = { id: sessionId, secretHash: hashOfProof(unproven.proof) };
+    return this.store.prove(expected, unproven.generation, this.slideOf(sessionId, now), now);
+  }
+
+  private async findLive(id: string, now: number): Promise<SessionRow> {
+    const row = await this.store.find(id);
+    if (!row) throw new SessionOverError();
+    if (!isLive(row, now)) throw overSince(row);
+    return row;
+  }
+
+  /** @returns the row as it now is, or `undefined` when another request was faster */
+  private async advance(row: SessionRow, next: RotationState, now: number): Promise<SessionRow | undefined> {
+    const times = { lastSeenAt: now, expiresAt: this.slide(row, now) };
+    const isWritten = times.expiresAt === row.expiresAt && isSame(row, next);
+    if (isWritten) return row;
+    return (await this.store.advance(row, next, times)) ? { ...row, ...next, ...times } : undefined;
+  }
+
+  private slide(row: SessionRow, now: number): number {
+    const { target, gain } = this.slideOf(row.id, now);
+    return target - row.expiresAt >= gain ? target : row.expiresAt;
+  }
+
+  /**
+   * Where a session's expiry moves. It does only when that gains at least one per cent: on PostgreSQL an update that leaves
+   * indexed columns alone is several times cheaper.
+   */
+  private slideOf(sessionId: string, now: number): ExpirySlide {
+    const { ttl, absoluteTtl } = this.options.refreshToken;
+    return { target: Math.min(now + ttl, timeOfSessionId(sessionId) + absoluteTtl), gain: ttl / 100 };
+  }
+
+  private async untilWritten<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const result = await attempt();
+      if (result !== undefined) return result;
+    }
+    throw new StorageUnavailableError('The session changed too often while it was being refreshed.');
+  }
+}
+
+function isSame(a: RotationState, b: RotationState): boolean {
+  return a.generation === b.generation && a.redeemedBy === b.redeemedBy;
+}
+
+function overSince({ revokedAt, expiresAt }: SessionRow): SessionOverError {
+  return new SessionOverError({ endedAt: revokedAt ?? expiresAt });
+}
+
+/** What an operator needs to tell a thief from a client that misbehaves. */
+function staleness(
+  { sessionId, tokenId, generation, issuedAt }: RefreshToken,
+  row: SessionRow | null,
+  now: number,
+): StaleRefreshToken {
+  const isOver = !row || !isLive(row, now);
+  const behind = isOver ? 0 : row.generation - generation;
+  const kind = isOver ? 'session_over' : behind === 0 ? 'sibling' : 'superseded';
+  return { sessionId, userId: row?.userId, tokenId, kind, behind, age: now - issuedAt };
+}

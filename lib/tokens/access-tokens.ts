@@ -1,0 +1,53 @@
+import { deepFreeze } from '../util/deep-freeze.js';
+import type { SigningKeys } from '../keys/signing-keys.js';
+import type { AccessTokenVerification, SignedAccessToken } from '../protocol/access-token.js';
+import { type AccessTokenExpectations, AccessTokenVerifier } from './access-token-verifier.js';
+import { signJws } from './jws.js';
+import { type TokenSubject, toPayload } from '../protocol/access-token.payload.js';
+
+/** Times in milliseconds. */
+export interface AccessTokenSettings extends AccessTokenExpectations {
+  /** The longest life of a token. */
+  readonly ttl: number;
+}
+
+/** Signs access tokens, and verifies them with the same keys. */
+export class AccessTokens {
+  private readonly verifier: AccessTokenVerifier;
+
+  constructor(
+    private readonly keys: SigningKeys,
+    private readonly options: AccessTokenSettings,
+  ) {
+    this.verifier = new AccessTokenVerifier(keys, options);
+  }
+
+  /** @param expiresAt epoch milliseconds; defaults to the longest configured life from now */
+  async sign(
+    subject: TokenSubject,
+    now: number,
+    expiresAt = now + this.options.ttl,
+  ): Promise<SignedAccessToken> {
+    const { sessionId, userId, claims, unproven } = subject;
+    const key = await this.keys.current(now);
+    const { issuer, audience } = this.options;
+    const issued = Math.floor(now / 1_000);
+    const expiry = Math.floor(expiresAt / 1_000);
+    const payload = toPayload(subject, { iat: issued, exp: expiry, iss: issuer, aud: audience });
+    const token = await signJws(key, JSON.stringify(payload));
+    return {
+      token,
+      sessionId,
+      userId,
+      claims: deepFreeze(claims),
+      unproven,
+      issuedAt: issued * 1_000,
+      expiresAt: expiry * 1_000,
+    };
+  }
+
+  /** See {@link AccessTokenVerifier.verify}. */
+  verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
+    return this.verifier.verify(token, now);
+  }
+}

@@ -1,0 +1,60 @@
+import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { CompactSign, compactVerify, errors } from 'jose';
+import type { AsymmetricKey, SigningKey, VerificationKey } from '../keys/signing-key.js';
+import { encodedHeaderOf, headerOf } from './jws-header.js';
+
+/*
+ * JSON Web Signatures in their compact serialization (RFC 7515, 7.1). Asymmetric ones are made and verified by `jose`. HMACs
+ * are not: Web Cryptography, which it builds on, sends each of them to another thread and back, and that takes ten times as
+ * long as the HMAC itself. `crypto.subtle` and `createHmac` are the same OpenSSL underneath.
+ */
+
+/** @returns a promise only for asymmetric keys */
+export function signJws(key: SigningKey, payload: string): string | Promise<string> {
+  if (key.algorithm !== 'HS256') {
+    return new CompactSign(Buffer.from(payload)).setProtectedHeader(headerOf(key)).sign(key.signKey);
+  }
+  const input = `${encodedHeaderOf(key)}.${Buffer.from(payload).toString('base64url')}`;
+  return `${input}.${hmac(input, key.secret)}`;
+}
+
+/**
+ * Whether a key has signed this, by its own algorithm, and the signature is in its only spelling. What the header says is
+ * not looked at.
+ *
+ * @param token three parts with dots in between
+ * @returns a promise only for asymmetric keys
+ */
+export function isSignedWith(key: VerificationKey, token: string): boolean | Promise<boolean> {
+  const dot = token.lastIndexOf('.');
+  const signature = token.slice(dot + 1);
+  return key.algorithm === 'HS256'
+    ? isEqual(signature, hmac(token.slice(0, dot), key.secret))
+    : isCanonical(signature) && isSignedAsymmetrically(key, token);
+}
+
+async function isSignedAsymmetrically(key: AsymmetricKey, token: string): Promise<boolean> {
+  try {
+    await compactVerify(token, key.verifyKey, { algorithms: [key.algorithm] });
+    return true;
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return false;
+    throw error;
+  }
+}
+
+/** HMAC-SHA-256 (RFC 7518, 3.2). */
+function hmac(input: string, secret: KeyObject): string {
+  return createHmac('sha256', secret).update(input).digest('base64url');
+}
+
+/** In constant time. */
+function isEqual(signature: string, expected: string): boolean {
+  const [a, b] = [Buffer.from(signature), Buffer.from(expected)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** Whether base64url is written as it would be anew: decoding skips foreign characters and ignores unused bits. */
+function isCanonical(encoded: string): boolean {
+  return Buffer.from(encoded, 'base64url').toString('base64url') === encoded;
+}

@@ -1,0 +1,121 @@
+import {
+  createHmac,
+  createSecretKey,
+  type KeyObject,
+  randomBytes,
+  randomUUID,
+  timingSafeEqual,
+} from 'node:crypto';
+import { KeysUnavailableError, SessionOverError } from '../errors/session.errors.js';
+import { KeyRing } from '../keys/key-ring.js';
+import type { KeySealer } from '../keys/key-sealer.js';
+import type { KeyStore } from '../storage/key.store.js';
+import {
+  encodeRefreshToken,
+  isAuthentic,
+  parseRefreshToken,
+  type RefreshToken,
+} from '../protocol/refresh-token.codec.js';
+
+interface RefreshKey {
+  readonly id: number;
+  readonly secret: KeyObject;
+}
+
+const PURPOSE = 'refresh';
+
+/** Makes and authenticates refresh tokens, and the CSRF tokens that belong to their sessions. */
+export class RefreshTokens {
+  private readonly ring: KeyRing<RefreshKey>;
+
+  /**
+   * @param times.rotation how long a key is to be used at least, in milliseconds
+   * @param times.lifetime how long a refresh token can be accepted, in milliseconds
+   */
+  constructor(
+    store: KeyStore,
+    sealer: KeySealer,
+    { rotation, lifetime }: { readonly rotation: number; readonly lifetime: number },
+  ) {
+    this.ring = new KeyRing<RefreshKey>(store, {
+      purpose: PURPOSE,
+      // Each key is kept for the life of a refresh token after it retires: rotating at that pace keeps about three.
+      rotation: Math.max(rotation, lifetime),
+      lifetime,
+      nameOf: ({ sequence }) => String(sequence),
+      generate: async () => {
+        const kid = randomBytes(12).toString('base64url');
+        const jwk = JSON.stringify({ kty: 'oct', k: randomBytes(32).toString('base64url') });
+        return { kid, algorithm: 'HS256', material: await sealer.seal(jwk, { kid, purpose: PURPOSE }) };
+      },
+      load: async ({ kid, sequence, material }) => {
+        const { text, resealed } = await sealer.open(material, { kid, purpose: PURPOSE });
+        const { k } = JSON.parse(text) as { k: string };
+        return { key: { id: sequence, secret: createSecretKey(k, 'base64url') }, resealed };
+      },
+    });
+  }
+
+  /** Loads the keys, making the first one on an empty database. */
+  async start(now: number): Promise<void> {
+    await this.ring.start(now);
+  }
+
+  async removeRetiredKeys(now: number): Promise<void> {
+    await this.ring.removeRetired(now);
+  }
+
+  /** A token that is authenticated by the current key. */
+  async make(parts: Omit<RefreshToken, 'keyId'>): Promise<string> {
+    const key = await this.ring.current(parts.issuedAt);
+    return encodeRefreshToken({ keyId: key.id, ...parts }, key.secret);
+  }
+
+  /**
+   * Authenticates a token. A forged or damaged one is refused without asking the database, but for one look at the keys
+   * per cooldown when it names a key that this process does not know.
+   *
+   * @throws {@link SessionOverError} when it is not one of ours
+   * @throws {@link KeysUnavailableError} when its key was made under a secret that this process does not have
+   * @throws {@link StorageUnavailableError} when its key had to be looked up and could not
+   */
+  async authenticate(text: string, now: number): Promise<RefreshToken> {
+    const token = parseRefreshToken(text);
+    if (!token) throw new SessionOverError();
+    const name = String(token.keyId);
+    const key = this.ring.find(name) ?? (await this.ring.findAfterReload(name, now));
+    if (this.ring.isSealed(name)) {
+      throw new KeysUnavailableError(
+        'A refresh token was made under a "secret" that this process does not have. Give every process all secrets before one uses a new one.',
+      );
+    }
+    if (key === 'unchecked') throw new SessionOverError({ final: false });
+    if (key === 'unknown' || !isAuthentic(token, key.secret)) throw new SessionOverError();
+    return token;
+  }
+
+  /** The CSRF token of a session: derived from its id, so that it needs no storage and lives as long as the session. */
+  async csrfToken(sessionId: string, now: number): Promise<string> {
+    return csrfMac(sessionId, await this.ring.current(now)).toString('base64url');
+  }
+
+  /** Whether this is the session's CSRF token, under any refresh key that is still in use; constant time. */
+  isCsrfToken(text: string, sessionId: string): boolean {
+    const actual = Buffer.from(text, 'base64url');
+    return this.ring.all().some((key) => {
+      const expected = csrfMac(sessionId, key);
+      return actual.length === expected.length && timingSafeEqual(actual, expected);
+    });
+  }
+}
+
+/** 64 random bits, hex: those of a UUID, which Node takes from a store instead of asking for each few. */
+export function newTokenId(): string {
+  const uuid = randomUUID();
+  return uuid.slice(0, 8) + uuid.slice(24, 32);
+}
+
+function csrfMac(sessionId: string, key: RefreshKey): Buffer {
+  // The prefix keeps this apart from refresh tokens, which begin with a version byte.
+  return createHmac('sha256', key.secret).update(`csrf:${sessionId}`).digest().subarray(0, 16);
+}
