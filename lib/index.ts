@@ -59,8 +59,8 @@ export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
 export { SessionEntity } from './storage/session.entity.js';
 export { SessionKeyEntity } from './storage/session-key.entity.js';
 
-export { SessionExceptionFilter, SessionHttpException } from './guard/session-exception.filter.js';
 export {
+  type AnySessionError,
   CsrfError,
   InvalidClaimsError,
   InvalidDataError,

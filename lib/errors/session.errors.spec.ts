@@ -1,6 +1,5 @@
 import { HttpException } from '@nestjs/common';
 import { describe, expect, it } from 'vitest';
-import { SessionHttpException } from '../guard/session-exception.filter.js';
 import {
   CsrfError,
   InvalidClaimsError,
@@ -55,12 +54,11 @@ describe('session errors', () => {
     expect(error.message).not.toBe('');
     expect(error.stack).toContain('session.errors.spec');
 
-    const exception = new SessionHttpException(error);
-    expect(exception).toBeInstanceOf(HttpException);
-    expect(exception.getStatus()).toBe(status);
-    expect(exception.getResponse()).toEqual({ statusCode: status, code, message: error.message });
-    expect(exception.code).toBe(code);
-    expect(exception.cause).toBe(error);
+    expect(error).toBeInstanceOf(HttpException);
+    expect(error.getStatus()).toBe(status);
+    expect(error.getResponse()).toEqual({ statusCode: status, code, message: error.message });
+    expect(error.stack).toMatch(new RegExp(`^(Error|${name}): `));
+    expect(error.stack!.split('\n')[0]).toContain(error.message);
   });
 
   it('have all different codes', () => {

@@ -1,3 +1,5 @@
+import { HttpException, type HttpExceptionOptions, HttpStatus } from '@nestjs/common';
+
 /**
  * Every code that a {@link SessionError} can carry. Codes are stable: clients and applications may branch on them.
  *
@@ -34,40 +36,65 @@ export type SessionErrorCode =
   | 'keys_unavailable'
   | 'storage_unavailable';
 
-/** The base of every error that this package throws. Messages never contain a token, a cookie or a secret. */
-export abstract class SessionError extends Error {
-  /** A stable, machine-readable name of what went wrong. */
-  abstract readonly code: SessionErrorCode;
+const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
+  no_credentials: HttpStatus.UNAUTHORIZED,
+  try_refresh: HttpStatus.UNAUTHORIZED,
+  session_over: HttpStatus.UNAUTHORIZED,
+  token_theft: HttpStatus.UNAUTHORIZED,
+  look_again: HttpStatus.UNAUTHORIZED,
+  csrf_failed: HttpStatus.FORBIDDEN,
+  session_not_found: HttpStatus.NOT_FOUND,
+  signing_key_not_found: HttpStatus.NOT_FOUND,
+  invalid_user_id: HttpStatus.BAD_REQUEST,
+  invalid_claims: HttpStatus.BAD_REQUEST,
+  invalid_data: HttpStatus.BAD_REQUEST,
+  invalid_option: HttpStatus.INTERNAL_SERVER_ERROR,
+  keys_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
+  storage_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
+};
 
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
+/** What {@link SessionError} can be told beside its message. */
+interface SessionErrorOptions extends HttpExceptionOptions {
+  /** @default what belongs to the code */
+  readonly status?: HttpStatus;
+}
+
+/**
+ * The base of every error that this package throws. It is one of Nest's HTTP exceptions, so that every exception filter
+ * answers it with its own status, wherever it was thrown. The body is `{ statusCode, code, message }`. Messages never contain
+ * a token, a cookie or a secret.
+ */
+export abstract class SessionError<TCode extends SessionErrorCode = SessionErrorCode> extends HttpException {
+  constructor(
+    /** A stable, machine-readable name of what went wrong. */
+    readonly code: TCode,
+    message: string,
+    { status = STATUS[code], ...options }: SessionErrorOptions = {},
+  ) {
+    super({ statusCode: status, code, message }, status, options);
+    // HttpException has its message only now; a stack trace begins with it.
+    Error.captureStackTrace(this, new.target);
   }
 }
 
 /** The request carries no session at all: nobody is signed in. */
-export class NoCredentialsError extends SessionError {
-  readonly code = 'no_credentials';
-
+export class NoCredentialsError extends SessionError<'no_credentials'> {
   constructor() {
-    super('The request carries no session. Sign in first.');
+    super('no_credentials', 'The request carries no session. Sign in first.');
   }
 }
 
 /** The access token has expired or is not one of ours: exchange the refresh token, then send the request again. */
-export class TryRefreshError extends SessionError {
-  readonly code = 'try_refresh';
-
+export class TryRefreshError extends SessionError<'try_refresh'> {
   constructor(
     message = 'The access token is no longer good. Refresh the session and send the request again.',
   ) {
-    super(message);
+    super('try_refresh', message);
   }
 }
 
 /** The session has ended: it was revoked, has expired, or its refresh token is not one that this server can accept. */
-export class SessionOverError extends SessionError {
-  readonly code = 'session_over';
+export class SessionOverError extends SessionError<'session_over'> {
   /** When the session ended, in epoch milliseconds, where that is known. */
   readonly endedAt: number | undefined;
   /**
@@ -77,7 +104,7 @@ export class SessionOverError extends SessionError {
   readonly final: boolean;
 
   constructor(options: { endedAt?: number; final?: boolean } = {}) {
-    super('The session is over. Sign in again.');
+    super('session_over', 'The session is over. Sign in again.');
     this.endedAt = options.endedAt;
     this.final = options.final ?? true;
   }
@@ -109,8 +136,7 @@ export interface StaleRefreshToken {
  * that it has now; any other client gets 401 and has to do the same. Without HTTP, read the stored tokens again, and repeat
  * the call with {@link LookAgainError.tokenId}: `sessions.refresh(token, { lookedAgain: error.tokenId })`.
  */
-export class LookAgainError extends SessionError {
-  readonly code = 'look_again';
+export class LookAgainError extends SessionError<'look_again'> {
   /** Names the token that looks old. */
   readonly tokenId: string;
 
@@ -120,7 +146,9 @@ export class LookAgainError extends SessionError {
     readonly location?: string,
   ) {
     super(
+      'look_again',
       'The session may have moved on since this request was made. Repeat it with the tokens that are stored now.',
+      location === undefined ? {} : { status: HttpStatus.TEMPORARY_REDIRECT },
     );
     this.tokenId = stale.tokenId;
   }
@@ -130,8 +158,7 @@ export class LookAgainError extends SessionError {
  * A refresh token was used that its rightful client has moved on from, and the client has nothing newer: two parties hold
  * copies of this session's tokens. The session has been revoked before this is thrown.
  */
-export class TokenTheftError extends SessionError {
-  readonly code = 'token_theft';
+export class TokenTheftError extends SessionError<'token_theft'> {
   /** The session that was revoked. */
   readonly sessionId: string;
 
@@ -142,6 +169,7 @@ export class TokenTheftError extends SessionError {
     readonly stale: StaleRefreshToken,
   ) {
     super(
+      'token_theft',
       'A refresh token of this session was used twice by different parties. The session has been revoked.',
     );
     this.sessionId = stale.sessionId;
@@ -149,62 +177,85 @@ export class TokenTheftError extends SessionError {
 }
 
 /** The request may have been forged by another site. */
-export class CsrfError extends SessionError {
-  readonly code = 'csrf_failed';
+export class CsrfError extends SessionError<'csrf_failed'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('csrf_failed', message, options);
+  }
 }
 
 /** There is no live session with this id. */
-export class SessionNotFoundError extends SessionError {
-  readonly code = 'session_not_found';
-
+export class SessionNotFoundError extends SessionError<'session_not_found'> {
   constructor(readonly sessionId: string) {
-    super('There is no live session with this id.');
+    super('session_not_found', 'There is no live session with this id.');
   }
 }
 
 /** There is no signing key with this `kid`: it was never there, or has been dropped or removed already. */
-export class SigningKeyNotFoundError extends SessionError {
-  readonly code = 'signing_key_not_found';
-
+export class SigningKeyNotFoundError extends SessionError<'signing_key_not_found'> {
   constructor(readonly kid: string) {
-    super('There is no signing key with this "kid".');
+    super('signing_key_not_found', 'There is no signing key with this "kid".');
   }
 }
 
 /** A user id is neither a non-empty string nor a safe integer, or is too long. */
-export class InvalidUserIdError extends SessionError {
-  readonly code = 'invalid_user_id';
+export class InvalidUserIdError extends SessionError<'invalid_user_id'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid_user_id', message, options);
+  }
 }
 
 /** Claims are not JSON, use a reserved name, or make the access token too large for a cookie. */
-export class InvalidClaimsError extends SessionError {
-  readonly code = 'invalid_claims';
+export class InvalidClaimsError extends SessionError<'invalid_claims'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid_claims', message, options);
+  }
 }
 
 /** Session data is not JSON, or too large to be stored. */
-export class InvalidDataError extends SessionError {
-  readonly code = 'invalid_data';
+export class InvalidDataError extends SessionError<'invalid_data'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid_data', message, options);
+  }
 }
 
 /** An option of the module is wrong. Thrown at start. */
-export class InvalidOptionError extends SessionError {
-  readonly code = 'invalid_option';
-
+export class InvalidOptionError extends SessionError<'invalid_option'> {
   constructor(
     /** The option's path, such as `cookies.sameSite`. */
     readonly option: string,
     message: string,
   ) {
-    super(`SessionModule option "${option}": ${message}`);
+    super('invalid_option', `SessionModule option "${option}": ${message}`);
   }
 }
 
 /** The key material that is needed to sign, verify or decrypt cannot be had. */
-export class KeysUnavailableError extends SessionError {
-  readonly code = 'keys_unavailable';
+export class KeysUnavailableError extends SessionError<'keys_unavailable'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('keys_unavailable', message, options);
+  }
 }
 
 /** The database did not do what was asked of it; `cause` holds its error. Says nothing about whether a session is valid. */
-export class StorageUnavailableError extends SessionError {
-  readonly code = 'storage_unavailable';
+export class StorageUnavailableError extends SessionError<'storage_unavailable'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('storage_unavailable', message, options);
+  }
 }
+
+/** Every error that this package throws, told apart by `code`. */
+export type AnySessionError =
+  | NoCredentialsError
+  | TryRefreshError
+  | SessionOverError
+  | LookAgainError
+  | TokenTheftError
+  | CsrfError
+  | SessionNotFoundError
+  | SigningKeyNotFoundError
+  | InvalidUserIdError
+  | InvalidClaimsError
+  | InvalidDataError
+  | InvalidOptionError
+  | KeysUnavailableError
+  | StorageUnavailableError;

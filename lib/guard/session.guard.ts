@@ -1,8 +1,6 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { SessionHttpException } from './session-exception.filter.js';
 import { SessionError } from '../errors/session.errors.js';
-import { withoutStackTrace } from '../util/without-stack-trace.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import { provideCookies } from './request-cookies.js';
@@ -23,7 +21,7 @@ interface RouteRules {
  * Lets requests with a session through, and attaches it to them: see {@link Session}. Works on a handler, on a controller,
  * and for the whole application as `APP_GUARD`.
  *
- * What it refuses it answers with {@link SessionHttpException}: 401 with `no_credentials`, `try_refresh`, `session_over` or
+ * What it refuses it answers with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over` or
  * `token_theft`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
  * unavailable.
  */
@@ -67,7 +65,7 @@ export class SessionGuard implements CanActivate {
 
   /** Answers a request that is not let through. */
   protected refuse(error: SessionError, _context: ExecutionContext): never {
-    throw withoutStackTrace(() => new SessionHttpException(error));
+    throw error;
   }
 
   private judge(

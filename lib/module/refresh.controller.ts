@@ -1,6 +1,4 @@
 import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
-import { SessionHttpException } from '../guard/session-exception.filter.js';
-import { SessionError } from '../errors/session.errors.js';
 import { SessionService } from './session.service.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import { SkipSession } from '../guard/session.decorators.js';
@@ -18,12 +16,7 @@ export function createRefreshController(path: string): Type {
       @Req() request: HttpRequest,
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<void> {
-      try {
-        await this.sessions.refreshRequest(request, response);
-      } catch (error) {
-        // What an application's own filters take for an HTTP answer, as the guard throws it.
-        throw error instanceof SessionError ? new SessionHttpException(error) : error;
-      }
+      await this.sessions.refreshRequest(request, response);
     }
   }
   return SessionRefreshController;

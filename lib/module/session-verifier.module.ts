@@ -1,5 +1,4 @@
 import { Logger, Module } from '@nestjs/common';
-import { EXCEPTION_FILTER_PROVIDERS } from './exception-filter.providers.js';
 import { SESSION_AUTHENTICATOR, SessionGuard } from '../guard/session.guard.js';
 import { RemoteKeys } from '../keys/remote-keys.js';
 import { resolveVerifierOptions } from '../options/resolved-verifier-options.js';
@@ -23,7 +22,6 @@ import { SessionVerifier } from '../http/session-verifier.js';
       inject: [VERIFIER_OPTIONS],
     },
     { provide: SESSION_AUTHENTICATOR, useExisting: SessionVerifier },
-    ...EXCEPTION_FILTER_PROVIDERS,
     SessionGuard,
   ],
   exports: [SessionVerifier, SESSION_AUTHENTICATOR, SessionGuard],

@@ -1,7 +1,6 @@
 import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
-import { EXCEPTION_FILTER_PROVIDERS } from './exception-filter.providers.js';
 import { SESSION_AUTHENTICATOR, SessionGuard } from '../guard/session.guard.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { SessionService } from './session.service.js';
@@ -64,7 +63,6 @@ function prefixOf(config: ApplicationConfig, route: string): string {
       useFactory: (runtime: SessionRuntime) => runtime.core.authenticator,
       inject: [SESSION_RUNTIME],
     },
-    ...EXCEPTION_FILTER_PROVIDERS,
     SessionGuard,
   ],
   exports: [SessionService, SESSION_AUTHENTICATOR, SessionGuard],
