@@ -1,6 +1,7 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { SessionError } from '../errors/session.errors.js';
+import { challenge } from '../http/challenge.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import { provideCookies } from './request-cookies.js';
@@ -48,12 +49,12 @@ export class SessionGuard implements CanActivate {
       if (session instanceof Promise) {
         return session.then(
           (settled) => attachSession(request, settled),
-          (error: unknown) => this.judge(error, request, rules, context),
+          (error: unknown) => this.judge(error, request, response, rules, context),
         );
       }
       return attachSession(request, session);
     } catch (error) {
-      return this.judge(error, request, rules, context);
+      return this.judge(error, request, response, rules, context);
     }
   }
 
@@ -71,12 +72,14 @@ export class SessionGuard implements CanActivate {
   private judge(
     error: unknown,
     request: HttpRequest,
+    response: HttpResponse,
     { optional }: RouteRules,
     context: ExecutionContext,
   ): boolean {
     if (!(error instanceof SessionError)) throw error;
-    if (!optional || !this.sessions.meansSignedOut(error)) this.refuse(error, context);
-    return attachSession(request, undefined);
+    if (optional && this.sessions.meansSignedOut(error)) return attachSession(request, undefined);
+    challenge(response, error);
+    return this.refuse(error, context);
   }
 
   private rulesOf(context: ExecutionContext): RouteRules {

@@ -1,5 +1,7 @@
 import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import { SessionService } from './session.service.js';
+import { SessionError } from '../errors/session.errors.js';
+import { challenge } from '../http/challenge.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import { SkipSession } from '../guard/session.decorators.js';
 
@@ -16,7 +18,12 @@ export function createRefreshController(path: string): Type {
       @Req() request: HttpRequest,
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<void> {
-      await this.sessions.refreshRequest(request, response);
+      try {
+        await this.sessions.refreshRequest(request, response);
+      } catch (error) {
+        if (error instanceof SessionError) challenge(response, error);
+        throw error;
+      }
     }
   }
   return SessionRefreshController;
