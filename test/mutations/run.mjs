@@ -39,7 +39,7 @@ const SUITES = [
     ],
   ],
   ['interleavings', ['test/concurrency']],
-  ['tokens', ['lib/access-token', 'lib/keys']],
+  ['tokens', ['lib/tokens', 'lib/protocol', 'lib/keys']],
   ['drop', ['test/keys/emergency-rotation.spec.ts']],
   ['key set', ['lib/keys', 'test/verifier/jwks.spec.ts']],
   ['attacks', ['test/attacks/stolen-database.spec.ts']],
