@@ -40,102 +40,106 @@ interface Late {
 }
 
 // One browser sends them all, with the same cookies; they arrive when it has moved on.
-describe.skipIf(!chromiumPath || !nginxPath)('behind an nginx that takes a prefix from paths', () => {
-  let chromium: Browser;
-  let site: Site;
-  let nginx: Nginx;
-  /** Where the browser finds nginx. */
-  const proxies: HoldingProxy[] = [];
-  const tabs: Page[] = [];
-  const held: HeldRequest[] = [];
-  const sent = new Map<string, Late>();
+describe.skipIf(!chromiumPath || !nginxPath)(
+  'behind an nginx that takes a prefix from paths',
+  { timeout: 30_000 },
+  () => {
+    let chromium: Browser;
+    let site: Site;
+    let nginx: Nginx;
+    /** Where the browser finds nginx. */
+    const proxies: HoldingProxy[] = [];
+    const tabs: Page[] = [];
+    const held: HeldRequest[] = [];
+    const sent = new Map<string, Late>();
 
-  beforeAll(async () => {
-    chromium = await launchChromium();
-    site = await startSite({
-      options: { accessToken: { ttl: '6s' }, reuseWindow: '1s' },
-      controllers: [CatchAllController],
-    });
-    nginx = await startNginx(site.port);
-    const context = await chromium.newContext();
-    const open = async (port: number): Promise<[HoldingProxy, Page]> => {
-      const [proxy, tab] = [await startHoldingProxy(() => port), await context.newPage()];
-      await tab.goto(`${proxy.url}/api/`);
-      proxies.push(proxy);
-      tabs.push(tab);
-      return [proxy, tab];
-    };
-    const owner = await open(nginx.port);
-    const exact = await open(nginx.exactPort);
-    const navigating = await open(nginx.port);
-    const usual: [HoldingProxy, Page][] = [];
-    for (let i = 0; i < paths.length + uploads.length; i += REQUESTS_PER_ORIGIN)
-      usual.push(await open(nginx.port));
+    beforeAll(async () => {
+      chromium = await launchChromium();
+      site = await startSite({
+        options: { accessToken: { ttl: '6s' }, reuseWindow: '1s' },
+        controllers: [CatchAllController],
+      });
+      nginx = await startNginx(site.port);
+      const context = await chromium.newContext();
+      const open = async (port: number): Promise<[HoldingProxy, Page]> => {
+        const [proxy, tab] = [await startHoldingProxy(() => port), await context.newPage()];
+        await tab.goto(`${proxy.url}/api/`);
+        proxies.push(proxy);
+        tabs.push(tab);
+        return [proxy, tab];
+      };
+      const owner = await open(nginx.port);
+      const exact = await open(nginx.exactPort);
+      const navigating = await open(nginx.port);
+      const usual: [HoldingProxy, Page][] = [];
+      for (let i = 0; i < paths.length + uploads.length; i += REQUESTS_PER_ORIGIN)
+        usual.push(await open(nginx.port));
 
-    const { expiresAt } = await signIn(owner[1], `${owner[0].url}/api`, 'alice');
-    await until(expiresAt);
-    const all = [...paths.map(([path]) => ({ path, method: 'GET' })), ...uploads];
-    for (const [i, { path, method }] of all.entries()) {
-      const init = method === 'GET' ? '{}' : `{ method: '${method}', body: file(${UPLOAD}) }`;
-      send(path, usual[Math.floor(i / REQUESTS_PER_ORIGIN)]!, init);
+      const { expiresAt } = await signIn(owner[1], `${owner[0].url}/api`, 'alice');
+      await until(expiresAt);
+      const all = [...paths.map(([path]) => ({ path, method: 'GET' })), ...uploads];
+      for (const [i, { path, method }] of all.entries()) {
+        const init = method === 'GET' ? '{}' : `{ method: '${method}', body: file(${UPLOAD}) }`;
+        send(path, usual[Math.floor(i / REQUESTS_PER_ORIGIN)]!, init);
+      }
+      send(EVIL, exact);
+      navigate('/late/navigation/?x', navigating);
+      await Promise.all(held.map(({ arrives }) => arrives));
+      await moveOn(site, 'alice', () => visits(owner[1], `${owner[0].url}/api`));
+      for (const { release } of held) release();
+    }, 60_000);
+    afterAll(async () => {
+      await chromium?.close();
+      for (const each of [...proxies, nginx, site]) await each?.close();
+    }, 30_000);
+
+    function send(path: string, [proxy, tab]: [HoldingProxy, Page], init = '{}'): void {
+      const url = `${proxy.url}/api${path}`;
+      held.push(proxy.hold(partOf(path)));
+      const script = `fetch(${JSON.stringify(url)}, ${init}).then(({ status, url }) => [status, url])`;
+      note(path, { url, proxy, answer: tab.evaluate(script) });
     }
-    send(EVIL, exact);
-    navigate('/late/navigation/?x', navigating);
-    await Promise.all(held.map(({ arrives }) => arrives));
-    await moveOn(site, 'alice', () => visits(owner[1], `${owner[0].url}/api`));
-    for (const { release } of held) release();
-  }, 60_000);
-  afterAll(async () => {
-    await chromium?.close();
-    for (const each of [...proxies, nginx, site]) await each?.close();
-  }, 30_000);
 
-  function send(path: string, [proxy, tab]: [HoldingProxy, Page], init = '{}'): void {
-    const url = `${proxy.url}/api${path}`;
-    held.push(proxy.hold(partOf(path)));
-    const script = `fetch(${JSON.stringify(url)}, ${init}).then(({ status, url }) => [status, url])`;
-    note(path, { url, proxy, answer: tab.evaluate(script) });
-  }
+    function navigate(path: string, [proxy, tab]: [HoldingProxy, Page]): void {
+      const url = `${proxy.url}/api${path}`;
+      held.push(proxy.hold(partOf(path)));
+      note(path, { url, proxy, answer: tab.goto(url).then((answer) => [answer?.status(), tab.url()]) });
+    }
 
-  function navigate(path: string, [proxy, tab]: [HoldingProxy, Page]): void {
-    const url = `${proxy.url}/api${path}`;
-    held.push(proxy.hold(partOf(path)));
-    note(path, { url, proxy, answer: tab.goto(url).then((answer) => [answer?.status(), tab.url()]) });
-  }
+    function note(path: string, late: Late): void {
+      // Until it is awaited, its failure is nobody's.
+      late.answer.catch(() => undefined);
+      sent.set(path, late);
+    }
 
-  function note(path: string, late: Late): void {
-    // Until it is awaited, its failure is nobody's.
-    late.answer.catch(() => undefined);
-    sent.set(path, late);
-  }
+    const handledAt = (path: string) => site.work.handled.filter(({ url }) => url.includes(partOf(path)));
 
-  const handledAt = (path: string) => site.work.handled.filter(({ url }) => url.includes(partOf(path)));
+    it.each([...paths, ['/late/navigation/?x', '/late/navigation/?x'], [EVIL, EVIL]] as const)(
+      'a late request ends where it began: %s',
+      async (path, seen) => {
+        const { url, proxy, answer } = sent.get(path)!;
+        expect(await answer).toEqual([200, url]);
+        expect(proxy.passed(partOf(path)).map(({ status }) => status)).toEqual([307, 200]);
+        expect(handledAt(path)).toEqual([expect.objectContaining({ url: seen, userId: 'alice' })]);
+      },
+    );
 
-  it.each([...paths, ['/late/navigation/?x', '/late/navigation/?x'], [EVIL, EVIL]] as const)(
-    'a late request ends where it began: %s',
-    async (path, seen) => {
+    // nginx sends an upload in one go, and asks for the end of the connection.
+    it.each(uploads)('a late upload of 5 MB arrives, once: $method $path', async ({ method, path }) => {
       const { url, proxy, answer } = sent.get(path)!;
       expect(await answer).toEqual([200, url]);
       expect(proxy.passed(partOf(path)).map(({ status }) => status)).toEqual([307, 200]);
-      expect(handledAt(path)).toEqual([expect.objectContaining({ url: seen, userId: 'alice' })]);
-    },
-  );
+      const digest = digestOfLoad(UPLOAD);
+      expect(handledAt(path)).toEqual([expect.objectContaining({ method, digest, userId: 'alice' })]);
+    });
 
-  // nginx sends an upload in one go, and asks for the end of the connection.
-  it.each(uploads)('a late upload of 5 MB arrives, once: $method $path', async ({ method, path }) => {
-    const { url, proxy, answer } = sent.get(path)!;
-    expect(await answer).toEqual([200, url]);
-    expect(proxy.passed(partOf(path)).map(({ status }) => status)).toEqual([307, 200]);
-    const digest = digestOfLoad(UPLOAD);
-    expect(handledAt(path)).toEqual([expect.objectContaining({ method, digest, userId: 'alice' })]);
-  });
-
-  it('a late request signs nobody out', async () => {
-    for (const [i, tab] of tabs.entries()) expect(await visits(tab, `${proxies[i]!.url}/api`)).toBe(200);
-    expect(site.told('alice', 'stale')).toHaveLength(sent.size);
-    expect(site.told('alice', 'theft')).toEqual([]);
-  });
-});
+    it('a late request signs nobody out', async () => {
+      for (const [i, tab] of tabs.entries()) expect(await visits(tab, `${proxies[i]!.url}/api`)).toBe(200);
+      expect(site.told('alice', 'stale')).toHaveLength(sent.size);
+      expect(site.told('alice', 'theft')).toEqual([]);
+    });
+  },
+);
 
 /** What tells one path from the others, whatever nginx makes of it. */
 function partOf(path: string): string {

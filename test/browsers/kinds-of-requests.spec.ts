@@ -1,7 +1,7 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { SessionService } from 'nestjs-session-tokens';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adapters } from '../support/app.js';
+import type { Adapter } from '../support/app.js';
 import { launchChromium } from './support/chromium.js';
 import { digestOfLoad, type SERVICE_WORKERS } from './support/page.js';
 import { moveOn, signIn, until, untilTrue, visits } from './support/people.js';
@@ -196,8 +196,9 @@ const kinds: readonly Kind[] = [
 /** A browser has six connections to an origin. */
 const KINDS_PER_ORIGIN = 5;
 const plain = kinds.filter(({ serviceWorker }) => !serviceWorker);
+const plainOrigins = Math.ceil(plain.length / KINDS_PER_ORIGIN);
 const origins = [
-  ...Array.from({ length: Math.ceil(plain.length / KINDS_PER_ORIGIN) }, (_, i) => ({
+  ...Array.from({ length: plainOrigins }, (_, i) => ({
     serviceWorker: undefined,
     kinds: plain.slice(i * KINDS_PER_ORIGIN, (i + 1) * KINDS_PER_ORIGIN),
   })),
@@ -225,121 +226,120 @@ interface Navigation {
 }
 
 // One browser sends them all, with the same cookies; they arrive when it has moved on.
-describe.skipIf(!chromiumPath).each(adapters)(
-  'late requests of all kinds, in Chromium, over %s',
-  (adapter) => {
-    let chromium: Browser;
-    let context: BrowserContext;
-    let site: Site;
-    /** The site, as several origins. */
-    let proxies: HoldingProxy[];
-    let tabs: Page[];
-    const sent = new Map<string, Late>();
-    const navigations: Navigation[] = [];
+describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) => string]>([
+  ['express', 'with a query', (id, as) => `/late?id=${id}&as=${as}`],
+  ['fastify', 'without a query', (id, as) => `/late/${id}/${as}`],
+])('late requests of all kinds, in Chromium, over %s, %s', { timeout: 30_000 }, (adapter, _, pathOf) => {
+  let chromium: Browser;
+  let context: BrowserContext;
+  let site: Site;
+  /** The site, as several origins. */
+  let proxies: HoldingProxy[];
+  let tabs: Page[];
+  const sent = new Map<string, Late>();
+  const navigations: Navigation[] = [];
 
-    beforeAll(async () => {
-      chromium = await launchChromium();
-      context = await chromium.newContext();
-      proxies = await Promise.all(origins.map(async () => startHoldingProxy(() => site.port)));
-      site = await startSite({
-        adapter,
-        options: {
-          accessToken: { ttl: '6s' },
-          reuseWindow: '1s',
-          csrf: { trustedOrigins: proxies.map(({ url }) => url) },
-        },
-        configure: (app) => app.enableCors(app.get(SessionService).corsOptions(['x-client'])),
-      });
-      tabs = await Promise.all(proxies.map(async (proxy, i) => openTab(proxy, origins[i]!.serviceWorker)));
-      const { expiresAt } = await signIn(tabs[0]!, proxies[0]!.url, 'alice');
-      // The last but one has a service worker, the one before has none.
-      const navigating = await Promise.all(
-        [-4, -3].map(async (i) => [await openTab(proxies.at(i)!), proxies.at(i)!] as const),
-      );
-      await until(expiresAt);
-
-      const held: HeldRequest[] = [];
-      for (const [tab, proxy] of navigating) held.push(await navigate(tab, proxy));
-      for (const [i, origin] of origins.entries()) {
-        // An impatient one sends again, and gets new tokens: the others must have theirs by then.
-        if (origin.serviceWorker === 'impatient') await Promise.all(held.map(({ arrives }) => arrives));
-        held.push(...origin.kinds.map((kind) => send(kind, i)));
-      }
-      await Promise.all(held.map(({ arrives }) => arrives));
-      await moveOn(site, 'alice', () => tabs[0]!.evaluate(`fetch('/me')`));
-      for (const { release } of held) release();
-    }, 60_000);
-    afterAll(async () => {
-      await chromium?.close();
-      for (const each of [...(proxies ?? []), site]) await each?.close();
-    }, 30_000);
-
-    async function openTab(proxy: HoldingProxy, serviceWorker?: string): Promise<Page> {
-      const tab = await context.newPage();
-      await tab.goto(`${proxy.url}/`);
-      if (serviceWorker) await tab.evaluate(`installServiceWorker('${serviceWorker}')`);
-      return tab;
-    }
-
-    function send(kind: Kind, origin: number): HeldRequest {
-      const id = `kind${sent.size}.`;
-      const tab = tabs[origin]!;
-      // The last one has connections to spare.
-      const proxy = proxies.at(kind.isCrossOrigin ? -1 : origin)!;
-      const held = proxy.hold(`id=${id}`);
-      const url = `${kind.isCrossOrigin ? proxy.url : ''}/late?id=${id}&as=${kind.as ?? 'text'}`;
-      const answer = tab.evaluate(`(${kind.send})(${JSON.stringify(url)})`);
-      // Until it is awaited, its failure is nobody's.
-      answer.catch(() => undefined);
-      sent.set(kind.kind, { kind, id, proxy, answer });
-      return held;
-    }
-
-    async function navigate(tab: Page, proxy: HoldingProxy): Promise<HeldRequest> {
-      const id = `navigation${navigations.length}.`;
-      const url = `${proxy.url}/late?id=${id}&as=html#here`;
-      const held = proxy.hold(`id=${id}`);
-      const before = await tab.evaluate<number>('history.length');
-      const loads = tab.waitForEvent('load');
-      loads.catch(() => undefined);
-      await tab.evaluate(`location.assign(${JSON.stringify(url)})`);
-      navigations.push({ tab, proxy, url, before, loads });
-      return held;
-    }
-
-    const handledOf = (id: string) => site.work.handled.filter((each) => each.id === id);
-
-    it.each(kinds.map(({ kind }) => kind))('are answered: %s', async (name) => {
-      const { kind, id, proxy, answer } = sent.get(name)!;
-      const { sees = `did ${id}`, method = 'GET', size, statuses = [307, 200] } = kind;
-      expect(await answer).toBe(sees);
-      // Nobody waits for a beacon's answer.
-      await untilTrue(() => proxy.passed(`id=${id}`).length >= statuses.length);
-      expect(proxy.passed(`id=${id}`).map(({ status }) => status)).toEqual(statuses);
-      const digest = size === undefined ? undefined : digestOfLoad(size);
-      const once = [expect.objectContaining({ userId: 'alice', method, digest })];
-      expect(handledOf(id)).toEqual(statuses.includes(200) ? once : []);
+  beforeAll(async () => {
+    chromium = await launchChromium();
+    context = await chromium.newContext();
+    proxies = await Promise.all(origins.map(async () => startHoldingProxy(() => site.port)));
+    site = await startSite({
+      adapter,
+      options: {
+        accessToken: { ttl: '6s' },
+        reuseWindow: '1s',
+        csrf: { trustedOrigins: proxies.map(({ url }) => url) },
+      },
+      configure: (app) => app.enableCors(app.get(SessionService).corsOptions(['x-client'])),
     });
+    tabs = await Promise.all(proxies.map(async (proxy, i) => openTab(proxy, origins[i]!.serviceWorker)));
+    const { expiresAt } = await signIn(tabs[0]!, proxies[0]!.url, 'alice');
+    // Where there are connections to spare, without a service worker and with one.
+    const spare = [plainOrigins - 1, plainOrigins].map((i) => proxies[i]!);
+    const navigating = await Promise.all(spare.map(async (each) => [await openTab(each), each] as const));
+    await until(expiresAt);
 
-    it.each([0, 1])('are answered: a navigation, which shows no trace (service workers: %i)', async (i) => {
-      const { tab, url, before, loads, proxy } = navigations[i]!;
-      const id = `navigation${i}.`;
-      await loads;
-      expect(await tab.evaluate('document.body.textContent')).toBe(`did ${id}`);
-      expect(tab.url()).toBe(url);
-      expect(proxy.passed(`id=${id}`).map(({ status }) => status)).toEqual([307, 200]);
-      expect(await tab.evaluate('history.length')).toBe(before + 1);
-      expect(await tab.evaluate('document.referrer')).toBe(`${new URL(url).origin}/`);
-      expect(handledOf(id)).toHaveLength(1);
-    });
+    const held: HeldRequest[] = [];
+    for (const [tab, proxy] of navigating) held.push(await navigate(tab, proxy));
+    for (const [i, origin] of origins.entries()) {
+      // An impatient one sends again, and gets new tokens: the others must have theirs by then.
+      if (origin.serviceWorker === 'impatient') await Promise.all(held.map(({ arrives }) => arrives));
+      held.push(...origin.kinds.map((kind) => send(kind, i)));
+    }
+    await Promise.all(held.map(({ arrives }) => arrives));
+    await moveOn(site, 'alice', () => tabs[0]!.evaluate(`fetch('/me')`));
+    for (const { release } of held) release();
+  }, 60_000);
+  afterAll(async () => {
+    await chromium?.close();
+    for (const each of [...(proxies ?? []), site]) await each?.close();
+  }, 30_000);
 
-    it('sign nobody out', async () => {
-      for (const [i, tab] of tabs.entries()) expect(await visits(tab, proxies[i]!.url)).toBe(200);
-      // Those that follow no redirection, too.
-      const manual = `fetch('/late', { redirect: 'manual' }).then(({ status }) => status)`;
-      expect(await tabs[0]!.evaluate(manual)).toBe(200);
-      expect(site.told('alice', 'stale')).toHaveLength(sent.size + navigations.length);
-      expect(site.told('alice', 'theft')).toEqual([]);
-    });
-  },
-);
+  async function openTab(proxy: HoldingProxy, serviceWorker?: string): Promise<Page> {
+    const tab = await context.newPage();
+    await tab.goto(`${proxy.url}/`);
+    if (serviceWorker) await tab.evaluate(`installServiceWorker('${serviceWorker}')`);
+    return tab;
+  }
+
+  function send(kind: Kind, origin: number): HeldRequest {
+    const id = `kind${sent.size}.`;
+    const tab = tabs[origin]!;
+    // The last one has connections to spare.
+    const proxy = proxies.at(kind.isCrossOrigin ? -1 : origin)!;
+    const held = proxy.hold(id);
+    const url = (kind.isCrossOrigin ? proxy.url : '') + pathOf(id, kind.as ?? 'text');
+    const answer = tab.evaluate(`(${kind.send})(${JSON.stringify(url)})`);
+    // Until it is awaited, its failure is nobody's.
+    answer.catch(() => undefined);
+    sent.set(kind.kind, { kind, id, proxy, answer });
+    return held;
+  }
+
+  async function navigate(tab: Page, proxy: HoldingProxy): Promise<HeldRequest> {
+    const id = `navigation${navigations.length}.`;
+    const url = `${proxy.url}${pathOf(id, 'html')}#here`;
+    const held = proxy.hold(id);
+    const before = await tab.evaluate<number>('history.length');
+    const loads = tab.waitForEvent('load');
+    loads.catch(() => undefined);
+    await tab.evaluate(`location.assign(${JSON.stringify(url)})`);
+    navigations.push({ tab, proxy, url, before, loads });
+    return held;
+  }
+
+  const handledOf = (id: string) => site.work.handled.filter((each) => each.id === id);
+
+  it.each(kinds.map(({ kind }) => kind))('are answered: %s', async (name) => {
+    const { kind, id, proxy, answer } = sent.get(name)!;
+    const { sees = `did ${id}`, method = 'GET', size, statuses = [307, 200] } = kind;
+    expect(await answer).toBe(sees);
+    // Nobody waits for a beacon's answer.
+    await untilTrue(() => proxy.passed(id).length >= statuses.length);
+    expect(proxy.passed(id).map(({ status }) => status)).toEqual(statuses);
+    const digest = size === undefined ? undefined : digestOfLoad(size);
+    const once = [expect.objectContaining({ userId: 'alice', method, digest })];
+    expect(handledOf(id)).toEqual(statuses.includes(200) ? once : []);
+  });
+
+  it.each([0, 1])('are answered: a navigation, which shows no trace (service workers: %i)', async (i) => {
+    const { tab, url, before, loads, proxy } = navigations[i]!;
+    const id = `navigation${i}.`;
+    await loads;
+    expect(await tab.evaluate('document.body.textContent')).toBe(`did ${id}`);
+    expect(tab.url()).toBe(url);
+    expect(proxy.passed(id).map(({ status }) => status)).toEqual([307, 200]);
+    expect(await tab.evaluate('history.length')).toBe(before + 1);
+    expect(await tab.evaluate('document.referrer')).toBe(`${new URL(url).origin}/`);
+    expect(handledOf(id)).toHaveLength(1);
+  });
+
+  it('sign nobody out', async () => {
+    for (const [i, tab] of tabs.entries()) expect(await visits(tab, proxies[i]!.url)).toBe(200);
+    // Those that follow no redirection, too.
+    const manual = `fetch('/late', { redirect: 'manual' }).then(({ status }) => status)`;
+    expect(await tabs[0]!.evaluate(manual)).toBe(200);
+    expect(site.told('alice', 'stale')).toHaveLength(sent.size + navigations.length);
+    expect(site.told('alice', 'theft')).toEqual([]);
+  });
+});

@@ -90,7 +90,7 @@ export const honest: readonly Case[] = [
 export const theft: readonly Case[] = [
   {
     name: 'of owner and thief, at most one refreshes a second time',
-    small: tiny({ hoard: 1, lost: 0 }),
+    small: { ...calm, ...promised(5, 2), hoard: 1, lost: 0 },
     large: coarse({ hoard: 1 }),
   },
   {

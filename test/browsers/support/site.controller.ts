@@ -67,10 +67,10 @@ export class Work {
 
   /** Notes a request that is dealt with; it has been read to its end. */
   async note(userId: string, request: Incoming): Promise<void> {
-    const { method, originalUrl: url, headers, query } = request;
+    const { method, originalUrl: url, headers } = request;
     const load = await loadOf(request);
     this.handled.push({
-      id: query['id'],
+      id: askedFor(request).id,
       method,
       url,
       userId,
@@ -191,9 +191,9 @@ export class SiteController {
   }
 
   private async answer(userId: string, request: Incoming, response: HttpResponse): Promise<string> {
-    const { id, as = 'text' } = request.query;
+    const { id, as } = askedFor(request);
     await this.work.note(userId, request);
-    const { type, text } = TYPES[as]!;
+    const { type, text } = TYPES[as ?? 'text'] ?? TYPES['text']!;
     if ('raw' in response) response.header('content-type', type);
     else response.setHeader('content-type', type);
     return text(id);
@@ -211,6 +211,12 @@ export class CatchAllController {
     await this.work.note(userId, request);
     return 'did it';
   }
+}
+
+/** What is asked for, and as what: in the query, or in the path, `/late/id/as`. */
+function askedFor({ originalUrl, query }: Incoming): { id?: string | undefined; as?: string | undefined } {
+  const [, first, id, as] = originalUrl.split('?')[0]!.split('/');
+  return first === 'late' && id !== undefined ? { id, as } : query;
 }
 
 /** The load of a request, out of whatever it came in; Express leaves uploads on the request, Fastify in `body`. */
