@@ -23,6 +23,11 @@ const paths: readonly (readonly [path: string, seen: string])[] = [
   ['/late/10/a%2Fb', '/late/10/a/b'],
   ['/late/11/a%2F', '/late/11/a/'],
 ];
+const navigations: typeof paths = [
+  ['/late/navigation1/', '/late/navigation1/'],
+  ['/late/navigation2/last', '/late/navigation2/last'],
+  ['/late/navigation3/a%2Fb?x', '/late/navigation3/a/b?x'],
+];
 /** To the server it looks like the URL of another host. */
 const EVIL = '//evil.test/late/12/last';
 const UPLOAD = 5 * 2 ** 20;
@@ -56,7 +61,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
     beforeAll(async () => {
       chromium = await launchChromium();
       site = await startSite({
-        options: { accessToken: { ttl: '6s' }, reuseWindow: '1s' },
+        options: { accessToken: { ttl: '4s' }, reuseWindow: '1s' },
         controllers: [CatchAllController],
       });
       nginx = await startNginx(site.port);
@@ -70,7 +75,8 @@ describe.skipIf(!chromiumPath || !nginxPath)(
       };
       const owner = await open(nginx.port);
       const exact = await open(nginx.exactPort);
-      const navigating = await open(nginx.port);
+      const navigating: [HoldingProxy, Page][] = [];
+      for (const _ of navigations) navigating.push(await open(nginx.port));
       const usual: [HoldingProxy, Page][] = [];
       for (let i = 0; i < paths.length + uploads.length; i += REQUESTS_PER_ORIGIN)
         usual.push(await open(nginx.port));
@@ -83,7 +89,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
         send(path, usual[Math.floor(i / REQUESTS_PER_ORIGIN)]!, init);
       }
       send(EVIL, exact);
-      navigate('/late/navigation/?x', navigating);
+      for (const [i, [path]] of navigations.entries()) navigate(path, navigating[i]!);
       await Promise.all(held.map(({ arrives }) => arrives));
       await moveOn(site, 'alice', () => visits(owner[1], `${owner[0].url}/api`));
       for (const { release } of held) release();
@@ -114,7 +120,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
 
     const handledAt = (path: string) => site.work.handled.filter(({ url }) => url.includes(partOf(path)));
 
-    it.each([...paths, ['/late/navigation/?x', '/late/navigation/?x'], [EVIL, EVIL]] as const)(
+    it.each([...paths, ...navigations, [EVIL, EVIL]] as const)(
       'a late request ends where it began: %s',
       async (path, seen) => {
         const { url, proxy, answer } = sent.get(path)!;

@@ -78,7 +78,7 @@ describe.skipIf(!chromiumPath).concurrent('a Chromium', { timeout: 60_000 }, () 
   it.each(adapters)('that is killed comes back signed in, over %s', async (adapter) => {
     const [site, proxy] = await start({
       adapter,
-      options: { accessToken: { ttl: '10s' }, reuseWindow: '5s' },
+      options: { accessToken: { ttl: '8s' }, reuseWindow: '4s' },
     });
     const [tab, status] = await tellStory(proxy, 'alice');
     expect(status).toBe(200);

@@ -246,7 +246,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
     site = await startSite({
       adapter,
       options: {
-        accessToken: { ttl: '6s' },
+        accessToken: { ttl: '4s' },
         reuseWindow: '1s',
         csrf: { trustedOrigins: proxies.map(({ url }) => url) },
       },

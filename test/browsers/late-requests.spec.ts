@@ -1,5 +1,5 @@
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { launchChromium } from './support/chromium.js';
 import { tellLateStory, timesHandled, TIMES } from './support/late-story.js';
@@ -12,6 +12,9 @@ import { type Site, type SiteSettings, startSite } from './support/site.js';
 const all = <T>(value: T): T[] => Array.from({ length: 40 }, () => value);
 
 describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }, () => {
+  // They wait most of the time.
+  vi.setConfig({ maxConcurrency: 6 });
+
   let chromium: Browser;
   const closes: (() => Promise<void>)[] = [];
 
