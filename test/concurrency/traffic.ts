@@ -28,7 +28,7 @@ export interface Send {
   readonly instance: number;
   /** Whether it calls the refresh route. */
   readonly isExplicit: boolean;
-  /** How much of the time that a request may take this one takes at least, from 0 to 1. */
+  /** How much of the time that a request may take this one takes, from 0 to 1. */
   readonly lateness: number;
   readonly isLost: boolean;
   /** When a client that is told to look again does: at once, with its next request, or, unlike a browser, never. */
@@ -132,8 +132,10 @@ export class Traffic {
     const attached = client.request();
     const { refreshed } = client;
 
-    await this.leg(journey, request, async () => {
-      await this.sleep(journey, lateness * (request - 1));
+    // Hardly later than it has to be: if all were free to be late, few would be late while others are not.
+    const least = lateness * (request - 1);
+    await this.leg(journey, Math.min(least + server, request), async () => {
+      await this.sleep(journey, least);
       await this.step('request');
     });
     journey.hasArrived = true;

@@ -4,7 +4,7 @@ import type { Exploration } from './explore.js';
 export const isLarge = process.env['MODEL'] === 'large';
 
 /** Stops an exploration that does not end: some broken rules have no end of states. */
-export const MAX_STATES = 4_000_000;
+export const MAX_STATES = isLarge ? 4_000_000 : 1_000_000;
 
 /** Any limit can be changed from outside: MODEL_MESSAGES=3, MODEL_EXPLICIT=1. */
 export function fromEnvironment<T extends object>(limits: T): T {

@@ -6,9 +6,9 @@ import { honest } from './worlds.js';
 
 /** On the real rules. `npm run test:model` explores larger worlds. */
 describe('in every interleaving of a small world', () => {
-  it.each(honest)(
-    '$name',
-    ({ name, small, large }) => {
+  it.each(honest.map(({ name, small, large }) => [name, small, large] as const))(
+    '%s',
+    (name, small, large) => {
       const limits = fromEnvironment(isLarge ? large : small);
       expect(report(explore(smallWorld(limits), MAX_STATES), name)).toBeUndefined();
     },

@@ -128,6 +128,16 @@ export function answer(row: RotationState | undefined, asked: Asked, now: number
   }
 }
 
+/** Whether a living access token is good. */
+export function isAccepted(
+  row: RotationState,
+  token: AccessToken,
+  now: number,
+  times: RotationTimes,
+): boolean {
+  return !token.isUnproven || isYoung(token, now, times) || decideUse(row, token).verdict !== 'stale';
+}
+
 function lookAgain(tokenId: string): Answer {
   return { kind: 'again', story: `refresh token ${nameOf(tokenId)} looks old: look again`, tokenId };
 }

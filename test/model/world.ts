@@ -1,4 +1,5 @@
 import { mayLeave, type RotationState, type RotationTimes } from '../../lib/protocol/rotation.js';
+import { canonical } from './canonical.js';
 import type { Model } from './explore.js';
 import {
   type AccessToken,
@@ -6,6 +7,7 @@ import {
   answer,
   type Asked,
   firstJar,
+  isAccepted,
   type Jar,
   type LifeSpan,
   nameOf,
@@ -127,7 +129,7 @@ interface Held {
   readonly tokens: Tokens;
 }
 
-type Message = Request | Response | Held;
+export type Message = Request | Response | Held;
 
 /** What a thief has of one refresh token: the access token is the best that it has brought him. */
 interface Loot {
@@ -164,13 +166,10 @@ export interface World {
   /** How often owner and thief have refreshed since, each with what the refresh before brought. */
   readonly refreshed: readonly [owner: number, thief: number];
   /** How a story ends. */
-  readonly end: 'theft' | 'cleared' | 'replaced' | undefined;
+  readonly end: 'theft' | 'cleared' | 'replaced' | 'served' | 'refused' | undefined;
 }
 
 type Event = [event: string, next: World];
-
-/** Generations further back than this, counted from the row's, are all alike. */
-const FURTHEST = -3;
 
 export function smallWorld(limits: Limits): Model<World> {
   return new SmallWorld(limits);
@@ -210,6 +209,9 @@ class SmallWorld implements Model<World> {
     const { hoard } = this.limits;
     if (end === 'theft' && hoard === 0) return 'AN HONEST CLIENT WAS CALLED A THIEF.';
     if (end === 'cleared') return 'THE COOKIES OF ANOTHER SESSION WERE CLEARED.';
+    if (end === 'served') return 'ONE HAS REFRESHED TWICE, AND THE OTHER, LEFT BEHIND, STILL GETS TOKENS.';
+    if (end === 'refused')
+      return 'A LIVING ACCESS TOKEN WAS REFUSED THAT IS NOT OF A GENERATION THAT IS OVER.';
     if (end === 'replaced') return 'THE TOKENS OF A NEWER SESSION WERE REPLACED.';
     // After writes were lost, it may take as many refreshes more.
     if (refreshed.every((depth) => depth >= 2 + forgotten)) {
@@ -361,6 +363,8 @@ class SmallWorld implements Model<World> {
     const { session } = request.jar.refresh;
     const now = rest.now + ahead;
     const isGone = request.life !== rest.killed;
+    if (this.isRefused(rest, request, now))
+      return [['its access token is refused', { ...rest, end: 'refused' }]];
     return this.answers(rest, request, now).flatMap((given): Event[] => {
       const { story } = given;
       const reply = (response: Partial<Response>, world = rest) =>
@@ -387,6 +391,15 @@ class SmallWorld implements Model<World> {
         }
       }
     });
+  }
+
+  /** Whether an access token is refused that belongs to the row's generation or to a later one. */
+  private isRefused(world: World, { jar, isExplicit }: Request, now: number): boolean {
+    const { row } = world.sessions[jar.refresh.session]!;
+    const { access } = jar;
+    if (!row || isExplicit || now >= access.expiresAt) return false;
+    if (access.session !== jar.refresh.session || access.generation < row.generation) return false;
+    return !isAccepted(row, access, now, this.times);
   }
 
   /** What the server may answer; a new token's access token may live longer or shorter. */
@@ -433,11 +446,14 @@ class SmallWorld implements Model<World> {
     const past = remembers ? [...before.past, before.row].slice(-this.limits.writes) : before.past;
     const refreshed: [number, number] = [...world.refreshed];
     if (tokens.refresh && world.hoard) refreshed[who] = Math.max(refreshed[who], tokens.refresh.depth);
+    const used = tokens.access && tokens.access.generation - (tokens.refresh ? 1 : 0);
+    const isLeftBehind = used !== undefined && before.row && used < before.row.generation;
     return {
       ...world,
       sessions: isChanged ? world.sessions.with(session, { row, past }) : world.sessions,
       tokens: world.tokens + (tokens.refresh ? 1 : 0),
       refreshed,
+      end: isLeftBehind && world.refreshed[1 - who]! >= 2 ? 'served' : undefined,
     };
   }
 
@@ -548,102 +564,10 @@ class SmallWorld implements Model<World> {
     });
   }
 
-  // ---- which worlds are alike ----
-
   canonical(world: World): string {
-    const { limits } = this;
-    const { now } = world;
-    const name = namer();
-    const oldest = (Math.max(limits.ttl, limits.window) + 1) * TICK;
-    const current = world.sessions.length - 1;
-    const furthest = FURTHEST - (world.failed < limits.failovers ? limits.writes : 0);
-
-    const deepest = 2 + (limits.failovers > 0 ? limits.writes : 0);
-
-    const age = (time: number) => Math.min(now - time, oldest) / TICK;
-    const generation = (session: number, g: number) => {
-      const row = world.sessions[session]?.row;
-      return row ? Math.max(g - row.generation, furthest) : 'o';
-    };
-    const refreshOf = (t: RefreshToken | undefined) =>
-      t
-        ? `${t.session - current},${generation(t.session, t.generation)},${age(t.issuedAt)}${limits.jitter > 0 ? t.tokenId[0]! : ''}${world.hoard ? `d${Math.min(deepest, t.depth)}` : ''}`
-        : '';
-    const accessOf = (t: AccessToken | undefined) => {
-      if (!t) return '';
-      if (now >= t.expiresAt + limits.skew) return 'x';
-      const left = (t.expiresAt - now) / TICK;
-      return t.isUnproven ? `${generation(t.session, t.generation)},${age(t.issuedAt)},${left}` : `p${left}`;
-    };
-    const ofJar = (jar: Jar | undefined): Described =>
-      jar ? [`${refreshOf(jar.refresh)}/${accessOf(jar.access)}`, jar.refresh.tokenId, jar.again] : ['-'];
-    const ofMessage = (message: Message): Described => {
-      switch (message.kind) {
-        case 'request': {
-          const [text, ...ids] = ofJar(message.jar);
-          const gone = message.life === world.killed ? '' : 'g';
-          return [
-            `q${gone}${message.isExplicit ? 'e' : ''}${message.isSignIn ? 's' : ''}${(message.until - now) / TICK}/${text}`,
-            ...ids,
-          ];
-        }
-        case 'held': {
-          const { refresh, access } = message.tokens;
-          return [
-            `h${age(message.madeAt)}/${message.session - current}/${refreshOf(refresh)}/${accessOf(access)}`,
-            refresh?.tokenId,
-          ];
-        }
-        case 'response': {
-          const { refresh, access } = message.tokens;
-          return [
-            `r${message.isExplicit && message.again !== undefined ? 'e' : ''}${message.isSignIn ? 's' : ''}${message.clears ? 'c' : ''}${message.isOlder ? 'o' : ''}${(message.until - now) / TICK}/${refreshOf(refresh)}/${accessOf(access)}`,
-            refresh?.tokenId,
-            message.again,
-          ];
-        }
-      }
-    };
-    const write = ([text, ...ids]: Described) => `${text}#${ids.map(name).join(',')}`;
-    // Sorted before token ids are renamed in the order in which they appear.
-    const writeAll = (described: Described[]) =>
-      described
-        .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-        .map(write)
-        .join('|');
-
-    const parts = world.sessions.map(({ row }) => (row ? name(row.redeemedBy ?? undefined) : 'over'));
-    parts.push(write(ofJar(world.jar)));
-    parts.push(writeAll(world.messages.map(ofMessage)));
-    if (world.failed < limits.failovers) {
-      for (const { generation: g, redeemedBy } of world.sessions[0]!.past) {
-        parts.push(`${generation(0, g)},${name(redeemedBy ?? undefined)}`);
-      }
-    }
-    parts.push(world.earlier.map(({ at, jar }) => `${(now - at) / TICK}:${write(ofJar(jar))}`).join('|'));
-    if (world.hoard) {
-      const loot = world.hoard.map(({ refresh, access }): Described => [
-        `${refreshOf(refresh)}/${accessOf(access)}`,
-        refresh.tokenId,
-      ]);
-      const depths = world.refreshed.map((depth) => Math.min(deepest, depth));
-      parts.push(writeAll(loot), depths.join(','), String(world.forgotten));
-    }
-    const counts: [number, number][] = [
-      [world.sent, limits.sends],
-      [world.passed, limits.time],
-      [world.lost, limits.lost],
-      [world.killed, limits.kills],
-      [world.failed, limits.failovers],
-      [world.revoked, limits.revocations],
-    ];
-    for (const [count, limit] of counts) parts.push(limit === Infinity ? '' : String(count));
-    return `${world.end ?? ''};${parts.join(';')}`;
+    return canonical(world, this.limits);
   }
 }
-
-/** What a part of the world looks like, and the token ids in it. */
-type Described = [text: string, ...ids: (string | undefined)[]];
 
 /** Stands for the jar of a browser without cookies. */
 const NOTHING: Jar = firstJar('', -1, 0, { reuseWindow: 0, ttl: 0, jitter: 0, delay: 0 });
@@ -680,16 +604,5 @@ function copy(world: World, { refresh, access }: Jar): World {
         ? { ...message, jar: withDepth(message.jar, 0) }
         : { ...message, tokens: withDepth(message.tokens, 1) },
     ),
-  };
-}
-
-/** Renames token ids in the order in which they appear. */
-function namer(): (id: string | undefined) => string {
-  const names = new Map<string, number>();
-  return (id) => {
-    if (id === undefined) return '-';
-    let known = names.get(id);
-    if (known === undefined) names.set(id, (known = names.size));
-    return String(known);
   };
 }

@@ -37,6 +37,8 @@ const coarse = (over: Partial<Limits> = {}): Limits => ({ ...promised(9, 4), ...
 const fine = (over: Partial<Limits> = {}): Limits => ({ ...promised(18, 9), ...calm, ...over });
 /** As coarse as it gets. */
 const tiny = (over: Partial<Limits> = {}): Limits => ({ ...promised(7, 3), ...calm, ...over });
+/** The window is shorter than requests are late, as by default. */
+const short = (over: Partial<Limits> = {}): Limits => ({ ...promised(12, 2), ...calm, ...over });
 /** Access tokens live for three quarters of their time, or for all of it. */
 const uneven = (over: Partial<Limits> = {}): Limits => ({ ...promised(9, 4, 0.25), ...calm, ...over });
 
@@ -46,6 +48,11 @@ export const honest: readonly Case[] = [
     name: 'an honest browser is never signed out, however late its requests are',
     small: coarse(),
     large: coarse({ messages: 3 }),
+  },
+  {
+    name: '... nor where they are later than the window is long',
+    small: short(),
+    large: short({ explicit: true }),
   },
   {
     name: '... that also calls the refresh route whenever it likes',
