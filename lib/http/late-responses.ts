@@ -7,12 +7,19 @@ import { type HttpResponse, rawResponse } from './exchange.js';
 
 /** A response whose tokens have not left yet. */
 interface Pending {
+  readonly raw: ServerResponse;
   readonly sessionId: string;
+  /** Since when it has been watched: by the clock of tokens, and by one that never jumps. */
+  readonly since: { readonly time: number; readonly tick: number };
   /** When the tokens of a refresh were made. */
   madeAt: number | undefined;
   hasEnded: boolean;
-  timer: NodeJS.Timeout | undefined;
 }
+
+/** Where a response has what is {@link Pending} of it; a WeakMap would cost several times as much. */
+const PENDING = Symbol('nestjs-session-tokens.pending');
+
+type WatchedResponse = ServerResponse & { [PENDING]?: Pending | undefined };
 
 /** How often other processes are asked whether they have ended a session, in milliseconds. */
 const LOOK_INTERVAL = 1_000;
@@ -23,8 +30,10 @@ const LOOK_INTERVAL = 1_000;
  * been lost. A sign-in is never taken back.
  */
 export class LateResponses {
-  private readonly byResponse = new WeakMap<object, Pending>();
-  private readonly bySession = new Map<string, Set<Pending>>();
+  /** Those of the requests that are being handled: few. */
+  private readonly pending = new Set<Pending>();
+  /** One for all: a timer for each response would be most of what watching it costs. */
+  private timer: NodeJS.Timeout | undefined;
 
   /**
    * @param events of this process; its own revocations are known at once
@@ -49,68 +58,78 @@ export class LateResponses {
    * @param refreshedAt when the tokens were made, if by a refresh or a first use
    */
   watch(response: HttpResponse, sessionId: string, refreshedAt?: number): void {
-    const raw = rawResponse(response);
+    const raw: WatchedResponse = rawResponse(response);
     // Whatever looks like a response, but has no headers to wait for, is left to its maker.
     if (typeof raw.writeHead !== 'function') return;
-    const known = this.byResponse.get(raw);
+    const isWatched = PENDING in raw;
+    const known = raw[PENDING];
     if (known?.sessionId === sessionId) {
       known.madeAt ??= refreshedAt;
       return;
     }
-    if (known) this.forget(known);
-    const pending: Pending = { sessionId, madeAt: refreshedAt, hasEnded: false, timer: undefined };
-    this.byResponse.set(raw, pending);
-    const others = this.bySession.get(sessionId);
-    if (others) others.add(pending);
-    else this.bySession.set(sessionId, new Set([pending]));
-    this.lookLater(pending, Date.now());
-    if (known) return;
-    onHeaders(raw, () => this.leave(raw));
-    raw.once('close', () => this.release(response));
+    if (known) this.pending.delete(known);
+    const since = { time: Date.now(), tick: performance.now() };
+    const pending = { raw, sessionId, since, madeAt: refreshedAt, hasEnded: false };
+    raw[PENDING] = pending;
+    this.pending.add(pending);
+    this.lookLater();
+    if (!isWatched) onHeaders(raw, () => this.leave(raw));
   }
 
   /** What the response carries from now on has been decided: somebody has signed in or out with it. */
   release(response: HttpResponse): void {
-    const raw = rawResponse(response);
-    const pending = this.byResponse.get(raw);
-    if (!pending) return;
-    this.forget(pending);
-    this.byResponse.delete(raw);
+    this.forget(rawResponse(response));
   }
 
   private leave(raw: ServerResponse): void {
-    const pending = this.byResponse.get(raw);
+    const pending = this.forget(raw);
     if (!pending) return;
-    this.forget(pending);
-    this.byResponse.delete(raw);
     const isLate = pending.madeAt !== undefined && !mayLeave(pending.madeAt, Date.now(), this.times);
     if (isLate || pending.hasEnded) this.withdraw(raw);
   }
 
+  private forget(raw: WatchedResponse): Pending | undefined {
+    const pending = raw[PENDING];
+    if (!pending) return undefined;
+    raw[PENDING] = undefined;
+    this.pending.delete(pending);
+    return pending;
+  }
+
   private ended(sessionIds: readonly string[]): void {
-    for (const id of sessionIds) {
-      for (const pending of this.bySession.get(id) ?? []) pending.hasEnded = true;
+    if (this.pending.size === 0) return;
+    const ids = new Set(sessionIds);
+    for (const pending of this.pending) {
+      if (ids.has(pending.sessionId)) pending.hasEnded = true;
     }
   }
 
   /** Few handlers take that long; while one does, other processes may end the session. */
-  private lookLater(pending: Pending, since: number): void {
-    if (this.times.delay < LOOK_INTERVAL) return;
-    pending.timer = setTimeout(() => {
-      // What is late by now stays late.
-      if (!mayLeave(since, Date.now(), this.times)) return;
-      this.isOver(pending.sessionId).then(
-        (isOver) => (isOver ? void (pending.hasEnded = true) : this.lookLater(pending, since)),
-        () => this.lookLater(pending, since),
-      );
+  private lookLater(): void {
+    if (this.timer || this.times.delay < LOOK_INTERVAL) return;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      for (const pending of this.pending) this.look(pending);
+      if (this.pending.size > 0) this.lookLater();
     }, LOOK_INTERVAL).unref();
   }
 
-  private forget(pending: Pending): void {
-    clearTimeout(pending.timer);
-    pending.timer = undefined;
-    const others = this.bySession.get(pending.sessionId);
-    others?.delete(pending);
-    if (others?.size === 0) this.bySession.delete(pending.sessionId);
+  private look(pending: Pending): void {
+    const { raw, since } = pending;
+    const isNew = performance.now() - since.tick < LOOK_INTERVAL / 2;
+    // What is late by now stays late.
+    const staysLate = !mayLeave(since.time, Date.now(), this.times);
+    if (raw.destroyed) {
+      // The connection is gone, and nothing leaves any more.
+      this.forget(raw);
+    } else if (!isNew && !staysLate) {
+      this.isOver(pending.sessionId).then(
+        (isOver) => {
+          pending.hasEnded ||= isOver;
+        },
+        // The next look asks again.
+        () => undefined,
+      );
+    }
   }
 }

@@ -91,6 +91,17 @@ export class AccountController {
     await this.sessions.updateData(id, data);
   }
 
+  /** Without the guard, so that a client whose session is over can sign out as well. */
+  @SkipSession()
+  @Post('sign-out')
+  @HttpCode(204)
+  async signOut(
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<void> {
+    await this.sessions.signOut(request, response);
+  }
+
   @Post('logout')
   @HttpCode(204)
   async logout(@Session() session: ActiveSession): Promise<void> {

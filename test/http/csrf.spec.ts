@@ -99,6 +99,21 @@ describe.each(adapters)('CSRF mode "origin" over %s', (adapter) => {
     expect(await app.rows()).not.toEqual(before);
   });
 
+  it('protects sign-out, which needs no guard', async () => {
+    const app = await start();
+    const browser = await app.signIn();
+    const headers = { 'sec-fetch-site': 'cross-site' };
+    for (const passed of ['0s', '16m']) {
+      pass(passed);
+      const answer = await browser.post('/sign-out', undefined, { headers });
+      expect(answer, `after ${passed}`).toMatchObject(FORGED);
+      expect(answer.setCookies).toEqual([]);
+    }
+    expect((await browser.get('/me')).status).toBe(200);
+    expect((await browser.post('/sign-out')).status).toBe(204);
+    expect((await browser.post('/sign-out', undefined, { headers })).status, 'nobody is signed in').toBe(204);
+  });
+
   it('protects the refresh route as well', async () => {
     const app = await start({ refresh: 'endpoint', refreshPath: '/refresh' });
     const browser = await app.signIn();
@@ -166,6 +181,21 @@ describe.each(adapters)('CSRF mode "token" over %s', (adapter) => {
     expect(answer.setCookies).toEqual([]);
     expect(await app.rows()).toEqual(before);
     expect((await browser.post('/orders', {}, { headers: { 'anti-csrf': token } })).status).toBe(200);
+  });
+
+  it('protects sign-out, which needs no guard', async () => {
+    const app = await start();
+    const browser = await app.signIn();
+    const headers = { 'sec-fetch-site': 'cross-site' };
+    for (const passed of ['0s', '16m']) {
+      pass(passed);
+      const answer = await browser.post('/sign-out', undefined, { headers });
+      expect(answer, `after ${passed}`).toMatchObject(FORGED);
+      expect(answer.setCookies).toEqual([]);
+    }
+    expect((await browser.get('/me')).status).toBe(200);
+    expect((await browser.post('/sign-out')).status).toBe(204);
+    expect((await browser.post('/sign-out', undefined, { headers })).status, 'nobody is signed in').toBe(204);
   });
 
   it('protects the refresh route as well', async () => {

@@ -1,8 +1,6 @@
-import { type ArgumentsHost, Catch, Controller, Get, Req, Res } from '@nestjs/common';
+import { type ArgumentsHost, Catch } from '@nestjs/common';
 import { APP_FILTER, BaseExceptionFilter } from '@nestjs/core';
 import {
-  type HttpRequest,
-  type HttpResponse,
   LookAgainError,
   type SessionEvent,
   SessionOverError,
@@ -45,20 +43,6 @@ function eventsOf({ sessions }: AccountApp): SessionEvent[] {
 class CatchAll extends BaseExceptionFilter {
   override catch(error: unknown, host: ArgumentsHost): void {
     super.catch(error, host);
-  }
-}
-
-@Controller()
-class SignOutController {
-  constructor(private readonly sessions: SessionService) {}
-
-  @Get('sign-out')
-  async signOut(
-    @Req() request: HttpRequest,
-    @Res({ passthrough: true }) response: HttpResponse,
-  ): Promise<object> {
-    await this.sessions.signOut(request, response);
-    return {};
   }
 }
 
@@ -288,27 +272,26 @@ describe.each(adapters)('a refresh token that looks old over %s', (adapter) => {
 
 describe.each(adapters)('signing out without a guard over %s', (adapter) => {
   const start = accountApps(adapter);
-  const metadata = { controllers: [SignOutController] };
 
   it.each(['0s', '16m'])('ends the session of the cookies, and takes them, after %s', async (pause) => {
-    const app = await start({}, { metadata });
+    const app = await start();
     const browser = await app.signIn();
     pass(pause);
-    const answer = await browser.get('/sign-out');
-    expect(answer.status).toBe(200);
+    const answer = await browser.post('/sign-out');
+    expect(answer.status).toBe(204);
     expect(clearsCookies(answer)).toBe(true);
     expect(browser.cookies).toEqual([]);
     expect(await app.sessions.findAllForUser('alice')).toEqual([]);
-    expect((await browser.get('/sign-out')).status, 'once more').toBe(200);
+    expect((await browser.post('/sign-out')).status, 'once more').toBe(204);
   });
 
   it('ends it with tokens that look old, too', async () => {
-    const app = await start({}, { metadata });
+    const app = await start();
     const browser = await app.signIn();
     const old = browser.cookieHeader('/');
     await moveOn(browser);
     pass('1h');
-    await app.browser().get('/sign-out', { headers: { cookie: old } });
+    await app.browser().post('/sign-out', undefined, { headers: { cookie: old } });
     expect(await app.sessions.findAllForUser('alice')).toEqual([]);
   });
 });

@@ -396,8 +396,8 @@ export const mutations = [
   {
     rule: 'late responses: other processes are asked',
     file: LATE,
-    from: '(isOver ? void (pending.hasEnded = true) : this.lookLater(pending, since))',
-    to: 'this.lookLater(pending, since)',
+    from: 'pending.hasEnded ||= isOver;',
+    to: '',
     why: 'the same where the next user has signed in through another process',
     suites: ['look again'],
   },
@@ -423,7 +423,7 @@ export const mutations = [
     from: 'if (this.transport.hasTokens(request)) this.beginCsrfCheck(request, options);',
     to: '',
     why: 'another site signs users out',
-    suites: ['look again'],
+    suites: ['csrf'],
   },
   {
     rule: 'refresh in one statement: a generation that is not over',

@@ -38,6 +38,7 @@ const SUITES = [
       'test/http/outcomes.spec.ts',
     ],
   ],
+  ['csrf', ['test/http/csrf.spec.ts']],
   ['interleavings', ['test/concurrency']],
   ['tokens', ['lib/tokens', 'lib/protocol', 'lib/keys']],
   ['drop', ['test/keys/emergency-rotation.spec.ts']],
