@@ -25,12 +25,19 @@ export type {
   SessionVerifierOptionsFactory,
 } from './options/session-verifier.options.js';
 
+export {
+  InjectSessionService,
+  InjectSessionVerifier,
+  sessionServiceToken,
+  sessionVerifierToken,
+} from './module/named-module.js';
 export { SessionService } from './module/session.service.js';
+export type { SessionTokens } from './module/session-tokens.js';
 export { ActiveSession } from './session/active-session.js';
 export { AuthenticatedSession } from './session/authenticated-session.js';
-export type { JsonValue } from './protocol/json.js';
-export type { UserId } from './protocol/user-id.js';
-export type { Update } from './session/session-manager.js';
+export { VerifiedSession } from './session/verified-session.js';
+export type { JsonObject, JsonValue } from './types/json.js';
+export type { Register, SessionClaims, SessionData, Update, UserId } from './types/register.js';
 export type {
   IssuedSession,
   IssuedToken,
@@ -38,19 +45,22 @@ export type {
   SessionEvent,
   SessionInfo,
   SessionInput,
-  VerifiedSession,
 } from './session/session.types.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';
 export {
+  CurrentSession,
   OptionalSession,
   Session,
   type SessionProperty,
+  type SessionSelector,
   SkipCsrf,
   SkipSession,
 } from './guard/session.decorators.js';
-export { attachedSession } from './guard/request-session.js';
+export { attachedSession } from './guard/attached-session.js';
+export { type Exchange, exchangeOf } from './guard/exchange-of.js';
+export { SESSION_AUTHENTICATOR, sessionAuthenticatorToken } from './guard/injection-tokens.js';
 export type { HttpRequest, HttpResponse } from './http/exchange.js';
 export type { AuthenticateOptions, SessionAuthenticator } from './http/session-authenticator.js';
 export type { SessionCorsOptions } from './http/cors.js';
@@ -78,4 +88,6 @@ export {
   type StaleRefreshToken,
   TokenTheftError,
   TryRefreshError,
+  UnguardedRouteError,
+  UnsupportedContextError,
 } from './errors/session.errors.js';

@@ -17,6 +17,7 @@ const LAYERS = [
   'protocol',
   'errors',
   'util',
+  'types',
 ];
 
 const root = import.meta.dirname;

@@ -16,6 +16,7 @@ export class DataController {
   @Put()
   @HttpCode(204)
   async write(@Session() session: ActiveSession, @JsonBody() data: JsonValue): Promise<void> {
-    await session.updateData(data);
+    // Any JSON, as the page has it; an application registers its type.
+    await session.updateData(data as object);
   }
 }

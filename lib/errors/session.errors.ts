@@ -1,4 +1,5 @@
 import { HttpException, type HttpExceptionOptions, HttpStatus } from '@nestjs/common';
+import type { UserId } from '../types/register.js';
 
 /**
  * Every code that a {@link SessionError} can carry. Codes are stable: clients and applications may branch on them.
@@ -16,6 +17,8 @@ import { HttpException, type HttpExceptionOptions, HttpStatus } from '@nestjs/co
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
+ * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
+ * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
  * | `invalid_option` | {@link InvalidOptionError} | 500 (stops the start) |
  * | `keys_unavailable` | {@link KeysUnavailableError} | 503 |
  * | `storage_unavailable` | {@link StorageUnavailableError} | 503 |
@@ -32,6 +35,8 @@ export type SessionErrorCode =
   | 'invalid_user_id'
   | 'invalid_claims'
   | 'invalid_data'
+  | 'unguarded_route'
+  | 'unsupported_context'
   | 'invalid_option'
   | 'keys_unavailable'
   | 'storage_unavailable';
@@ -48,6 +53,8 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_user_id: HttpStatus.BAD_REQUEST,
   invalid_claims: HttpStatus.BAD_REQUEST,
   invalid_data: HttpStatus.BAD_REQUEST,
+  unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
+  unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
   invalid_option: HttpStatus.INTERNAL_SERVER_ERROR,
   keys_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
   storage_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
@@ -114,7 +121,7 @@ export class SessionOverError extends SessionError<'session_over'> {
 export interface StaleRefreshToken {
   readonly sessionId: string;
   /** Whose session it is; `undefined` where the database has no row of it any more. */
-  readonly userId: string | number | undefined;
+  readonly userId: UserId | undefined;
   /** Names the token; no secret. The same in the event `stale` and in the `theft` that may follow. */
   readonly tokenId: string;
   /**
@@ -164,7 +171,7 @@ export class TokenTheftError extends SessionError<'token_theft'> {
 
   constructor(
     /** The user whose session it was. */
-    readonly userId: string | number,
+    readonly userId: UserId,
     /** The token that was used. */
     readonly stale: StaleRefreshToken,
   ) {
@@ -218,6 +225,26 @@ export class InvalidDataError extends SessionError<'invalid_data'> {
   }
 }
 
+/** A handler asks for the session of a request that no guard has let through. */
+export class UnguardedRouteError extends SessionError<'unguarded_route'> {
+  /** @param module the name of the module whose session was asked for */
+  constructor(module?: string) {
+    const guard =
+      module === undefined || module === 'default' ? 'SessionGuard' : `SessionGuard.of('${module}')`;
+    super(
+      'unguarded_route',
+      `A handler asks for the session, but no guard has looked for one. Put @UseGuards(${guard}) on the handler or its controller, and no @SkipSession().`,
+    );
+  }
+}
+
+/** The guard or a decorator does not know where the request is in this kind of context. */
+export class UnsupportedContextError extends SessionError<'unsupported_context'> {
+  constructor(message: string) {
+    super('unsupported_context', message);
+  }
+}
+
 /** An option of the module is wrong. Thrown at start. */
 export class InvalidOptionError extends SessionError<'invalid_option'> {
   constructor(
@@ -256,6 +283,8 @@ export type AnySessionError =
   | InvalidUserIdError
   | InvalidClaimsError
   | InvalidDataError
+  | UnguardedRouteError
+  | UnsupportedContextError
   | InvalidOptionError
   | KeysUnavailableError
   | StorageUnavailableError;

@@ -3,14 +3,15 @@ import { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { HttpRequest } from '../http/exchange.js';
 import { provideCookies } from './request-cookies.js';
-import { attachSession } from './request-session.js';
+import { attachSession } from './attached-session.js';
+import type { SessionAuthenticator } from '../http/session-authenticator.js';
 
 type WithCookies = HttpRequest & { cookies?: unknown };
 
 /** What the guard does with a request that it lets through. */
 function guard(request: WithCookies): void {
   provideCookies(request);
-  attachSession(request, undefined);
+  attachSession(request, { module: 'default' } as SessionAuthenticator, undefined);
 }
 
 /** @returns a function that makes requests as one adapter does */

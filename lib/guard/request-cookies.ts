@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http';
 import cookieParser from 'cookie-parser';
 import type { HttpRequest } from '../http/exchange.js';
-import { isGuarded } from './request-session.js';
+import { isGuarded } from './attached-session.js';
 
 type WithCookies = HttpRequest & { cookies?: unknown };
 

@@ -1,15 +1,14 @@
-import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Inject, Injectable, type Type } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
-import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
+import { attachSession, hasSessionOf } from './attached-session.js';
+import { type Exchange, exchangeOf } from './exchange-of.js';
+import { rememberRequest } from './guarded-request.js';
+import { sessionAuthenticatorToken } from './injection-tokens.js';
 import { provideCookies } from './request-cookies.js';
-import { attachedSession, attachSession } from './request-session.js';
-import { OptionalSessionMetadata, SkipCsrfMetadata, SkipSessionMetadata } from './session.metadata.js';
-
-/** Injection token of what the guard asks. */
-export const SESSION_AUTHENTICATOR = Symbol('SESSION_AUTHENTICATOR');
+import { readRule } from './session.metadata.js';
 
 /** What decorators say of a handler. */
 interface RouteRules {
@@ -18,83 +17,132 @@ interface RouteRules {
   readonly csrf: boolean;
 }
 
+/** The guards of modules that have a name. */
+const named = new Map<string, Type<SessionGuard>>();
+
 /**
- * Lets requests with a session through, and attaches it to them: see {@link Session}. Works on a handler, on a controller,
- * and for the whole application as `APP_GUARD`.
+ * Lets requests with a session through, and attaches it to them: see {@link CurrentSession}. Works on a handler, on a
+ * controller, and for the whole application as `APP_GUARD`.
  *
  * What it refuses it answers with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over` or
  * `token_theft`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
  * unavailable.
+ *
+ * It can be extended, also with a constructor of its own; {@link getExchange} and {@link refuse} are there to be overridden.
+ *
+ * @example
+ * ```ts
+ * @Injectable()
+ * export class AdminGuard extends SessionGuard {
+ *   constructor(
+ *     @Inject(SESSION_AUTHENTICATOR) sessions: SessionAuthenticator,
+ *     reflector: Reflector,
+ *     private readonly users: UsersService,
+ *   ) {
+ *     super(sessions, reflector);
+ *   }
+ * }
+ * ```
  */
 @Injectable()
 export class SessionGuard implements CanActivate {
+  readonly #sessions: SessionAuthenticator;
+  readonly #reflector: Reflector;
   /** Decorators do not change while the application runs. A handler can be inherited, so it is the pair that counts. */
-  private readonly rules = new WeakMap<object, WeakMap<object, RouteRules>>();
+  readonly #rules = new WeakMap<object, WeakMap<object, RouteRules>>();
+  readonly #hasOwnExchange: boolean;
 
   constructor(
-    @Inject(SESSION_AUTHENTICATOR) private readonly sessions: SessionAuthenticator,
-    @Inject(Reflector) private readonly reflector: Reflector,
-  ) {}
+    @Inject(sessionAuthenticatorToken()) sessions: SessionAuthenticator,
+    @Inject(Reflector) reflector: Reflector,
+  ) {
+    this.#sessions = sessions;
+    this.#reflector = reflector;
+    this.#hasOwnExchange = this.getExchange !== SessionGuard.prototype.getExchange;
+  }
+
+  /**
+   * The guard of one of several modules: `@UseGuards(SessionGuard.of('admin'))`. It accepts the sessions of that module only.
+   *
+   * @param module the `name` that the module was given
+   */
+  static of(module: string): Type<SessionGuard> {
+    const known = named.get(module);
+    if (known) return known;
+    @Injectable()
+    class NamedSessionGuard extends SessionGuard {
+      constructor(
+        @Inject(sessionAuthenticatorToken(module)) sessions: SessionAuthenticator,
+        @Inject(Reflector) reflector: Reflector,
+      ) {
+        super(sessions, reflector);
+      }
+    }
+    named.set(module, NamedSessionGuard);
+    return NamedSessionGuard;
+  }
 
   /** A promise only where there is something to wait for: most requests are let through at once. */
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
-    const rules = this.rulesOf(context);
+    const rules = this.#rulesOf(context);
     if (rules.skip) return true;
-    const { request, response } = this.getExchange(context);
-    // As APP_GUARD and on a controller at once, it has already done its work.
-    if (attachedSession(request)) return true;
+    const exchange = this.getExchange(context);
+    const { request, response } = exchange;
+    // As APP_GUARD and on a controller at once, it has already done its work. A connection lives on, and is asked each time.
+    if (hasSessionOf(request, this.#sessions) && context.getType() !== 'ws') return true;
+    if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);
     try {
-      const session = this.sessions.authenticate(request, response, rules);
+      const session = this.#sessions.authenticate(request, response, rules);
       if (session instanceof Promise) {
         return session.then(
-          (settled) => attachSession(request, settled),
-          (error: unknown) => this.judge(error, request, response, rules, context),
+          (settled) => attachSession(request, this.#sessions, settled),
+          (error: unknown) => this.#letThroughOrRefuse(error, exchange, rules, context),
         );
       }
-      return attachSession(request, session);
+      return attachSession(request, this.#sessions, session);
     } catch (error) {
-      return this.judge(error, request, response, rules, context);
+      return this.#letThroughOrRefuse(error, exchange, rules, context);
     }
   }
 
-  /** Where the request and the response are found; for other transports than HTTP, override this. */
-  protected getExchange(context: ExecutionContext): { request: HttpRequest; response: HttpResponse } {
-    // What switchToHttp() gives, without the object that it makes each time.
-    return { request: context.getArgByIndex(0), response: context.getArgByIndex(1) };
+  /**
+   * Where the request and the response are found. Override it for a context that the guard does not know; decorators find the
+   * same request.
+   *
+   * @throws {@link UnsupportedContextError}
+   */
+  protected getExchange(context: ExecutionContext): Exchange {
+    return exchangeOf(context);
   }
 
-  /** Answers a request that is not let through. */
+  /** Answers a request that is not let through. Override it to answer in another way. */
   protected refuse(error: SessionError, _context: ExecutionContext): never {
     throw error;
   }
 
-  private judge(
+  #letThroughOrRefuse(
     error: unknown,
-    request: HttpRequest,
-    response: HttpResponse,
+    { request, response }: Exchange,
     { optional }: RouteRules,
     context: ExecutionContext,
   ): boolean {
     if (!(error instanceof SessionError)) throw error;
-    if (optional && this.sessions.meansSignedOut(error)) return attachSession(request, undefined);
+    if (optional && this.#sessions.isUnauthenticated(error))
+      return attachSession(request, this.#sessions, undefined);
     challenge(response, error);
     return this.refuse(error, context);
   }
 
-  private rulesOf(context: ExecutionContext): RouteRules {
+  #rulesOf(context: ExecutionContext): RouteRules {
     const [handler, type] = [context.getHandler(), context.getClass()];
-    const known = this.rules.get(handler)?.get(type);
+    const known = this.#rules.get(handler)?.get(type);
     if (known) return known;
-    const read = (decorator: typeof SkipSessionMetadata) =>
-      this.reflector.getAllAndOverride(decorator, [handler, type]) ?? false;
-    const rules = {
-      skip: read(SkipSessionMetadata),
-      optional: read(OptionalSessionMetadata),
-      csrf: !read(SkipCsrfMetadata),
-    };
-    const ofHandler = this.rules.get(handler) ?? new WeakMap<object, RouteRules>();
-    this.rules.set(handler, ofHandler.set(type, rules));
+    const read = (rule: Parameters<typeof readRule>[1]) =>
+      readRule(this.#reflector, rule, this.#sessions.module, [handler, type]);
+    const rules = { skip: read('skip'), optional: read('optional'), csrf: !read('skipCsrf') };
+    const ofHandler = this.#rules.get(handler) ?? new WeakMap<object, RouteRules>();
+    this.#rules.set(handler, ofHandler.set(type, rules));
     return rules;
   }
 }

@@ -6,7 +6,10 @@ import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest } from './exchange.js';
 
 function check(options: CsrfOptions = {}): CsrfCheck {
-  return new CsrfCheck({ isCsrfToken: () => false }, resolveOptions({ csrf: options }).options.csrf);
+  return new CsrfCheck(
+    { csrfToken: () => Promise.resolve(''), isCsrfToken: () => false },
+    resolveOptions({ csrf: options }).options.csrf,
+  );
 }
 
 function passes(request: Partial<HttpRequest>, options?: CsrfOptions): boolean {

@@ -1,14 +1,22 @@
+import type { ServerResponse } from 'node:http';
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { type HttpRequest, requestHeader } from './exchange.js';
+import {
+  areHeadersSent,
+  type HttpRequest,
+  type HttpResponse,
+  requestHeader,
+  setResponseHeader,
+} from './exchange.js';
 
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
 
 /** Refuses unsafe requests that another site's page may have sent. */
 export class CsrfCheck {
+  /** @param tokens of mode `token` */
   constructor(
-    private readonly refreshTokens: Pick<RefreshTokens, 'isCsrfToken'>,
+    private readonly tokens: Pick<RefreshTokens, 'csrfToken' | 'isCsrfToken'> | undefined,
     private readonly options: ResolvedOptions['csrf'],
   ) {}
 
@@ -38,10 +46,22 @@ export class CsrfCheck {
   checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
     if (this.options.mode !== 'token') return undefined;
     const token = requestHeader(request, this.options.header);
-    if (token === undefined || !this.refreshTokens.isCsrfToken(token, sessionId)) {
+    if (token === undefined || !this.tokens?.isCsrfToken(token, sessionId)) {
       return new CsrfError(`The header "${this.options.header}" does not carry this session's CSRF token.`);
     }
     return undefined;
+  }
+
+  /** Gives the client of a session its CSRF token, in the mode that has one. */
+  async giveToken(response: HttpResponse, sessionId: string, now: number): Promise<void> {
+    if (this.options.mode !== 'token' || !this.tokens) return;
+    const token = await this.tokens.csrfToken(sessionId, now);
+    if (!areHeadersSent(response)) setResponseHeader(response, this.options.header, token);
+  }
+
+  /** Takes it back before the headers leave. */
+  withdrawToken(response: ServerResponse): void {
+    if (this.options.mode === 'token') response.removeHeader(this.options.header);
   }
 
   private checkOrigin(request: HttpRequest): void {

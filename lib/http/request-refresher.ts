@@ -10,10 +10,9 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { type HttpRequest, type HttpResponse, setResponseHeader } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './exchange.js';
 import type { LateResponses } from './late-responses.js';
-import { lookAgain } from './look-again.js';
-import type { SessionTransport } from './session-transport.js';
+import type { TokenTransport } from './transport/token-transport.js';
 
 /** Why none of the refresh tokens of a request was exchanged. */
 interface Failures {
@@ -28,7 +27,6 @@ export class RequestRefresher {
   constructor(
     private readonly lifecycle: SessionLifecycle,
     private readonly refreshTokens: RefreshTokens,
-    private readonly transport: SessionTransport,
     private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
     private readonly options: ResolvedOptions,
@@ -42,12 +40,13 @@ export class RequestRefresher {
   async exchange(
     request: HttpRequest,
     response: HttpResponse,
+    transport: TokenTransport,
     checksCsrf: boolean,
     now: number,
   ): Promise<TokenSet> {
     const failures: Failures = { stale: [] };
-    const candidates = await this.authenticCandidates(request, failures, now);
-    const markers = this.transport.readMarkers(request);
+    const candidates = await this.authenticCandidates(request, transport, failures, now);
+    const lookedAgain = transport.readLookedAgain(request);
     for (const token of candidates) {
       const mismatch = checksCsrf ? this.csrf.checkSession(request, token.sessionId) : undefined;
       if (mismatch) {
@@ -55,8 +54,9 @@ export class RequestRefresher {
         continue;
       }
       try {
-        const tokens = await this.lifecycle.refresh(token, now, markers.has(token.tokenId));
-        await this.give(request, response, tokens, now);
+        const tokens = await this.lifecycle.refresh(token, now, lookedAgain.has(token.tokenId));
+        transport.writeTokens(request, response, tokens, now);
+        await this.csrf.giveToken(response, tokens.row.id, now);
         this.responses.watch(response, tokens.row.id, now);
         return tokens;
       } catch (error) {
@@ -67,27 +67,18 @@ export class RequestRefresher {
         else throw error;
       }
     }
-    throw await this.refuse(request, response, failures, now);
-  }
-
-  /** Gives the client of a request its tokens. */
-  async give(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): Promise<void> {
-    this.transport.clearFormerDomains(request, response);
-    this.transport.writeTokens(response, tokens, now);
-    if (this.options.csrf.mode === 'token') {
-      const token = await this.refreshTokens.csrfToken(tokens.row.id, now);
-      setResponseHeader(response, this.options.csrf.header, token);
-    }
+    throw await this.refuse(request, response, transport, failures, now);
   }
 
   /** The newest token of each session. */
   private async authenticCandidates(
     request: HttpRequest,
+    transport: TokenTransport,
     failures: Failures,
     now: number,
   ): Promise<RefreshToken[]> {
     const ours: RefreshToken[] = [];
-    for (const text of this.transport.readRefreshTokens(request)) {
+    for (const text of transport.readRefreshTokens(request)) {
       try {
         ours.push(await this.refreshTokens.authenticate(text, now));
       } catch (error) {
@@ -102,19 +93,14 @@ export class RequestRefresher {
   private async refuse(
     request: HttpRequest,
     response: HttpResponse,
+    transport: TokenTransport,
     { theft, stale, forged, over }: Failures,
     now: number,
   ): Promise<Error> {
-    const [newest] = stale;
-    if (newest && !theft) {
-      this.transport.writeMarker(
-        response,
-        stale.map(({ tokenId }) => tokenId),
-      );
-      return lookAgain(request, response, newest, this.options.rotation);
-    }
+    const [newest, ...others] = stale;
+    if (newest && !theft) return transport.tellToLookAgain(request, response, [newest, ...others]);
     if (forged && !theft) return forged;
-    if (theft || this.mayClear(over!, now)) this.transport.clear(response);
+    if (theft || this.mayClear(over!, now)) transport.clear(response);
     return theft ?? over!;
   }
 

@@ -9,6 +9,9 @@ export interface AuthenticateOptions {
 
 /** What a guard asks: with a database behind it, or with the public keys alone. */
 export interface SessionAuthenticator {
+  /** Name of the module that it belongs to. */
+  readonly module: string;
+
   /**
    * The session of a request.
    *
@@ -21,5 +24,5 @@ export interface SessionAuthenticator {
   ): AuthenticatedSession | Promise<AuthenticatedSession>;
 
   /** Whether an error says that nobody is signed in, as opposed to: that could not be found out, or must not be ignored. */
-  meansSignedOut(error: unknown): boolean;
+  isUnauthenticated(error: unknown): boolean;
 }

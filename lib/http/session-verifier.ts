@@ -1,31 +1,51 @@
-import type { AccessTokenVerification } from '../protocol/access-token.js';
+import type { VerificationKeys } from '../keys/signing-key.js';
+import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
+import { AuthenticatedSession } from '../session/authenticated-session.js';
+import { VerifiedSession } from '../session/verified-session.js';
 import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
-import { andThen } from '../util/and-then.js';
 import { NoCredentialsError } from '../errors/session.errors.js';
-import { bearerToken } from './bearer-token.js';
-import { cookieValues } from './cookie-header.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './exchange.js';
 import { noCredentials, tryRefresh } from './refusals.js';
+import { RequestAuthenticator } from './request-authenticator.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
-import type { VerificationKeys } from '../keys/signing-key.js';
-import { AuthenticatedSession } from '../session/authenticated-session.js';
-import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
+import type { TokenAuthority } from './token-authority.js';
+import { AccessCookie } from './transport/access-cookie.js';
+import { BearerReader } from './transport/bearer-transport.js';
+import type { TokenReader } from './transport/token-transport.js';
+
+/** Without the sessions, every valid token is good, and none can be exchanged. */
+const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
+  use: (accessToken) => ({ status: 'active', accessToken }),
+  accept: ({ accessToken }) => new AuthenticatedSession(accessToken),
+  hasRefreshTokens: () => false,
+  mayExchange: () => false,
+  exchange: () => Promise.reject(noCredentials()),
+  refuse: (over) => over,
+  isUnauthenticated: (error) => error instanceof NoCredentialsError,
+};
 
 /**
  * What a service without the database injects to verify access tokens. It does not know of revoked sessions; their tokens
  * are good until they expire.
  */
 export class SessionVerifier implements SessionAuthenticator {
-  private readonly tokens: AccessTokenVerifier;
-  private readonly csrf: CsrfCheck;
+  readonly #tokens: AccessTokenVerifier;
+  readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
 
   constructor(
+    readonly module: string,
     keys: VerificationKeys,
-    private readonly options: ResolvedVerifierOptions,
+    options: ResolvedVerifierOptions,
   ) {
-    this.tokens = new AccessTokenVerifier(keys, options.expected);
-    this.csrf = new CsrfCheck({ isCsrfToken: () => false }, options.csrf);
+    this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    this.#authenticator = new RequestAuthenticator(
+      module,
+      this.#tokens,
+      [new BearerReader(), new AccessCookie(options.cookieName)],
+      new CsrfCheck(undefined, options.csrf),
+      ANY_VALID_TOKEN,
+    );
   }
 
   /**
@@ -34,8 +54,10 @@ export class SessionVerifier implements SessionAuthenticator {
    * @throws {@link TryRefreshError} when it has expired or is not one that was issued for this service
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
    */
-  async verify(accessToken: string): Promise<AuthenticatedSession> {
-    return sessionOf(await this.tokens.verify(accessToken, Date.now()));
+  async verify(accessToken: string): Promise<VerifiedSession> {
+    const verification = await this.#tokens.verify(accessToken, Date.now());
+    if (verification.status !== 'valid') throw tryRefresh();
+    return new VerifiedSession(verification.accessToken);
   }
 
   /**
@@ -45,63 +67,13 @@ export class SessionVerifier implements SessionAuthenticator {
    */
   authenticate(
     request: HttpRequest,
-    _response: HttpResponse,
-    { csrf = true }: AuthenticateOptions = {},
+    response: HttpResponse,
+    options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
-    const now = Date.now();
-    const bearer = bearerToken(request.headers.authorization);
-    return bearer === undefined
-      ? this.authenticateByCookies(request, csrf, now)
-      : this.authenticateByBearer(request, csrf, bearer, now);
+    return this.#authenticator.authenticate(request, response, options);
   }
 
-  meansSignedOut(error: unknown): boolean {
-    return error instanceof NoCredentialsError;
+  isUnauthenticated(error: unknown): boolean {
+    return this.#authenticator.isUnauthenticated(error);
   }
-
-  private authenticateByCookies(
-    request: HttpRequest,
-    csrf: boolean,
-    now: number,
-  ): AuthenticatedSession | Promise<AuthenticatedSession> {
-    const [token, ...others] = cookieValues(request.headers.cookie, this.options.cookieName);
-    if (token === undefined) throw noCredentials();
-    if (csrf && this.csrf.concerns(request)) this.csrf.checkRequest(request);
-    const first = this.tokens.verify(token, now);
-    return others.length === 0 ? andThen(first, sessionOf) : this.firstValid(first, others, now);
-  }
-
-  /** No page of another site can make a browser send this header, so that there is no forgery to check for. */
-  private authenticateByBearer(
-    request: HttpRequest,
-    csrf: boolean,
-    token: string,
-    now: number,
-  ): AuthenticatedSession | Promise<AuthenticatedSession> {
-    return andThen(this.tokens.verify(token, now), (verification) => {
-      if (verification.status === 'valid') return sessionOf(verification);
-      // The header may be for something else than this module.
-      const hasCookie = cookieValues(request.headers.cookie, this.options.cookieName).length > 0;
-      return hasCookie ? this.authenticateByCookies(request, csrf, now) : sessionOf(verification);
-    });
-  }
-
-  /** A browser that holds the cookie for several domains or paths sends them all. */
-  private async firstValid(
-    first: AccessTokenVerification | Promise<AccessTokenVerification>,
-    others: readonly string[],
-    now: number,
-  ): Promise<AuthenticatedSession> {
-    let verification = await first;
-    for (const token of others) {
-      if (verification.status === 'valid') break;
-      verification = await this.tokens.verify(token, now);
-    }
-    return sessionOf(verification);
-  }
-}
-
-function sessionOf(verification: AccessTokenVerification): AuthenticatedSession {
-  if (verification.status !== 'valid') throw tryRefresh();
-  return new AuthenticatedSession(verification.accessToken);
 }

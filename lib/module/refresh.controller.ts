@@ -19,7 +19,7 @@ export function createRefreshController(path: string): Type {
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<void> {
       try {
-        await this.sessions.refreshRequest(request, response);
+        await this.sessions.refresh(request, response);
       } catch (error) {
         if (error instanceof SessionError) challenge(response, error);
         throw error;

@@ -1,4 +1,5 @@
 /** Injection tokens of the module's own parts; not exported from the package. */
 export const SESSION_EXTRAS = Symbol('SESSION_EXTRAS');
+export const VERIFIER_EXTRAS = Symbol('VERIFIER_EXTRAS');
 export const APPLICATION_DATA_SOURCE = Symbol('APPLICATION_DATA_SOURCE');
 export const SESSION_RUNTIME = Symbol('SESSION_RUNTIME');

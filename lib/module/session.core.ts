@@ -1,10 +1,16 @@
 import type { DataSource } from 'typeorm';
 import { AccessTokens } from '../tokens/access-tokens.js';
+import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
 import { RequestAuthenticator } from '../http/request-authenticator.js';
 import { RequestRefresher } from '../http/request-refresher.js';
-import { SessionTransport } from '../http/session-transport.js';
+import { SessionAuthority } from '../http/session-authority.js';
+import { SignInOut } from '../http/sign-in-out.js';
+import { BearerTransport } from '../http/transport/bearer-transport.js';
+import { CookieTransport } from '../http/transport/cookie-transport.js';
+import type { TokenTransport } from '../http/transport/token-transport.js';
+import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
 import { ManagedSigningKeys } from '../keys/managed-signing-keys.js';
 import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
@@ -23,7 +29,7 @@ import { SessionService } from './session.service.js';
 /** Everything that runs behind the module, put together. */
 export interface SessionCore {
   readonly service: SessionService;
-  readonly authenticator: RequestAuthenticator;
+  readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly manager: SessionManager;
   readonly events: SessionEvents;
   readonly signingKeys: SigningKeys;
@@ -33,16 +39,21 @@ export interface SessionCore {
 /** How much longer than an access token the row of a revoked session stays: what a slow process may need to read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
 
+/** Response header with the access token that a client without cookies is to use from now on. */
+const NEW_ACCESS_TOKEN = 'access-token';
+
 /**
  * The one place that knows which part needs which.
  *
  * @param refreshRoute gives the path of the refresh route as the client sees it; asked when requests come, because a
  *   global prefix may be set after the module was made
+ * @param module its name
  */
 export function createSessionCore(
   dataSource: DataSource,
   options: ResolvedOptions,
   refreshRoute: () => string = () => options.refreshPath ?? '/',
+  module: string = DEFAULT_MODULE,
 ): SessionCore {
   const sessions = new SessionStore(dataSource, longestLife(options) + TOMBSTONE_MARGIN);
   const keys = new KeyStore(dataSource);
@@ -62,7 +73,8 @@ export function createSessionCore(
   });
   const revocation = createRevocationChecker(options, sessions);
   const events = new SessionEvents();
-  const transport = new SessionTransport(options, refreshRoute);
+  const cookies = new CookieTransport(options, refreshRoute);
+  const transports: readonly TokenTransport[] = [new BearerTransport(NEW_ACCESS_TOKEN), cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const lifecycle = new SessionLifecycle(
@@ -73,7 +85,7 @@ export function createSessionCore(
     revocation,
     events,
     options,
-    transport.maxAccessTokenLength,
+    Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
   const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
@@ -83,26 +95,32 @@ export function createSessionCore(
       const row = await sessions.find(id);
       return !row || !isLive(row, Date.now());
     },
-    (response) => transport.withdraw(response),
+    (response) => {
+      for (const transport of transports) transport.withdraw(response);
+      csrf.withdrawToken(response);
+    },
     options.rotation,
   );
-  const refresher = new RequestRefresher(lifecycle, refreshTokens, transport, csrf, responses, options);
-  const authenticator = new RequestAuthenticator(
+  const refresher = new RequestRefresher(lifecycle, refreshTokens, csrf, responses, options);
+  const authority = new SessionAuthority(lifecycle, manager, refresher, responses, options);
+  const authenticator = new RequestAuthenticator(module, accessTokens, transports, csrf, authority);
+  const signInOut = new SignInOut(
     accessTokens,
     refreshTokens,
     lifecycle,
     manager,
-    refresher,
-    transport,
+    authority,
+    cookies,
+    transports,
     csrf,
     responses,
-    options,
   );
   const service = new SessionService({
     accessTokens,
     lifecycle,
     manager,
     authenticator,
+    signInOut,
     refreshTokens,
     signingKeys,
     events,

@@ -3,9 +3,12 @@ import { DataSource } from 'typeorm';
 import { createJwksController } from './jwks.controller.js';
 import { createRefreshController } from './refresh.controller.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
+import { namedExports, nameOf, sessionServiceToken } from './named-module.js';
+import { SessionService } from './session.service.js';
 import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS } from './session.constants.js';
 
 const EXTRAS: SessionModuleExtras = {
+  name: undefined,
   isGlobal: false,
   refreshPath: undefined,
   jwksPath: undefined,
@@ -22,15 +25,19 @@ export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYN
 /** What must be known before any provider exists: routes and injection tokens. */
 function withExtras(definition: DynamicModule, extras: SessionModuleExtras): DynamicModule {
   const token = extras.dataSourceToken;
+  const module = nameOf(extras);
+  const named = namedExports(module, { type: SessionService, token: sessionServiceToken(module) });
   return {
     ...definition,
     global: extras.isGlobal ?? false,
+    exports: named.exports,
     controllers: [
       ...(extras.refreshPath === undefined ? [] : [createRefreshController(extras.refreshPath)]),
       ...(extras.jwksPath === undefined ? [] : [createJwksController(extras.jwksPath)]),
     ],
     providers: [
       ...(definition.providers ?? []),
+      ...named.providers,
       { provide: SESSION_EXTRAS, useValue: extras },
       {
         provide: APPLICATION_DATA_SOURCE,

@@ -1,7 +1,8 @@
 import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
-import { SESSION_AUTHENTICATOR, SessionGuard } from '../guard/session.guard.js';
+import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
+import { SessionGuard } from '../guard/session.guard.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { SessionService } from './session.service.js';
 import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS, SESSION_RUNTIME } from './session.constants.js';
@@ -65,10 +66,9 @@ function prefixOf(config: ApplicationConfig, route: string): string {
     },
     SessionGuard,
   ],
-  exports: [SessionService, SESSION_AUTHENTICATOR, SessionGuard],
 })
 export class SessionModule extends ConfigurableModuleClass {
-  /** Configures the module. Extras (`isGlobal`, `refreshPath`, `dataSourceToken`) stand beside the other options. */
+  /** Configures the module. Extras (`name`, `isGlobal`, `refreshPath`, `jwksPath`, `dataSourceToken`) stand beside the other options. */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
@@ -97,7 +97,7 @@ export class SessionModule extends ConfigurableModuleClass {
     return SessionVerifierModule.forRoot(options ?? {});
   }
 
-  /** The same, configured by `useFactory`, `useClass` or `useExisting`; `isGlobal` stands beside them. */
+  /** The same, configured by `useFactory`, `useClass` or `useExisting`; `name` and `isGlobal` stand beside them. */
   static forVerifierAsync(options: typeof VERIFIER_ASYNC_OPTIONS_TYPE): DynamicModule {
     return SessionVerifierModule.forRootAsync(options);
   }

@@ -1,5 +1,6 @@
 import { Logger, type OnApplicationShutdown, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
+import { nameOf } from './named-module.js';
 import { SessionMaintenance } from './session-maintenance.js';
 import { joinPath } from '../options/option-checks.js';
 import { resolveOptions } from '../options/resolved-options.js';
@@ -37,7 +38,7 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
     const refreshRoute = () => joinPath(globalPrefix(options.refreshPath ?? '/'), options.refreshPath ?? '');
-    const core = createSessionCore(database.dataSource, options, refreshRoute);
+    const core = createSessionCore(database.dataSource, options, refreshRoute, nameOf(extras));
     core.events.stream.subscribe((event) => {
       if (event.type === 'theft') {
         const { sessionId, kind, behind, age } = event;

@@ -1,37 +1,25 @@
 import type { Observable } from 'rxjs';
-import { TryRefreshError } from '../errors/session.errors.js';
 import { corsOptions, type SessionCorsOptions } from '../http/cors.js';
 import type { HttpRequest, HttpResponse } from '../http/exchange.js';
 import type { RequestAuthenticator } from '../http/request-authenticator.js';
 import type { AuthenticateOptions } from '../http/session-authenticator.js';
+import type { SignInOut } from '../http/sign-in-out.js';
+import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { DroppedKeys, KeyRotation } from '../keys/key-ring.js';
 import type { PublicKeys, SigningKeys } from '../keys/signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
-import type { RefreshTokens } from '../tokens/refresh-tokens.js';
-import type { SignedAccessToken } from '../protocol/access-token.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionEvents } from '../session/session-events.js';
-import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
-import { type SessionManager, toInfo, type Update } from '../session/session-manager.js';
-import type {
-  IssuedSession,
-  IssuedToken,
-  RefreshedSession,
-  SessionEvent,
-  SessionInfo,
-  SessionInput,
-  VerifiedSession,
-} from '../session/session.types.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { SessionManager } from '../session/session-manager.js';
+import type { SessionEvent, SessionInfo, SessionInput } from '../session/session.types.js';
+import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
+import { SessionTokens, type TokenParts } from './session-tokens.js';
 
 /** The parts that a {@link SessionService} stands in front of. */
-export interface SessionParts {
-  readonly accessTokens: AccessTokens;
-  readonly lifecycle: SessionLifecycle;
+export interface SessionParts extends TokenParts {
   readonly manager: SessionManager;
-  readonly authenticator: RequestAuthenticator;
-  readonly refreshTokens: RefreshTokens;
+  readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
+  readonly signInOut: SignInOut;
   readonly signingKeys: SigningKeys;
   readonly events: SessionEvents;
   readonly options: ResolvedOptions;
@@ -49,11 +37,18 @@ export interface SessionParts {
  * ```
  */
 export class SessionService {
-  constructor(private readonly parts: SessionParts) {}
+  /** The same without HTTP, for clients that do not use cookies: issue, verify, refresh. */
+  readonly tokens: SessionTokens;
+  readonly #parts: SessionParts;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.tokens = new SessionTokens(parts);
+  }
 
   /** What happens to sessions through this process: sign-in, refresh, revocation, stale tokens, theft. */
   get events(): Observable<SessionEvent> {
-    return this.parts.events.stream;
+    return this.#parts.events.stream;
   }
 
   // ---- over HTTP ------------------------------------------------------------------------------------------------
@@ -66,7 +61,7 @@ export class SessionService {
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
   async create(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
-    return this.parts.authenticator.create(request, response, input);
+    return this.#parts.signInOut.signIn(request, response, input);
   }
 
   /**
@@ -80,7 +75,7 @@ export class SessionService {
     response: HttpResponse,
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
-    return this.parts.authenticator.authenticate(request, response, options);
+    return this.#parts.authenticator.authenticate(request, response, options);
   }
 
   /**
@@ -90,12 +85,12 @@ export class SessionService {
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
    *   {@link CsrfError}
    */
-  async refreshRequest(
+  async refresh(
     request: HttpRequest,
     response: HttpResponse,
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
-    return this.parts.authenticator.refresh(request, response, options);
+    return this.#parts.authenticator.refresh(request, response, options);
   }
 
   /**
@@ -106,12 +101,12 @@ export class SessionService {
    * @throws {@link CsrfError}
    */
   async signOut(request: HttpRequest, response: HttpResponse, options?: AuthenticateOptions): Promise<void> {
-    await this.parts.authenticator.signOut(request, response, options);
+    await this.#parts.signInOut.signOut(request, response, options);
   }
 
   /** Takes the session's cookies from the client. Ends no session. */
   clearCookies(response: HttpResponse): void {
-    this.parts.authenticator.clearCookies(response);
+    this.#parts.signInOut.clear(response);
   }
 
   /**
@@ -120,74 +115,19 @@ export class SessionService {
    * @param allowedHeaders further request headers that clients send
    */
   corsOptions(allowedHeaders: readonly string[] = []): SessionCorsOptions {
-    return corsOptions(this.parts.options, allowedHeaders);
-  }
-
-  // ---- tokens, without HTTP ---------------------------------------------------------------------------------------
-
-  /**
-   * Makes a session and gives its tokens, for clients that do not use cookies.
-   *
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
-   */
-  async issue(input: SessionInput): Promise<IssuedSession> {
-    const now = Date.now();
-    const tokens = await this.parts.lifecycle.issue(input, now);
-    const refreshed = await this.toRefreshed(tokens, now);
-    return { ...refreshed, refreshToken: refreshed.refreshToken! };
-  }
-
-  /**
-   * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
-   * replacement.
-   *
-   * @throws {@link TryRefreshError} when it has expired or is not one of ours
-   * @throws {@link SessionOverError} when its session is known to be over
-   */
-  async verify(accessToken: string): Promise<VerifiedSession> {
-    const now = Date.now();
-    const verification = await this.parts.accessTokens.verify(accessToken, now);
-    if (verification.status !== 'valid') throw new TryRefreshError();
-    const verdict = await this.parts.lifecycle.use(verification.accessToken, now);
-    if (verdict.status === 'over') throw verdict.error;
-    if (verdict.status === 'stale') throw new TryRefreshError();
-    const { sessionId, userId, claims, issuedAt, expiresAt } = verdict.accessToken;
-    return {
-      id: sessionId,
-      userId,
-      claims,
-      issuedAt: new Date(issuedAt),
-      expiresAt: new Date(expiresAt),
-      newAccessToken: verdict.replacement && toIssued(verdict.replacement),
-    };
-  }
-
-  /**
-   * Exchanges a refresh token.
-   *
-   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that the client has been answered with before; if it
-   *   names this token, the client has nothing newer
-   * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
-   * @throws {@link SessionOverError} when it is not one of ours, or its session is over
-   * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
-   */
-  async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
-    const now = Date.now();
-    const token = await this.parts.refreshTokens.authenticate(refreshToken, now);
-    const hasLookedAgain = options.lookedAgain === token.tokenId;
-    return this.toRefreshed(await this.parts.lifecycle.refresh(token, now, hasLookedAgain), now);
+    return corsOptions(this.#parts.options, allowedHeaders);
   }
 
   // ---- sessions ---------------------------------------------------------------------------------------------------
 
   /** Ends a session. @returns whether there was such a live session */
   async revoke(id: string): Promise<boolean> {
-    return this.parts.manager.revoke(id);
+    return this.#parts.manager.revoke(id);
   }
 
   /** Ends several sessions. @returns how many of them were live */
   async revokeMany(ids: readonly string[]): Promise<number> {
-    return this.parts.manager.revokeMany(ids);
+    return this.#parts.manager.revokeMany(ids);
   }
 
   /**
@@ -197,17 +137,17 @@ export class SessionService {
    * @returns how many sessions ended
    */
   async revokeAllForUser(userId: UserId, options: { except?: string } = {}): Promise<number> {
-    return this.parts.manager.revokeAllForUser(userId, options.except);
+    return this.#parts.manager.revokeAllForUser(userId, options.except);
   }
 
   /** A live session, or null. */
   async find(id: string): Promise<SessionInfo | null> {
-    return this.parts.manager.find(id);
+    return this.#parts.manager.find(id);
   }
 
   /** All live sessions of a user, newest first. */
   async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
-    return this.parts.manager.findAllForUser(userId);
+    return this.#parts.manager.findAllForUser(userId);
   }
 
   /**
@@ -216,8 +156,11 @@ export class SessionService {
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
    */
-  async updateData(id: string, next: Update): Promise<void> {
-    await this.parts.manager.updateData(id, next);
+  async updateData<TNext extends Update<SessionData>>(
+    id: string,
+    next: TNext & OnlyMembersOf<SessionData, TNext>,
+  ): Promise<void> {
+    await this.#parts.manager.updateData(id, next);
   }
 
   /**
@@ -226,8 +169,11 @@ export class SessionService {
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
    */
-  async updateClaims(id: string, next: Update): Promise<void> {
-    await this.parts.manager.updateClaims(id, next);
+  async updateClaims<TNext extends Update<SessionClaims>>(
+    id: string,
+    next: TNext & OnlyMembersOf<SessionClaims, TNext>,
+  ): Promise<void> {
+    await this.#parts.manager.updateClaims(id, next);
   }
 
   /**
@@ -237,7 +183,7 @@ export class SessionService {
    * @returns how many rows this call removed
    */
   async removeExpired(): Promise<number> {
-    return this.parts.manager.removeExpired();
+    return this.#parts.manager.removeExpired();
   }
 
   // ---- signing keys -----------------------------------------------------------------------------------------------
@@ -255,7 +201,7 @@ export class SessionService {
    * @throws {@link InvalidOptionError} when the application gives the keys itself (`signingKeys.source`)
    */
   async rotateSigningKeys(options: { drop?: DroppedKeys } = {}): Promise<KeyRotation> {
-    return this.parts.signingKeys.rotate(Date.now(), options.drop);
+    return this.#parts.signingKeys.rotate(Date.now(), options.drop);
   }
 
   /**
@@ -263,23 +209,6 @@ export class SessionService {
    * key has no public half.
    */
   async publicKeys(): Promise<PublicKeys> {
-    return this.parts.signingKeys.publicKeys(Date.now());
+    return this.#parts.signingKeys.publicKeys(Date.now());
   }
-
-  private async toRefreshed(
-    { row, accessToken, refreshToken }: TokenSet,
-    now: number,
-  ): Promise<RefreshedSession> {
-    return {
-      session: toInfo(row),
-      accessToken: toIssued(accessToken),
-      refreshToken:
-        refreshToken === undefined ? undefined : { token: refreshToken, expiresAt: new Date(row.expiresAt) },
-      csrfToken: await this.parts.refreshTokens.csrfToken(row.id, now),
-    };
-  }
-}
-
-function toIssued({ token, expiresAt }: SignedAccessToken): IssuedToken {
-  return { token, expiresAt: new Date(expiresAt) };
 }

@@ -92,7 +92,13 @@ const KNOWN = {
 };
 
 /** Names of the options that stand beside `useFactory`; a frequent place for a mistake, so it gets its own message. */
-const EXTRAS: ReadonlySet<string> = new Set(['isGlobal', 'refreshPath', 'jwksPath', 'dataSourceToken']);
+const EXTRAS: ReadonlySet<string> = new Set([
+  'name',
+  'isGlobal',
+  'refreshPath',
+  'jwksPath',
+  'dataSourceToken',
+]);
 
 const SECOND = 1_000;
 const DAY = 86_400_000;

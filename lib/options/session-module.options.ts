@@ -193,6 +193,13 @@ export interface SessionModuleOptions {
 
 /** Options that belong to the module's definition: in `forRootAsync` they stand beside `useFactory`. */
 export interface SessionModuleExtras {
+  /**
+   * Name of the module, where an application has several. What it exports then has the name as well:
+   * `@InjectSessionService('admin')`, `@UseGuards(SessionGuard.of('admin'))`, `@CurrentSession({ module: 'admin' })`. Two modules
+   * need cookies of different names, and tables of their own: another database, or another `entityPrefix`.
+   * @default none: `SessionService` and `SessionGuard`
+   */
+  name?: string;
   /** Makes the module's exports available everywhere without importing it. @default false */
   isGlobal?: boolean;
   /** Path of a ready-made `POST` route that refreshes the session. Needed for `refresh: 'endpoint'`. @default none */

@@ -39,6 +39,11 @@ export interface SessionVerifierOptionsFactory {
 
 /** Options that stand beside `useFactory` in `forVerifierAsync`. */
 export interface SessionVerifierExtras {
+  /**
+   * Name of the module, where an application has several: `@InjectSessionVerifier('partner')`,
+   * `@UseGuards(SessionGuard.of('partner'))`. @default none: `SessionVerifier` and `SessionGuard`
+   */
+  name?: string;
   /** Makes the module's exports available everywhere without importing it. @default false */
   isGlobal?: boolean;
 }

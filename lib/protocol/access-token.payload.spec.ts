@@ -1,7 +1,7 @@
 import type { JWTPayload } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { InvalidClaimsError } from '../errors/session.errors.js';
-import type { JsonValue } from './json.js';
+import type { JsonValue } from '../types/json.js';
 import {
   checkClaims,
   describeLargestClaim,
@@ -19,7 +19,7 @@ const subject = {
   claims: {},
   unproven: undefined,
 };
-const PROOF = '0123456789abcdefABCDEF';
+const PREIMAGE = '0123456789abcdefABCDEF';
 const payload = { sub: 'ann', sid: '0190abcd-0000-7000-8000-000000000001', ...TIMES };
 
 const ANYBODY = { issuer: undefined, audience: undefined };
@@ -72,9 +72,9 @@ describe('the payload of an access token', () => {
   });
 
   it('brings back the generation of an unproven token', () => {
-    const unproven = { generation: 3, issuedAt: 1_900_000_000_123, proof: PROOF };
+    const unproven = { generation: 3, issuedAt: 1_900_000_000_123, preimage: PREIMAGE };
     const made = payloadOf({ ...subject, unproven });
-    expect(made['gen']).toEqual([3, 1_900_000_000_123, PROOF]);
+    expect(made['gen']).toEqual([3, 1_900_000_000_123, PREIMAGE]);
     expect(fromPayload(made)?.unproven).toEqual(unproven);
   });
 
@@ -132,9 +132,9 @@ describe('the payload of an access token', () => {
     { uid: 1.5, sub: '1.5' },
     { gen: [1, 2] },
     { gen: [1, 2, 3] },
-    { gen: [1, 2, PROOF, 4] },
-    { gen: [-1, 2, PROOF] },
-    { gen: [1, 1.5, PROOF] },
+    { gen: [1, 2, PREIMAGE, 4] },
+    { gen: [-1, 2, PREIMAGE] },
+    { gen: [1, 1.5, PREIMAGE] },
     { uid: '1' },
     { sub: '1', uid: 2 },
     { sub: '01', uid: 1 },
@@ -142,9 +142,9 @@ describe('the payload of an access token', () => {
     { gen: 1 },
     { gen: [] },
     { gen: [1] },
-    { gen: ['1', 2, PROOF] },
-    { gen: [1, null, PROOF] },
-    { gen: { 0: 1, 1: 2, 2: PROOF, length: 3 } },
+    { gen: ['1', 2, PREIMAGE] },
+    { gen: [1, null, PREIMAGE] },
+    { gen: { 0: 1, 1: 2, 2: PREIMAGE, length: 3 } },
   ])('is refused with a claim that this package would not write: %j', (wrong) => {
     expect(fromPayload({ ...payload, ...wrong })).toBeUndefined();
   });
@@ -169,7 +169,7 @@ describe('the payload of an access token', () => {
   });
 
   it('grows by no more than is set aside when it is unproven', () => {
-    const longest = { generation: 2 ** 32 - 1, issuedAt: 2 ** 48 - 1, proof: PROOF };
+    const longest = { generation: 2 ** 32 - 1, issuedAt: 2 ** 48 - 1, preimage: PREIMAGE };
     for (let padding = 0; padding < 3; padding++) {
       const each = { ...subject, claims: 'x'.repeat(padding) };
       const growth =
@@ -195,7 +195,7 @@ describe('checkClaims', () => {
   });
 
   it('reserves every name that signing writes', () => {
-    const unproven = { generation: 1, issuedAt: 2, proof: PROOF };
+    const unproven = { generation: 1, issuedAt: 2, preimage: PREIMAGE };
     const written = Object.keys(
       toPayload(
         { ...subject, userId: 1, claims: null, unproven },

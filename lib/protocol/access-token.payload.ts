@@ -1,6 +1,7 @@
 import type { JWTPayload } from 'jose';
 import { InvalidClaimsError } from '../errors/session.errors.js';
-import { type JsonValue, whyNotJson } from './json.js';
+import type { JsonValue } from '../types/json.js';
+import { whyNotJson } from './json.js';
 import { isSessionId } from './session-id.js';
 import type { AccessToken } from './access-token.js';
 
@@ -9,7 +10,7 @@ import type { AccessToken } from './access-token.js';
  *
  * - `sid`: the session id (as in OpenID Connect).
  * - `uid`: the user id where it is a number; `sub` has to be a string (RFC 7519, 4.1.2).
- * - `gen`: `[generation, issuedAt, proof]`, only while the token is unproven.
+ * - `gen`: `[generation, issuedAt, preimage]`, only while the token is unproven.
  * - `claims`: the application's claims where they are not an object.
  */
 export const RESERVED_CLAIMS: readonly string[] = [
@@ -65,7 +66,7 @@ export function toPayload(
     sub: String(userId),
     sid: sessionId,
     uid: typeof userId === 'number' ? userId : undefined,
-    gen: unproven && [unproven.generation, unproven.issuedAt, unproven.proof],
+    gen: unproven && [unproven.generation, unproven.issuedAt, unproven.preimage],
     ...registered,
   };
   // Without a prototype, so that a claim may be called __proto__. Spread syntax would take several times as long here.
@@ -107,9 +108,9 @@ export function fromPayload(
 /** @returns null when it is not what {@link toPayload} writes */
 function fromGen(gen: unknown): AccessToken['unproven'] | null {
   if (!Array.isArray(gen) || gen.length !== 3) return null;
-  const [generation, issuedAt, proof] = gen as unknown[];
-  if (!isCount(generation) || !isCount(issuedAt) || typeof proof !== 'string') return null;
-  return { generation, issuedAt, proof };
+  const [generation, issuedAt, preimage] = gen as unknown[];
+  if (!isCount(generation) || !isCount(issuedAt) || typeof preimage !== 'string') return null;
+  return { generation, issuedAt, preimage };
 }
 
 /** Seconds since the epoch that are exact in milliseconds, too. */

@@ -1,6 +1,6 @@
 import type { Unproven } from './rotation.js';
-import type { JsonValue } from './json.js';
-import type { UserId } from './user-id.js';
+import type { JsonValue } from '../types/json.js';
+import type { UserId } from '../types/register.js';
 
 /** What an access token says. Times are epoch milliseconds, exact to the second. */
 export interface AccessToken {
@@ -13,9 +13,9 @@ export interface AccessToken {
   readonly unproven: UnprovenToken | undefined;
 }
 
-/** The generation of an unproven token, with the proof that a refresh of this very session issued it. */
+/** The generation of an unproven token, with the preimage that a refresh of this very session issued it. */
 export interface UnprovenToken extends Unproven {
-  readonly proof: string;
+  readonly preimage: string;
 }
 
 /** An access token with its text for the client. */

@@ -1,6 +1,3 @@
-/** Any value that JSON can express. */
-export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
-
 const MAX_DEPTH = 64;
 
 /**

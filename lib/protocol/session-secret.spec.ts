@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { hashSessionSecret, isProofOf, proofOf } from './session-secret.js';
+import { hashSessionSecret, isPreimageOf, preimageOf } from './session-secret.js';
 
 const sha256 = (...parts: (string | Buffer)[]) => {
   const hash = createHash('sha256');
@@ -12,13 +12,13 @@ describe('the session secret', () => {
   const secret = randomBytes(16);
   const hash = hashSessionSecret(secret);
 
-  it('is kept as the SHA-256 of its proof, base64url, which fits the column', () => {
-    expect(hash).toBe(sha256(proofOf(secret)).toString('base64url'));
+  it('is kept as the SHA-256 of its preimage, base64url, which fits the column', () => {
+    expect(hash).toBe(sha256(preimageOf(secret)).toString('base64url'));
     expect(hash).toHaveLength(43);
   });
 
   it('is recognised by its hash', () => {
-    expect(isProofOf(proofOf(secret), hash)).toBe(true);
+    expect(isPreimageOf(preimageOf(secret), hash)).toBe(true);
   });
 
   it.each([
@@ -29,27 +29,27 @@ describe('the session secret', () => {
     ['no secret and no hash', Buffer.alloc(0), ''],
     ['a hash that was cut off', secret, hash.slice(0, -1)],
   ])('is not taken for %s', (_, candidate, stored) => {
-    expect(isProofOf(proofOf(candidate), stored)).toBe(false);
+    expect(isPreimageOf(preimageOf(candidate), stored)).toBe(false);
   });
 });
 
-describe('the proof of a session secret', () => {
+describe('the preimage of a session secret', () => {
   const secret = randomBytes(16);
   const hash = hashSessionSecret(secret);
 
   it('is 128 bits of a hash of it', () => {
-    expect(proofOf(secret)).toBe(sha256('proof:', secret).subarray(0, 16).toString('base64url'));
-    expect(isProofOf(proofOf(secret), hash)).toBe(true);
+    expect(preimageOf(secret)).toBe(sha256('preimage:', secret).subarray(0, 16).toString('base64url'));
+    expect(isPreimageOf(preimageOf(secret), hash)).toBe(true);
   });
 
   it.each([
-    ['the proof of another secret', proofOf(randomBytes(16))],
+    ['the preimage of another secret', preimageOf(randomBytes(16))],
     ['the secret', secret.toString('base64url')],
     ['the hash', hash],
     ['a part of the hash', hash.slice(0, 22)],
     ['nothing', ''],
   ])('is not %s', (_, candidate) => {
-    expect(isProofOf(candidate, hash)).toBe(false);
-    expect(isProofOf(candidate, '')).toBe(false);
+    expect(isPreimageOf(candidate, hash)).toBe(false);
+    expect(isPreimageOf(candidate, '')).toBe(false);
   });
 });

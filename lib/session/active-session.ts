@@ -1,8 +1,8 @@
 import type { AccessToken } from '../protocol/access-token.js';
 import type { SessionFacts } from '../storage/session.store.js';
+import type { OnlyMembersOf, SessionClaims, SessionData, Update } from '../types/register.js';
 import { AuthenticatedSession } from './authenticated-session.js';
-import type { JsonValue } from '../protocol/json.js';
-import type { SessionManager, Update } from './session-manager.js';
+import type { SessionManager } from './session-manager.js';
 import type { SessionInfo } from './session.types.js';
 
 /** How a session reaches the client whose request it serves. */
@@ -14,30 +14,31 @@ export interface ClientLink {
 }
 
 /** The session of the request that is being served, with what the database has of it. */
-export class ActiveSession<TClaims extends JsonValue = JsonValue> extends AuthenticatedSession<TClaims> {
-  constructor(
-    accessToken: AccessToken,
-    private readonly manager: SessionManager,
-    private readonly client: ClientLink,
-  ) {
-    super(accessToken);
+export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession<TClaims> {
+  readonly #manager: SessionManager;
+  readonly #client: ClientLink;
+
+  constructor(token: AccessToken, manager: SessionManager, client: ClientLink) {
+    super(token);
+    this.#manager = manager;
+    this.#client = client;
   }
 
   /** Ends the session and takes its cookies from the client. @returns whether it was still alive */
   async revoke(): Promise<boolean> {
-    const revoked = await this.manager.revoke(this.id);
-    this.client.clear();
+    const revoked = await this.#manager.revoke(this.id);
+    this.#client.clear();
     return revoked;
   }
 
   /** What the database has of the session. @throws {@link SessionNotFoundError} when it is over */
-  async getInfo(): Promise<SessionInfo> {
-    return this.manager.get(this.id);
+  async getInfo(): Promise<SessionInfo<TClaims>> {
+    return (await this.#manager.get(this.id)) as SessionInfo<TClaims>;
   }
 
   /** The session's data. @throws {@link SessionNotFoundError} when it is over */
-  async getData<T extends JsonValue = JsonValue>(): Promise<T> {
-    return (await this.manager.get(this.id)).data as T;
+  async getData<TData = SessionData>(): Promise<TData> {
+    return (await this.#manager.get(this.id)).data as TData;
   }
 
   /**
@@ -46,8 +47,10 @@ export class ActiveSession<TClaims extends JsonValue = JsonValue> extends Authen
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
    */
-  async updateData(next: Update): Promise<void> {
-    await this.manager.updateData(this.id, next);
+  async updateData<TNext extends Update<SessionData>>(
+    next: TNext & OnlyMembersOf<SessionData, TNext>,
+  ): Promise<void> {
+    await this.#manager.updateData(this.id, next);
   }
 
   /**
@@ -56,8 +59,10 @@ export class ActiveSession<TClaims extends JsonValue = JsonValue> extends Authen
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
    */
-  async updateClaims(next: Update): Promise<void> {
-    const row = await this.manager.updateClaims(this.id, next);
-    this.accessToken = await this.client.replace(row, this.accessToken);
+  async updateClaims<TNext extends Update<TClaims>>(
+    next: TNext & OnlyMembersOf<TClaims, TNext>,
+  ): Promise<void> {
+    const row = await this.#manager.updateClaims(this.id, next);
+    this.token = await this.#client.replace(row, this.token);
   }
 }

@@ -1,39 +1,54 @@
+import { inspect, type InspectOptions } from 'node:util';
 import type { AccessToken } from '../protocol/access-token.js';
-import type { JsonValue } from '../protocol/json.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { SessionClaims, UserId } from '../types/register.js';
 
-/** A session as its access token tells of it: all that can be known without the database. */
-export class AuthenticatedSession<TClaims extends JsonValue = JsonValue> {
-  constructor(protected accessToken: AccessToken) {}
-
+/**
+ * A session as its access token tells of it: all that can be known without the database. It can be logged, inspected and
+ * returned from a handler: tokens, secrets and the request are private.
+ */
+export class AuthenticatedSession<TClaims = SessionClaims> {
   /** The session's id: a name, not a secret. */
-  get id(): string {
-    return this.accessToken.sessionId;
-  }
-
+  readonly id: string;
   /** Whose session it is; a string or a number, as it was at sign-in. */
-  get userId(): UserId {
-    return this.accessToken.userId;
-  }
-
+  readonly userId: UserId;
   /** The claims in the access token. They are frozen: requests with the same token share them. */
-  get claims(): TClaims {
-    return this.accessToken.claims as TClaims;
+  readonly claims: TClaims;
+  #token: AccessToken;
+
+  constructor(token: AccessToken) {
+    this.id = token.sessionId;
+    this.userId = token.userId;
+    this.claims = token.claims as TClaims;
+    this.#token = token;
   }
 
   /** When the access token was issued. */
-  get issuedAt(): Date {
-    return new Date(this.accessToken.issuedAt);
+  get tokenIssuedAt(): Date {
+    return new Date(this.#token.issuedAt);
   }
 
   /** When the access token expires; the session lives on. */
-  get expiresAt(): Date {
-    return new Date(this.accessToken.expiresAt);
+  get tokenExpiresAt(): Date {
+    return new Date(this.#token.expiresAt);
   }
 
-  /** Without tokens, so that a session can be logged and returned. */
   toJSON(): object {
-    const { id, userId, claims, issuedAt, expiresAt } = this;
-    return { id, userId, claims, issuedAt, expiresAt };
+    const { id, userId, claims, tokenIssuedAt, tokenExpiresAt } = this;
+    return { id, userId, claims, tokenIssuedAt, tokenExpiresAt };
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `${this.constructor.name} ${inspect(this.toJSON(), options)}`;
+  }
+
+  /** @internal */
+  protected get token(): AccessToken {
+    return this.#token;
+  }
+
+  /** @internal */
+  protected set token(token: AccessToken) {
+    this.#token = token;
+    (this as { claims: TClaims }).claims = token.claims as TClaims;
   }
 }

@@ -3,6 +3,7 @@ import { RESERVED_CLAIMS } from '../protocol/access-token.payload.js';
 import { InvalidClaimsError, InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
 import { checkSessionInput, checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionInput } from './session.types.js';
+import { untyped } from '../../test/support/untyped.js';
 
 const anyJson = [null, true, false, 0, -1.5, '', 'text', 'Zoë 🙂', [], [1, 'a', null], {}, { a: { b: [1] } }];
 
@@ -123,7 +124,7 @@ describe('checkSessionInput', () => {
   });
 
   it('leaves null as it is', () => {
-    expect(checkSessionInput({ userId: 1, claims: null, data: null })).toMatchObject({
+    expect(checkSessionInput({ userId: 1, claims: untyped(null), data: untyped(null) })).toMatchObject({
       claims: null,
       data: null,
     });

@@ -1,9 +1,10 @@
 import { checkClaims } from '../protocol/access-token.payload.js';
 import { InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
 import { toAsciiJson } from '../storage/columns.js';
-import { type JsonValue, whyNotJson } from '../protocol/json.js';
+import type { JsonValue } from '../types/json.js';
+import { whyNotJson } from '../protocol/json.js';
 import type { SessionInput } from './session.types.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { UserId } from '../types/register.js';
 
 /** What the `user_id` column holds, as ASCII JSON. */
 const MAX_USER_ID = 255;

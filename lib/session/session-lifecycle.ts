@@ -11,13 +11,13 @@ import {
 } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../protocol/refresh-token.codec.js';
-import { hashSessionSecret, proofOf } from '../protocol/session-secret.js';
+import { hashSessionSecret, preimageOf } from '../protocol/session-secret.js';
 import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
 import type { SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
-import type { JsonValue } from '../protocol/json.js';
+import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
 import { checkSessionInput } from './session-input.js';
@@ -113,16 +113,16 @@ export class SessionLifecycle {
   async refresh(token: RefreshToken, now: number, hasLookedAgain: boolean): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
-      const proof = proofOf(sessionSecret);
-      const { row, generation, kept } = await this.rotator.refresh(token, proof, now, hasLookedAgain);
+      const preimage = preimageOf(sessionSecret);
+      const { row, generation, kept } = await this.rotator.refresh(token, preimage, now, hasLookedAgain);
       if (kept) {
-        const unproven = { generation, issuedAt: kept.issuedAt, proof };
+        const unproven = { generation, issuedAt: kept.issuedAt, preimage };
         const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, kept.expiresAt);
         return { row, accessToken, refreshToken: undefined };
       }
       const facts = { generation, issuedAt: now, tokenId: newTokenId() };
       const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
-      const unproven = { generation, issuedAt: now, proof };
+      const unproven = { generation, issuedAt: now, preimage };
       const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
       const refreshToken = await this.refreshTokens.make({ sessionId, sessionSecret, ...facts });
       this.events.emit({ type: 'refreshed', sessionId, userId: row.userId });

@@ -3,16 +3,13 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { hashSessionSecret } from '../protocol/session-secret.js';
 import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
-import type { JsonValue } from '../protocol/json.js';
+import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { isSessionId } from '../protocol/session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { SessionClaims, SessionData, UserId } from '../types/register.js';
 import type { SessionEvent, SessionInfo } from './session.types.js';
-
-/** A new value, or a function that makes it of the present one; it may be called again when another writer was faster. */
-export type Update = JsonValue | object | ((present: JsonValue) => unknown);
 
 const ATTEMPTS = 100;
 const DEFAULT_BATCH = 1_000;
@@ -72,9 +69,9 @@ export class SessionManager {
     return this.revokeMany(rows.map(({ id }) => id).filter((id) => id !== except));
   }
 
-  async updateData(id: string, next: Update): Promise<void> {
+  async updateData(id: string, next: unknown): Promise<void> {
     if (typeof next === 'function') {
-      await this.change(id, 'data', (present) => normaliseData(next(present)));
+      await this.change(id, 'data', async (present) => normaliseData(await callUpdate(next, present)));
       return;
     }
     const data = normaliseData(next);
@@ -83,9 +80,10 @@ export class SessionManager {
   }
 
   /** @returns the row with the new claims */
-  async updateClaims(id: string, next: Update): Promise<SessionRow> {
+  async updateClaims(id: string, next: unknown): Promise<SessionRow> {
     return this.change(id, 'claims', async (present, row) => {
-      const claims = normaliseClaims(typeof next === 'function' ? next(present) : next);
+      const made = typeof next === 'function' ? await callUpdate(next, present) : next;
+      const claims = normaliseClaims(made);
       await this.lifecycle.checkClaimsFit(row, claims, Date.now());
       return claims;
     });
@@ -132,13 +130,17 @@ export class SessionManager {
   }
 }
 
+async function callUpdate(next: Function, present: JsonValue): Promise<unknown> {
+  return (await next(present)) as unknown;
+}
+
 export function toInfo(row: SessionRow): SessionInfo {
   const { id, userId, claims, data, userAgent, ip } = row;
   return {
     id,
     userId,
-    claims,
-    data,
+    claims: claims as SessionClaims,
+    data: data as SessionData,
     createdAt: new Date(row.createdAt),
     lastSeenAt: new Date(row.lastSeenAt),
     expiresAt: new Date(row.expiresAt),

@@ -8,7 +8,7 @@ import {
 } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../protocol/refresh-token.codec.js';
-import { hashOfProof, isProofOf } from '../protocol/session-secret.js';
+import { hashOfPreimage, isPreimageOf } from '../protocol/session-secret.js';
 import { timeOfSessionId } from '../protocol/session-id.js';
 import {
   type ExpirySlide,
@@ -41,21 +41,26 @@ export class SessionRotator {
   /**
    * Exchanges an authentic refresh token.
    *
-   * @param proof of its session secret
+   * @param preimage of its session secret
    * @param hasLookedAgain whether the client has been told before that this token looks old
    * @throws {@link LookAgainError} when the token looks old and the client has not looked again
    * @throws {@link SessionOverError} when the session does not go on, and the client has looked again
    * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
    */
-  async refresh(token: RefreshToken, proof: string, now: number, hasLookedAgain: boolean): Promise<Exchange> {
-    const likely = await this.refreshLikely(token, proof, now);
+  async refresh(
+    token: RefreshToken,
+    preimage: string,
+    now: number,
+    hasLookedAgain: boolean,
+  ): Promise<Exchange> {
+    const likely = await this.refreshLikely(token, preimage, now);
     if (likely) return likely;
     const isFinal = hasLookedAgain || !this.options.lookAgain;
     return this.untilWritten(async () => {
       const row = await this.store.find(token.sessionId);
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
       // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
-      if (row.revokedAt === null && !isProofOf(proof, row.secretHash)) throw new SessionOverError();
+      if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
       if (!isLive(row, now)) throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));
 
       const decision = decideRefresh(row, token, now, this.options.rotation);
@@ -91,7 +96,7 @@ export class SessionRotator {
       const found = await this.findLive(sessionId, now);
       // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
       // a thief.
-      if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };
+      if (!isPreimageOf(unproven!.preimage, found.secretHash)) return { row: undefined };
       const decision = decideUse(found, unproven!);
       switch (decision.verdict) {
         case 'accept':
@@ -110,12 +115,12 @@ export class SessionRotator {
   /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
   private async refreshLikely(
     token: RefreshToken,
-    proof: string,
+    preimage: string,
     now: number,
   ): Promise<Exchange | undefined> {
     if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
     const slide = this.slideOf(token.sessionId, now);
-    const row = await this.store.redeem(token, hashOfProof(proof), slide, now);
+    const row = await this.store.redeem(token, hashOfPreimage(preimage), slide, now);
     return row && { row, generation: token.generation + 1, kept: undefined };
   }
 
@@ -126,7 +131,7 @@ export class SessionRotator {
     now: number,
   ): Promise<SessionFacts | undefined> {
     if (!this.store.hasReturning) return undefined;
-    const expected = { id: sessionId, secretHash: hashOfProof(unproven.proof) };
+    const expected = { id: sessionId, secretHash: hashOfPreimage(unproven.preimage) };
     return this.store.prove(expected, unproven.generation, this.slideOf(sessionId, now), now);
   }
 

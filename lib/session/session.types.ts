@@ -1,29 +1,41 @@
 import type { StaleRefreshToken } from '../errors/session.errors.js';
-import type { JsonValue } from '../protocol/json.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
 /** What a session is made from. */
-export interface SessionInput {
-  /** Whose session it is. */
-  userId: UserId;
+export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsInput<TClaims> &
+  DataInput<TData> & {
+    /** Whose session it is. */
+    userId: UserId;
+    /** What the list of devices shows. `create()` takes what is absent from the request. */
+    device?: { userAgent?: string; ip?: string };
+  };
+
+/** Claims may be absent only where their type allows an empty object. */
+type ClaimsInput<T> = IsOptional<T> extends true ? Partial<WithClaims<T>> : WithClaims<T>;
+type DataInput<T> = IsOptional<T> extends true ? Partial<WithData<T>> : WithData<T>;
+// oxlint-disable-next-line typescript/no-generated-empty-object-type -- whether it may be empty is the question
+type IsOptional<T> = Record<never, never> extends T ? true : false;
+
+interface WithClaims<T> {
   /**
-   * Goes into access tokens, where the client can read it; any JSON. Members of an object become claims of the JWT, so
-   * the names in {@link RESERVED_CLAIMS} are refused. @default {}
+   * Goes into access tokens, where the client can read it. Members become claims of the JWT, so the names in
+   * {@link RESERVED_CLAIMS} are refused. Other JSON than an object works, too: register its type. @default {}
    */
-  claims?: unknown;
-  /** Stays in the database; any JSON of at most 65,535 bytes. @default {} */
-  data?: unknown;
-  /** What the list of devices shows. `create()` takes what is absent from the request. */
-  device?: { userAgent?: string; ip?: string };
+  claims: Written<T>;
+}
+
+interface WithData<T> {
+  /** Stays in the database; JSON of at most 65,535 bytes. @default {} */
+  data: Written<T>;
 }
 
 /** A session as the database has it. */
-export interface SessionInfo {
+export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   /** UUID version 7. A name, not a secret. */
   readonly id: string;
   readonly userId: UserId;
-  readonly claims: JsonValue;
-  readonly data: JsonValue;
+  readonly claims: TClaims;
+  readonly data: TData;
   readonly createdAt: Date;
   /** Exact to about the life of an access token: valid access tokens are not recorded. */
   readonly lastSeenAt: Date;
@@ -58,22 +70,6 @@ export interface RefreshedSession {
   readonly refreshToken: IssuedToken | undefined;
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
-}
-
-/** What a valid access token says. */
-export interface VerifiedSession {
-  readonly id: string;
-  readonly userId: UserId;
-  readonly claims: JsonValue;
-  /** When the access token was issued. */
-  readonly issuedAt: Date;
-  /** When the access token expires. */
-  readonly expiresAt: Date;
-  /**
-   * On the first use, after the reuse window, of an access token that a refresh gave: its replacement, which has the same
-   * expiry and costs no database call any more. Give it to the client.
-   */
-  readonly newAccessToken: IssuedToken | undefined;
 }
 
 /** Something that happened to a session; see `SessionService.events`. */

@@ -1,7 +1,7 @@
 import { type DataSource, In, IsNull, LessThan, MoreThan, type Repository } from 'typeorm';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
-import type { JsonValue } from '../protocol/json.js';
-import type { UserId } from '../protocol/user-id.js';
+import type { JsonValue } from '../types/json.js';
+import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { SessionEntity } from './session.entity.js';

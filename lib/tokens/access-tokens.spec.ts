@@ -106,7 +106,7 @@ describe.each(['HS256', 'ES256', 'EdDSA', 'RS256'] as const)('access tokens sign
 describe('an access token', () => {
   it('is whole when it is signed: what the result says is what verification says', async () => {
     const tokens = await start();
-    const unproven = { generation: 2, issuedAt: NOW - 7, proof: '0123456789abcdefABCDEF' };
+    const unproven = { generation: 2, issuedAt: NOW - 7, preimage: '0123456789abcdefABCDEF' };
     const { token, ...said } = await tokens.sign({ ...subject, unproven }, NOW + 250);
     expect(await tokens.verify(token, NOW + 250)).toEqual({ status: 'valid', accessToken: said });
   });

@@ -21,7 +21,7 @@ import {
   outdated,
   payloadFor,
   positionsOf,
-  proofOf,
+  preimageOf,
   redeemedOf,
   refreshTokens,
   replaysOf,
@@ -300,24 +300,24 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
       const { row, browser } = robbed.victims[1]!;
       const generation = Number(row['generation']) + 1;
       const hash = String(row['secret_hash']);
-      const proofs = [
+      const preimages = [
         undefined,
         '',
         hash,
         hash.slice(0, 22),
-        ...likelySecretsOf(row).flatMap((each) => [each.toString('base64url'), proofOf(each)]),
+        ...likelySecretsOf(row).flatMap((each) => [each.toString('base64url'), preimageOf(each)]),
       ];
-      const forgeUnproven = async (age: number, proof: string | undefined) => {
-        const gen = [generation, Date.now() - age, ...(proof === undefined ? [] : [proof])];
+      const forgeUnproven = async (age: number, preimage: string | undefined) => {
+        const gen = [generation, Date.now() - age, ...(preimage === undefined ? [] : [preimage])];
         const payload = { ...payloadFor(row, Date.now()), gen };
         return accessTokenSignedWith(keyFor('access', keys), payload);
       };
-      for (const proof of proofs) {
+      for (const preimage of preimages) {
         // Of an age at which its use would prove the generation.
-        const access = await forgeUnproven(2 * MINUTE, proof);
+        const access = await forgeUnproven(2 * MINUTE, preimage);
         expect(await answerTo(robbed.app, { access })).toBe('refused');
         // A young one is no more than any other access token that is forged with the key: it proves nothing.
-        const young = await forgeUnproven(0, proof);
+        const young = await forgeUnproven(0, preimage);
         expect(['accepted', 'refused']).toContain(await answerTo(robbed.app, { access: young }));
       }
       await expectUntouched(robbed);
@@ -325,10 +325,10 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
       expect(await browser.get('/me')).toMatchObject({ status: 200 });
     });
 
-    test('the same token is accepted with the proof that only a refresh token gives (control)', async () => {
+    test('the same token is accepted with the preimage that only a refresh token gives (control)', async () => {
       const { row, sessionSecret } = robbed.victims[1]!;
       const generation = Number(row['generation']) + 1;
-      const gen = [generation, Date.now() - 2 * MINUTE, proofOf(sessionSecret)];
+      const gen = [generation, Date.now() - 2 * MINUTE, preimageOf(sessionSecret)];
       const payload = { ...payloadFor(row, Date.now()), gen };
       const access = await accessTokenSignedWith(keyFor('access', keys), payload);
       expect(await answerTo(robbed.app, { access })).toBe('accepted');

@@ -126,8 +126,13 @@ export function likelySecretsOf(row: Row): Buffer[] {
 }
 
 /** What an unproven access token has of a session's secret. */
-export function proofOf(secret: Buffer): string {
-  return createHash('sha256').update('proof:').update(secret).digest().subarray(0, 16).toString('base64url');
+export function preimageOf(secret: Buffer): string {
+  return createHash('sha256')
+    .update('preimage:')
+    .update(secret)
+    .digest()
+    .subarray(0, 16)
+    .toString('base64url');
 }
 
 /** Pairs of values of one session. */

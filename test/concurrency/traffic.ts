@@ -143,7 +143,7 @@ export class Traffic {
     const { error, leave } = await this.leg(journey, server, async () =>
       run(async () =>
         isExplicit
-          ? serve(service, attached, (to) => service.refreshRequest(attached, to))
+          ? serve(service, attached, (to) => service.refresh(attached, to))
           : serve(service, attached),
       ),
     );

@@ -39,8 +39,8 @@ class PerRouteController {
   }
 
   @Get('open')
-  open(@Session() session?: ActiveSession): object {
-    return { hasSession: session !== undefined };
+  open(@Req() request: HttpRequest): object {
+    return { hasSession: attachedSession(request) !== undefined };
   }
 }
 
@@ -54,8 +54,8 @@ class PerControllerController {
 
   @SkipSession()
   @Get('skipped')
-  skipped(@Session() session?: ActiveSession): object {
-    return { hasSession: session !== undefined };
+  skipped(@Req() request: HttpRequest): object {
+    return { hasSession: attachedSession(request) !== undefined };
   }
 }
 
@@ -64,8 +64,8 @@ class PerControllerController {
 @UseGuards(SessionGuard)
 class SkippedController {
   @Get('open')
-  open(@Session() session?: ActiveSession): object {
-    return { hasSession: session !== undefined };
+  open(@Req() request: HttpRequest): object {
+    return { hasSession: attachedSession(request) !== undefined };
   }
 
   @SkipSession(false)
@@ -112,16 +112,16 @@ class PropertiesController {
     @Session('id') id: string,
     @Session('userId') userId: string | number,
     @Session('claims') claims: object,
-    @Session('issuedAt') issuedAt: Date,
-    @Session('expiresAt') expiresAt: Date,
+    @Session('tokenIssuedAt') tokenIssuedAt: Date,
+    @Session('tokenExpiresAt') tokenExpiresAt: Date,
     @Req() request: HttpRequest,
   ): object {
     return {
       isActiveSession: session instanceof ActiveSession,
       isAttached: attachedSession(request) === session,
-      areDates: issuedAt instanceof Date && expiresAt instanceof Date,
+      areDates: tokenIssuedAt instanceof Date && tokenExpiresAt instanceof Date,
       session,
-      properties: { id, userId, claims, issuedAt, expiresAt },
+      properties: { id, userId, claims, tokenIssuedAt, tokenExpiresAt },
     };
   }
 
@@ -351,8 +351,8 @@ describe.each(adapters)('what a guarded handler gets over %s', (adapter) => {
           id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
           userId,
           claims: { role: 'user' },
-          issuedAt: new Date().toISOString(),
-          expiresAt: new Date(Date.now() + secondsLeft * 1_000).toISOString(),
+          tokenIssuedAt: new Date().toISOString(),
+          tokenExpiresAt: new Date(Date.now() + secondsLeft * 1_000).toISOString(),
         };
         expect(await browser.get('/properties')).toMatchObject({
           status: 200,

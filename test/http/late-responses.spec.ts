@@ -152,9 +152,9 @@ describe.each(adapters)('a response that leaves late over %s', (adapter) => {
 
   it('has no token in a header for a client without cookies', async () => {
     const app = await start({}, { metadata });
-    const { refreshToken } = await app.sessions.issue({ userId: 'carol' });
+    const { refreshToken } = await app.sessions.tokens.issue({ userId: 'carol' });
     pass('16m');
-    const { accessToken } = await app.sessions.refresh(refreshToken.token);
+    const { accessToken } = await app.sessions.tokens.refresh(refreshToken.token);
     const init = { headers: { authorization: `Bearer ${accessToken.token}` } };
     pass('90s');
     const client = app.browser();

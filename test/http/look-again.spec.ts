@@ -301,33 +301,33 @@ describe('a refresh without HTTP', () => {
 
   async function oldToken() {
     const { sessions } = await start();
-    const { refreshToken: first, session } = await sessions.issue({ userId: 7 });
+    const { refreshToken: first, session } = await sessions.tokens.issue({ userId: 7 });
     pass('16m');
-    const { refreshToken: second } = await sessions.refresh(first.token);
+    const { refreshToken: second } = await sessions.tokens.refresh(first.token);
     pass('16m');
-    await sessions.refresh(second!.token);
+    await sessions.tokens.refresh(second!.token);
     return { sessions, token: first.token, newer: second!.token, id: session.id };
   }
 
   it('says what to repeat when a token looks old, and revokes nothing', async () => {
     const { sessions, token, newer, id } = await oldToken();
-    const error = await refused(sessions.refresh(token));
+    const error = await refused(sessions.tokens.refresh(token));
     expect(error).toBeInstanceOf(LookAgainError);
     expect(error).toMatchObject({ code: 'look_again', tokenId: tokenIdOf(token), location: undefined });
     // Another refusal, or that of another token, is no second look.
     for (const lookedAgain of [undefined, tokenIdOf(newer), '']) {
       expect(
-        await refused(sessions.refresh(token, lookedAgain === undefined ? {} : { lookedAgain })),
+        await refused(sessions.tokens.refresh(token, lookedAgain === undefined ? {} : { lookedAgain })),
       ).toBeInstanceOf(LookAgainError);
     }
     expect(await sessions.find(id)).not.toBeNull();
-    expect(await sessions.refresh(newer)).toMatchObject({ session: { id } });
+    expect(await sessions.tokens.refresh(newer)).toMatchObject({ session: { id } });
   });
 
   it('is theft when it is repeated', async () => {
     const { sessions, token, id } = await oldToken();
-    const { tokenId } = (await refused(sessions.refresh(token))) as LookAgainError;
-    const error = await refused(sessions.refresh(token, { lookedAgain: tokenId }));
+    const { tokenId } = (await refused(sessions.tokens.refresh(token))) as LookAgainError;
+    const error = await refused(sessions.tokens.refresh(token, { lookedAgain: tokenId }));
     expect(error).toBeInstanceOf(TokenTheftError);
     expect(error).toMatchObject({
       sessionId: id,
@@ -340,13 +340,15 @@ describe('a refresh without HTTP', () => {
   it('of a session that is over says so when it is repeated', async () => {
     const { sessions, token, id } = await oldToken();
     await sessions.revoke(id);
-    const first = await refused(sessions.refresh(token));
+    const first = await refused(sessions.tokens.refresh(token));
     expect(first).toMatchObject({
       code: 'look_again',
       stale: { kind: 'session_over', behind: 0, userId: 7 },
     });
     const { tokenId } = first as LookAgainError;
-    expect(await refused(sessions.refresh(token, { lookedAgain: tokenId }))).toBeInstanceOf(SessionOverError);
+    expect(await refused(sessions.tokens.refresh(token, { lookedAgain: tokenId }))).toBeInstanceOf(
+      SessionOverError,
+    );
   });
 });
 

@@ -524,11 +524,11 @@ async function outcomesOf(processes: readonly LibraryProcess[], tokens: string[]
 }
 
 async function newToken({ service }: Instance): Promise<string> {
-  return (await service.issue({ userId: 1 })).accessToken.token;
+  return (await service.tokens.issue({ userId: 1 })).accessToken.token;
 }
 
 async function outcomeIn({ service }: Instance, token: string): Promise<string> {
-  return service.verify(token).then(
+  return service.tokens.verify(token).then(
     () => 'valid',
     (error: unknown) => (error instanceof SessionError ? error.code : String(error)),
   );

@@ -87,13 +87,13 @@ describe.each(databases)('key material at rest on $name', (kind) => {
   describe('several secrets', () => {
     test('the first encrypts, all decrypt, and nobody notices the change', async () => {
       const [before] = (await world.start(1, { secret: OLD })) as [Instance];
-      const { accessToken, refreshToken } = await before.service.issue({ userId: 1 });
+      const { accessToken, refreshToken } = await before.service.tokens.issue({ userId: 1 });
       const [after] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
-      await expect(after.service.verify(accessToken.token)).resolves.toBeDefined();
-      await expect(after.service.refresh(refreshToken.token)).resolves.toBeDefined();
+      await expect(after.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(after.service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
 
       pass(DAY - HOUR);
-      await after.service.issue({ userId: 1 });
+      await after.service.tokens.issue({ userId: 1 });
       expect(await world.keys('access')).toHaveLength(2);
       pass(2 * HOUR);
       await after.signingKeys.removeRetired(Date.now());
@@ -105,11 +105,11 @@ describe.each(databases)('key material at rest on $name', (kind) => {
       const [before] = (await world.start(1, { secret: OLD })) as [Instance];
       const [after] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
       pass(DAY - HOUR);
-      await after.service.issue({ userId: 1 });
+      await after.service.tokens.issue({ userId: 1 });
       expect(await world.keys('access')).toHaveLength(2);
       pass(10 * MINUTE);
-      const { accessToken } = await before.service.issue({ userId: 1 });
-      await expect(after.service.verify(accessToken.token)).resolves.toBeDefined();
+      const { accessToken } = await before.service.tokens.issue({ userId: 1 });
+      await expect(after.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
     });
   });
 
@@ -132,8 +132,8 @@ describe.each(databases)('key material at rest on $name', (kind) => {
         await expect(starting).rejects.not.toThrow(/secret, made|wrong one/);
         expect(await allKeys()).toEqual(before);
 
-        const { refreshToken } = await right.service.issue({ userId: 2 });
-        await expect(right.service.refresh(refreshToken.token)).resolves.toBeDefined();
+        const { refreshToken } = await right.service.tokens.issue({ userId: 2 });
+        await expect(right.service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
         await expect(world.start(1, { secret: OLD })).resolves.toBeDefined();
       },
     );
@@ -141,37 +141,37 @@ describe.each(databases)('key material at rest on $name', (kind) => {
 
   test('a secret that is given to a plain database encrypts what is there, and nobody notices', async () => {
     const [plain] = (await world.start(1)) as [Instance];
-    const { accessToken, refreshToken } = await plain.service.issue({ userId: 1 });
+    const { accessToken, refreshToken } = await plain.service.tokens.issue({ userId: 1 });
     for (const { material } of await allKeys()) expect(material).toMatch(/^\{/);
     const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
     for (const { material } of await allKeys()) expect(await secretOf(material)).toBe(NEW);
     for (const { service } of [plain, sealed]) {
-      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
-      await expect(service.refresh(refreshToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
     }
     const [later] = (await world.start(1, { secret: NEW })) as [Instance];
-    await expect(later.service.verify(accessToken.token)).resolves.toBeDefined();
+    await expect(later.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
   });
 
   test('a key that an older process made without a secret is encrypted by the first that has one', async () => {
     const [plain] = (await world.start(1)) as [Instance];
     const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
     pass(DAY);
-    await plain.service.issue({ userId: 1 });
+    await plain.service.tokens.issue({ userId: 1 });
     expect((await world.keys('access')).filter(({ material }) => material.startsWith('{'))).toHaveLength(1);
-    await sealed.service.issue({ userId: 1 });
+    await sealed.service.tokens.issue({ userId: 1 });
     for (const { material } of await world.keys('access')) expect(await secretOf(material)).toBe(NEW);
   });
 
   test('a new secret, given with the old one, encrypts again what is there; the old one can then go', async () => {
     const [before] = (await world.start(1, { secret: OLD })) as [Instance];
-    const { accessToken, refreshToken } = await before.service.issue({ userId: 1 });
+    const { accessToken, refreshToken } = await before.service.tokens.issue({ userId: 1 });
     const [both] = (await world.start(1, { secret: [NEW, OLD] })) as [Instance];
     for (const { material } of await allKeys()) expect(await secretOf(material)).toBe(NEW);
     const [after] = (await world.start(1, { secret: NEW })) as [Instance];
     for (const { service } of [before, both, after]) {
-      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
-      await expect(service.refresh(refreshToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
     }
   });
 
@@ -183,19 +183,19 @@ describe.each(databases)('key material at rest on $name', (kind) => {
     const materials = (await allKeys()).map(({ material }) => material);
     for (let minute = 0; minute < 30; minute++) {
       pass(MINUTE);
-      for (const { service } of instances) await service.issue({ userId: 1 });
+      for (const { service } of instances) await service.tokens.issue({ userId: 1 });
     }
     expect((await allKeys()).map(({ material }) => material)).toEqual(materials);
   });
 
   test('that cannot be encrypted again stays as it is, and in use', async () => {
     const [plain] = (await world.start(1)) as [Instance];
-    const { accessToken } = await plain.service.issue({ userId: 1 });
+    const { accessToken } = await plain.service.tokens.issue({ userId: 1 });
     const warned = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     const replace = vi.spyOn(KeyStore.prototype, 'replaceMaterial').mockRejectedValue(new Error('read-only'));
     try {
       const [sealed] = (await world.start(1, { secret: NEW })) as [Instance];
-      await expect(sealed.service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(sealed.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
       expect(warned).toHaveBeenCalledTimes(2);
     } finally {
       replace.mockRestore();

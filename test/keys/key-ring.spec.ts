@@ -47,8 +47,8 @@ describe.each(databases)('keys on $name', (kind) => {
     test('an instance whose clock is a minute behind the first one signs all the same', async () => {
       const [, ...instances] = await world.start(3);
       for (const { service } of instances) {
-        const { accessToken } = await withClock(-MINUTE, () => service.issue({ userId: 1 }));
-        await expect(instances[0]!.service.verify(accessToken.token)).resolves.toBeDefined();
+        const { accessToken } = await withClock(-MINUTE, () => service.tokens.issue({ userId: 1 }));
+        await expect(instances[0]!.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
       }
     });
   });
@@ -57,7 +57,7 @@ describe.each(databases)('keys on $name', (kind) => {
     test('the next key is published well ahead of its use, and takes over at its time', async () => {
       const [one, two] = (await world.start(2)) as [Instance, Instance];
       pass(23 * HOUR - 10 * MINUTE);
-      await one.service.issue({ userId: 1 });
+      await one.service.tokens.issue({ userId: 1 });
       expect(await world.keys('access')).toHaveLength(1);
 
       pass(10 * MINUTE);
@@ -76,16 +76,16 @@ describe.each(databases)('keys on $name', (kind) => {
     test('a retired key verifies for the life of a token, is then removed, and not before', async () => {
       const [one] = (await world.start(1)) as [Instance];
       pass(DAY - HOUR);
-      await one.service.issue({ userId: 1 });
+      await one.service.tokens.issue({ userId: 1 });
       pass(HOUR - 1);
-      const last = await one.service.issue({ userId: 1 });
+      const last = await one.service.tokens.issue({ userId: 1 });
       const [retiring] = await world.keys('access');
       expect(decodeProtectedHeader(last.accessToken.token).kid).toBe(retiring!.kid);
 
       pass(15 * MINUTE - SECOND);
       await one.signingKeys.removeRetired(Date.now());
       const [fresh] = (await world.start(1)) as [Instance];
-      await expect(fresh.service.verify(last.accessToken.token)).resolves.toBeDefined();
+      await expect(fresh.service.tokens.verify(last.accessToken.token)).resolves.toBeDefined();
 
       pass(HOUR);
       await one.signingKeys.removeRetired(Date.now());
@@ -114,13 +114,13 @@ describe.each(databases)('keys on $name', (kind) => {
         pass(Math.round(random() * 1_500));
         // The one that signs changes, so that each of the others at times only verifies.
         const signer = instances[Math.floor(step / 17) % 3]!;
-        const { accessToken } = await signer.service.issue({ userId: step });
+        const { accessToken } = await signer.service.tokens.issue({ userId: step });
         kids.add(decodeProtectedHeader(accessToken.token).kid!);
         alive.push({ token: accessToken.token, expiresAt: accessToken.expiresAt.getTime() });
         alive = alive.filter(({ expiresAt }) => expiresAt > Date.now());
         const checked = step % 10 === 0 ? alive : alive.slice(-1);
         for (const { service } of instances) {
-          for (const { token } of checked) await service.verify(token);
+          for (const { token } of checked) await service.tokens.verify(token);
         }
         if (step % 3 === 0) await instances[step % 2]!.signingKeys.removeRetired(Date.now());
       }
@@ -135,10 +135,10 @@ describe.each(databases)('keys on $name', (kind) => {
         pass(MINUTE);
         const clock = clocks[step % 3]!;
         const signer = instances[step % 3]!;
-        const { accessToken } = await withClock(clock, () => signer.service.issue({ userId: 1 }));
+        const { accessToken } = await withClock(clock, () => signer.service.tokens.issue({ userId: 1 }));
         kids.add(decodeProtectedHeader(accessToken.token).kid!);
         for (const [index, { service }] of instances.entries()) {
-          await withClock(clocks[index]!, () => service.verify(accessToken.token));
+          await withClock(clocks[index]!, () => service.tokens.verify(accessToken.token));
         }
         await signer.signingKeys.removeRetired(Date.now() + clock);
       }
@@ -149,12 +149,12 @@ describe.each(databases)('keys on $name', (kind) => {
       const [busy, idle] = (await world.start(2)) as [Instance, Instance];
       for (let hour = 0; hour < 5 * 24; hour++) {
         pass(HOUR);
-        await busy.service.issue({ userId: 1 });
+        await busy.service.tokens.issue({ userId: 1 });
         await busy.signingKeys.removeRetired(Date.now());
       }
       expect((await world.keys('access'))[0]!.sequence).toBeGreaterThan(3);
-      const { accessToken } = await busy.service.issue({ userId: 1 });
-      await expect(idle.service.verify(accessToken.token)).resolves.toBeDefined();
+      const { accessToken } = await busy.service.tokens.issue({ userId: 1 });
+      await expect(idle.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
       expect(await kidOfNewToken(idle)).toBe(decodeProtectedHeader(accessToken.token).kid);
     });
 
@@ -177,7 +177,7 @@ describe.each(databases)('keys on $name', (kind) => {
         pass(DAY - MINUTE);
         await expectAllAgree(instances);
         pass(HOUR);
-        const { accessToken } = await instances[0]!.service.issue({ userId: 1 });
+        const { accessToken } = await instances[0]!.service.tokens.issue({ userId: 1 });
         const [, second] = await world.keys('access');
         expect(decodeProtectedHeader(accessToken.token)).toEqual({
           alg: algorithm,
@@ -193,7 +193,7 @@ describe.each(databases)('keys on $name', (kind) => {
       const [after] = (await world.start(1, { accessToken: { algorithm: 'ES256' } })) as [Instance];
       expect(await algorithmOfNewToken(after)).toBe('HS256');
       pass(DAY - HOUR);
-      await after.service.issue({ userId: 1 });
+      await after.service.tokens.issue({ userId: 1 });
       pass(HOUR);
       expect(await algorithmOfNewToken(after)).toBe('ES256');
       await expectAllAgree([before, after]);
@@ -206,14 +206,14 @@ describe.each(databases)('keys on $name', (kind) => {
       const junk = await Promise.all(Array.from({ length: 1_000 }, junkAccessToken));
       pass(10 * SECOND);
       log.take();
-      const results = await Promise.allSettled(junk.map((token) => service.verify(token)));
+      const results = await Promise.allSettled(junk.map((token) => service.tokens.verify(token)));
       expect(results.every(({ status }) => status === 'rejected')).toBe(true);
       expect(log.take(KEY_QUERY)).toHaveLength(1);
 
       for (let second = 0; second < 60; second++) {
         pass(SECOND);
         for (const token of junk.slice(second, second + 20)) {
-          await expect(service.verify(token)).rejects.toThrow(TryRefreshError);
+          await expect(service.tokens.verify(token)).rejects.toThrow(TryRefreshError);
         }
       }
       expect(log.take(KEY_QUERY)).toHaveLength(6);
@@ -222,7 +222,7 @@ describe.each(databases)('keys on $name', (kind) => {
     test('cost nothing right after a look', async () => {
       const [{ service, log }] = (await world.start(1)) as [Instance];
       log.take();
-      await expect(service.verify(await junkAccessToken())).rejects.toThrow(TryRefreshError);
+      await expect(service.tokens.verify(await junkAccessToken())).rejects.toThrow(TryRefreshError);
       expect(log.take()).toEqual([]);
     });
   });
@@ -230,23 +230,23 @@ describe.each(databases)('keys on $name', (kind) => {
   describe('while the database is down', () => {
     test('an unknown kid is neither valid nor invalid, and known ones are verified', async () => {
       const [one, two] = (await world.start(2, { revocation: 'none' })) as [Instance, Instance];
-      const known = await one.service.issue({ userId: 1 });
+      const known = await one.service.tokens.issue({ userId: 1 });
       pass(DAY - HOUR);
-      await two.service.issue({ userId: 1 });
+      await two.service.tokens.issue({ userId: 1 });
       pass(HOUR);
-      const unknown = await two.service.issue({ userId: 1 });
+      const unknown = await two.service.tokens.issue({ userId: 1 });
       await withoutDatabase(one, async () => {
         for (let attempts = 0; attempts < 3; attempts++) {
-          await expect(one.service.verify(unknown.accessToken.token)).rejects.toThrow(
+          await expect(one.service.tokens.verify(unknown.accessToken.token)).rejects.toThrow(
             StorageUnavailableError,
           );
         }
         await expect(
-          withClock(-DAY, () => one.service.verify(known.accessToken.token)),
+          withClock(-DAY, () => one.service.tokens.verify(known.accessToken.token)),
         ).resolves.toBeDefined();
       });
       pass(10 * SECOND);
-      await expect(one.service.verify(unknown.accessToken.token)).resolves.toBeDefined();
+      await expect(one.service.tokens.verify(unknown.accessToken.token)).resolves.toBeDefined();
     });
 
     test('a refresh token with an unknown key is neither valid nor invalid', async () => {
@@ -254,7 +254,9 @@ describe.each(databases)('keys on $name', (kind) => {
       pass(10 * SECOND);
       await withoutDatabase(one, async () => {
         for (let attempts = 0; attempts < 3; attempts++) {
-          await expect(one.service.refresh(foreignRefreshToken())).rejects.toThrow(StorageUnavailableError);
+          await expect(one.service.tokens.refresh(foreignRefreshToken())).rejects.toThrow(
+            StorageUnavailableError,
+          );
         }
       });
     });
@@ -266,34 +268,34 @@ describe.each(databases)('keys on $name', (kind) => {
     test('rotate, and the last token of a retired key works for all its life', async () => {
       const [one] = (await world.start(1, options)) as [Instance];
       pass(10 * DAY - HOUR);
-      await one.service.issue({ userId: 1 });
+      await one.service.tokens.issue({ userId: 1 });
       pass(HOUR - 1);
-      const last = await one.service.issue({ userId: 1 });
+      const last = await one.service.tokens.issue({ userId: 1 });
       pass(1);
-      const next = await one.service.issue({ userId: 1 });
+      const next = await one.service.tokens.issue({ userId: 1 });
       expect(keyIdOf(last.refreshToken.token)).toBe(1);
       expect(keyIdOf(next.refreshToken.token)).toBe(2);
 
       pass(10 * DAY - MINUTE);
       await one.refreshTokens.removeRetiredKeys(Date.now());
       const [fresh] = (await world.start(1, options)) as [Instance];
-      const refreshed = await fresh.service.refresh(last.refreshToken.token);
+      const refreshed = await fresh.service.tokens.refresh(last.refreshToken.token);
       expect(keyIdOf(refreshed.refreshToken!.token)).toBe(2);
 
       pass(HOUR);
       await fresh.refreshTokens.removeRetiredKeys(Date.now());
       expect((await world.keys('refresh')).map(({ sequence }) => sequence)).not.toContain(1);
-      await expect(fresh.service.refresh(refreshed.refreshToken!.token)).resolves.toBeDefined();
+      await expect(fresh.service.tokens.refresh(refreshed.refreshToken!.token)).resolves.toBeDefined();
     });
 
     test('nobody is signed out through many rotations, and the table stays small', async () => {
       const instances = await world.start(2, options);
-      let { refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      let { refreshToken } = await instances[0]!.service.tokens.issue({ userId: 1 });
       for (let step = 1; step <= 20; step++) {
         pass(9 * DAY);
         const { service, refreshTokens } = instances[step % 2]!;
         await refreshTokens.removeRetiredKeys(Date.now());
-        refreshToken = (await service.refresh(refreshToken.token)).refreshToken!;
+        refreshToken = (await service.tokens.refresh(refreshToken.token)).refreshToken!;
       }
       const keys = await world.keys('refresh');
       expect(keys.at(-1)!.sequence).toBeGreaterThan(10);
@@ -303,7 +305,7 @@ describe.each(databases)('keys on $name', (kind) => {
     test('that are unknown make a final answer only after a look at the database', async () => {
       const [{ service, log }] = (await world.start(1)) as [Instance];
       const refusal = async () =>
-        service.refresh(foreignRefreshToken()).catch((error: unknown) => error as SessionOverError);
+        service.tokens.refresh(foreignRefreshToken()).catch((error: unknown) => error as SessionOverError);
       log.take();
       expect(await refusal()).toMatchObject({ code: 'session_over', final: false });
       expect(log.take()).toEqual([]);
@@ -318,21 +320,21 @@ describe.each(databases)('keys on $name', (kind) => {
 /** Each accepts access and refresh tokens of each. */
 async function expectAllAgree(instances: readonly Instance[]): Promise<void> {
   for (const { service } of instances) {
-    const { accessToken, refreshToken } = await service.issue({ userId: 1 });
+    const { accessToken, refreshToken } = await service.tokens.issue({ userId: 1 });
     for (const other of instances) {
-      await expect(other.service.verify(accessToken.token)).resolves.toMatchObject({ userId: 1 });
-      await expect(other.service.refresh(refreshToken.token)).resolves.toBeDefined();
+      await expect(other.service.tokens.verify(accessToken.token)).resolves.toMatchObject({ userId: 1 });
+      await expect(other.service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
     }
   }
 }
 
 async function kidOfNewToken({ service }: Instance): Promise<string | undefined> {
-  const { accessToken } = await service.issue({ userId: 1 });
+  const { accessToken } = await service.tokens.issue({ userId: 1 });
   return decodeProtectedHeader(accessToken.token).kid;
 }
 
 async function algorithmOfNewToken({ service }: Instance): Promise<string | undefined> {
-  const { accessToken } = await service.issue({ userId: 1 });
+  const { accessToken } = await service.tokens.issue({ userId: 1 });
   return decodeProtectedHeader(accessToken.token).alg;
 }
 

@@ -14,9 +14,11 @@ describe.each(databases)('the own keys of an application on $name', (kind) => {
   test.each(algorithms)('%s: they sign and verify, and none is kept in the database', async (alg) => {
     const key = { ...(await generateJwk(alg)), kid: 'mine', alg };
     const instances = await world.start(2, { signingKeys: { source: () => [key] } });
-    const { accessToken } = await instances[0]!.service.issue({ userId: 1 });
+    const { accessToken } = await instances[0]!.service.tokens.issue({ userId: 1 });
     expect(decodeProtectedHeader(accessToken.token)).toEqual({ alg, kid: 'mine', typ: 'at+jwt' });
-    await expect(instances[1]!.service.verify(accessToken.token)).resolves.toMatchObject({ userId: 1 });
+    await expect(instances[1]!.service.tokens.verify(accessToken.token)).resolves.toMatchObject({
+      userId: 1,
+    });
     expect(await world.keys('access')).toEqual([]);
     expect(await world.keys('refresh')).toHaveLength(1);
   });
@@ -36,11 +38,11 @@ describe.each(databases)('the own keys of an application on $name', (kind) => {
       if (step === 40) published = [second, first];
       if (step === 70) published = [second];
       pass(30 * SECOND);
-      const { accessToken } = await instances[step % 3]!.service.issue({ userId: 1 });
+      const { accessToken } = await instances[step % 3]!.service.tokens.issue({ userId: 1 });
       kids.add(decodeProtectedHeader(accessToken.token).kid);
       alive = [...alive, accessToken].filter(({ expiresAt }) => expiresAt.getTime() > Date.now());
       for (const { service } of instances) {
-        for (const { token } of alive) await service.verify(token);
+        for (const { token } of alive) await service.tokens.verify(token);
       }
     }
     expect([...kids]).toEqual(['first', 'second']);
@@ -62,15 +64,15 @@ describe.each(databases)('the own keys of an application on $name', (kind) => {
       return [key];
     };
     const [{ service }] = (await world.start(1, { signingKeys: { source } })) as [Instance];
-    const { accessToken, refreshToken } = await service.issue({ userId: 1 });
+    const { accessToken, refreshToken } = await service.tokens.issue({ userId: 1 });
     isDown = true;
     pass(5 * MINUTE + 1);
-    await expect(service.verify(accessToken.token)).resolves.toBeDefined();
-    await expect(service.issue({ userId: 2 })).rejects.toThrow(KeysUnavailableError);
-    await expect(service.refresh(refreshToken.token)).rejects.toThrow(KeysUnavailableError);
+    await expect(service.tokens.verify(accessToken.token)).resolves.toBeDefined();
+    await expect(service.tokens.issue({ userId: 2 })).rejects.toThrow(KeysUnavailableError);
+    await expect(service.tokens.refresh(refreshToken.token)).rejects.toThrow(KeysUnavailableError);
     isDown = false;
-    const refreshed = await service.refresh(refreshToken.token);
-    await expect(service.verify(refreshed.accessToken.token)).resolves.toBeDefined();
+    const refreshed = await service.tokens.refresh(refreshToken.token);
+    await expect(service.tokens.verify(refreshed.accessToken.token)).resolves.toBeDefined();
   });
 });
 

@@ -41,7 +41,7 @@ class Elsewhere {
 }
 
 async function lifeOf(sessions: SessionService): Promise<number> {
-  const { accessToken } = await sessions.issue({ userId: 'alice' });
+  const { accessToken } = await sessions.tokens.issue({ userId: 'alice' });
   return Math.round((accessToken.expiresAt.getTime() - Date.now()) / 60_000);
 }
 

@@ -55,7 +55,10 @@ export function applicationOptions(database: TestDatabase): DataSourceOptions {
 
 /** Whether sessions can be made, used and ended: the module is up. */
 export async function expectToWork(sessions: SessionService): Promise<void> {
-  const { accessToken, session } = await sessions.issue({ userId: 7, claims: { role: 'user' } });
-  expect(await sessions.verify(accessToken.token)).toMatchObject({ userId: 7, claims: { role: 'user' } });
+  const { accessToken, session } = await sessions.tokens.issue({ userId: 7, claims: { role: 'user' } });
+  expect(await sessions.tokens.verify(accessToken.token)).toMatchObject({
+    userId: 7,
+    claims: { role: 'user' },
+  });
   expect(await sessions.revoke(session.id)).toBe(true);
 }

@@ -28,7 +28,7 @@ function storageModule(token: string | symbol | typeof DataSource, useFactory: (
 /** Whether a session that is made through the module lies in this database. */
 async function isStorageOf(dataSource: DataSource, sessions: SessionService): Promise<boolean> {
   await expectToWork(sessions);
-  const { session } = await sessions.issue({ userId: 'alice' });
+  const { session } = await sessions.tokens.issue({ userId: 'alice' });
   return (await dataSource.getRepository(SessionEntity).findOneBy({ id: session.id })) !== null;
 }
 
@@ -104,9 +104,9 @@ describe.each(databases)('storage on $name', (kind) => {
     const started = await Promise.all(
       Array.from({ length: 4 }, () => start({ imports: [SessionModule.forRoot({ database: own.options })] })),
     );
-    const { accessToken } = await started[0]!.sessions.issue({ userId: 'alice' });
+    const { accessToken } = await started[0]!.sessions.tokens.issue({ userId: 'alice' });
     for (const { sessions } of started) {
-      expect(await sessions.verify(accessToken.token)).toMatchObject({ userId: 'alice' });
+      expect(await sessions.tokens.verify(accessToken.token)).toMatchObject({ userId: 'alice' });
     }
   });
 
@@ -176,7 +176,7 @@ describe('SQLite', () => {
     const { application, sessions } = await startOnFile();
     const queryRunner = application.createQueryRunner();
     await queryRunner.startTransaction();
-    const during = await sessions.issue({ userId: 'alice' });
+    const during = await sessions.tokens.issue({ userId: 'alice' });
     await queryRunner.query('INSERT INTO orders VALUES (1)');
     await queryRunner.rollbackTransaction();
     await queryRunner.release();
@@ -189,7 +189,7 @@ describe('SQLite', () => {
     const queryRunner = application.createQueryRunner();
     await queryRunner.startTransaction();
     await queryRunner.query('INSERT INTO orders VALUES (1)');
-    const waiting = sessions.issue({ userId: 'alice' });
+    const waiting = sessions.tokens.issue({ userId: 'alice' });
     await queryRunner.query('INSERT INTO orders VALUES (2)');
     await queryRunner.rollbackTransaction();
     await queryRunner.release();
@@ -201,7 +201,7 @@ describe('SQLite', () => {
     const { application, sessions } = await startOnFile({ sqliteConnection: 'shared' });
     const queryRunner = application.createQueryRunner();
     await queryRunner.startTransaction();
-    const { session } = await sessions.issue({ userId: 'alice' });
+    const { session } = await sessions.tokens.issue({ userId: 'alice' });
     await queryRunner.rollbackTransaction();
     await queryRunner.release();
     expect(await isThere(sessions, session.id)).toBe(false);

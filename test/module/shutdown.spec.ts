@@ -48,7 +48,9 @@ describe.each(databases)('the end of an application on $name', (kind) => {
           exports: [DataSource],
         };
         const app = await open([storage, SessionModule.forRoot({ sqliteConnection })]);
-        const { session } = await app.get(SessionService, { strict: false }).issue({ userId: 'alice' });
+        const { session } = await app
+          .get(SessionService, { strict: false })
+          .tokens.issue({ userId: 'alice' });
         const beside = opened();
         expect(beside).toHaveLength(kind.name === 'sqlite' && sqliteConnection === 'own' ? 1 : 0);
         await app.close();

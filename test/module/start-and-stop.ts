@@ -11,6 +11,6 @@ export async function startAndStop(database: DataSourceOptions): Promise<void> {
   const module = asModule({ imports: [SessionModule.forRoot({ database: options })] });
   const app = await NestFactory.create(module, { logger: false });
   await app.listen(0, '127.0.0.1');
-  await app.get(SessionService, { strict: false }).issue({ userId: 'alice' });
+  await app.get(SessionService, { strict: false }).tokens.issue({ userId: 'alice' });
   await app.close();
 }

@@ -12,8 +12,12 @@ const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
-const AUTHENTICATOR = 'lib/http/request-authenticator.ts';
-const LOOK_AGAIN = 'lib/http/look-again.ts';
+const SIGN_IN_OUT = 'lib/http/sign-in-out.ts';
+const RESPONSE = 'lib/http/response-link.ts';
+const AUTHORITY = 'lib/http/session-authority.ts';
+const GUARD = 'lib/guard/session.guard.ts';
+const ATTACHED = 'lib/guard/attached-session.ts';
+const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
 
 export const mutations = [
@@ -204,7 +208,7 @@ export const mutations = [
   {
     rule: 'proven tokens: what a refresh issues is unproven',
     file: LIFECYCLE,
-    from: 'const unproven = { generation, issuedAt: now, proof };\n      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);',
+    from: 'const unproven = { generation, issuedAt: now, preimage };\n      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);',
     to: 'const accessToken = await this.accessTokens.sign(subjectOf(row), now, expiresAt);',
     why: 'a refresh is never proven to have arrived, and a split is seen late or never',
     suites: ['store', 'cases'],
@@ -212,8 +216,8 @@ export const mutations = [
   {
     rule: 'kept tokens: their access token belongs to the moment they were issued',
     file: LIFECYCLE,
-    from: 'const unproven = { generation, issuedAt: kept.issuedAt, proof };',
-    to: 'const unproven = { generation, issuedAt: now, proof };',
+    from: 'const unproven = { generation, issuedAt: kept.issuedAt, preimage };',
+    to: 'const unproven = { generation, issuedAt: now, preimage };',
     why: 'a client that refreshes early never proves its generation',
     suites: ['store'],
   },
@@ -308,15 +312,15 @@ export const mutations = [
   {
     rule: 'refresh: the session secret',
     file: ROTATOR,
-    from: 'if (row.revokedAt === null && !isProofOf(proof, row.secretHash)) throw new SessionOverError();',
+    from: 'if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();',
     to: '',
     why: 'whoever reads the database makes refresh tokens',
     suites: ['cases'],
   },
   {
-    rule: 'use: the proof',
+    rule: 'use: the preimage',
     file: ROTATOR,
-    from: 'if (!isProofOf(unproven!.proof, found.secretHash)) return { row: undefined };',
+    from: 'if (!isPreimageOf(unproven!.preimage, found.secretHash)) return { row: undefined };',
     to: '',
     why: 'whoever has the signing key makes the owner look like a thief',
     suites: ['attacks'],
@@ -324,7 +328,7 @@ export const mutations = [
   {
     rule: 'look again: the marker names the token',
     file: REFRESHER,
-    from: 'markers.has(token.tokenId)',
+    from: 'lookedAgain.has(token.tokenId)',
     to: 'markers.size > 0',
     why: 'a marker from before, or one that a sibling domain has planted, makes a thief of a late request',
     suites: ['look again'],
@@ -332,7 +336,7 @@ export const mutations = [
   {
     rule: 'look again: markers are read',
     file: REFRESHER,
-    from: 'markers.has(token.tokenId)',
+    from: 'lookedAgain.has(token.tokenId)',
     to: 'false',
     why: 'no thief is ever caught, and clients without newer cookies loop',
     suites: ['look again'],
@@ -403,15 +407,15 @@ export const mutations = [
   },
   {
     rule: 'late responses: a sign-in is never taken back',
-    file: AUTHENTICATOR,
-    from: '    this.transport.clearMarker(request, response);\n    this.responses.release(response);',
-    to: '    this.transport.clearMarker(request, response);',
+    file: SIGN_IN_OUT,
+    from: '    await this.csrf.giveToken(response, tokens.row.id, now);\n    this.responses.release(response);',
+    to: '    await this.csrf.giveToken(response, tokens.row.id, now);',
     why: 'a handler that works on after a sign-in loses it',
     suites: ['look again'],
   },
   {
     rule: 'late responses: a sign-out is never taken back',
-    file: AUTHENTICATOR,
+    file: RESPONSE,
     from: '    this.transport.clear(this.response);\n    this.responses.release(this.response);',
     to: '    this.transport.clear(this.response);',
     why: 'who signs out in a slow request keeps the cookies',
@@ -419,8 +423,8 @@ export const mutations = [
   },
   {
     rule: 'sign-out: only who is not forged',
-    file: AUTHENTICATOR,
-    from: 'if (this.transport.hasTokens(request)) this.beginCsrfCheck(request, options);',
+    file: SIGN_IN_OUT,
+    from: 'if (csrf && isForgeable && this.csrf.concerns(request)) this.csrf.checkRequest(request);',
     to: '',
     why: 'another site signs users out',
     suites: ['csrf'],
@@ -490,7 +494,7 @@ export const mutations = [
     suites: ['one statement', 'store'],
   },
   {
-    rule: 'first use in one statement: the proof',
+    rule: 'first use in one statement: the preimage',
     file: STORE,
     from: 'WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <=',
     to: 'WHERE {id} = :id AND ${LIVE} AND {generation} <=',
@@ -515,7 +519,7 @@ export const mutations = [
   },
   {
     rule: 'sign-in: only a session whose secret the client has ends',
-    file: AUTHENTICATOR,
+    file: SIGN_IN_OUT,
     from: 'await this.manager.replaceWithSecret(sessionId, sessionSecret);',
     to: 'await this.manager.replace([sessionId]);',
     why: 'whoever has the refresh key ends the sessions of others',

@@ -19,6 +19,7 @@ import {
   TRY_REFRESH,
   useWorld,
 } from './world.js';
+import { untyped } from '../support/untyped.js';
 
 const blacklists = ['feed', 'database'] as const;
 
@@ -29,7 +30,7 @@ async function newJwk(kid: string): Promise<JWK> {
 /** Several sessions of one user. */
 async function issue(sessions: SessionService, count: number): Promise<IssuedSession[]> {
   const issued: IssuedSession[] = [];
-  while (issued.length < count) issued.push(await sessions.issue({ userId: 'ann' }));
+  while (issued.length < count) issued.push(await sessions.tokens.issue({ userId: 'ann' }));
   return issued;
 }
 
@@ -43,12 +44,16 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
 
   it('1: create gives both tokens with their expiry and makes one row; verify echoes user and payload', async () => {
     const sessions = await start();
-    const issued = await sessions.issue({ userId: 'ann', claims: { a: 'payload' }, data: { some: 'data' } });
+    const issued = await sessions.tokens.issue({
+      userId: 'ann',
+      claims: { a: 'payload' },
+      data: { some: 'data' },
+    });
     expect(issued.accessToken.expiresAt.getTime()).toBe(Date.now() + 15 * MINUTE);
     expect(issued.refreshToken.expiresAt.getTime()).toBe(Date.now() + 30 * DAY);
     await expect(world.rows()).resolves.toHaveLength(1);
     await expect(sessions.find(issued.session.id)).resolves.toMatchObject({ data: { some: 'data' } });
-    await expect(sessions.verify(issued.accessToken.token)).resolves.toEqual({
+    await expect(sessions.tokens.verify(issued.accessToken.token)).resolves.toEqual({
       id: issued.session.id,
       userId: 'ann',
       claims: { a: 'payload' },
@@ -62,12 +67,12 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     '2: the user id %j survives create, verify and refresh',
     async (userId) => {
       const sessions = await start();
-      const { accessToken, refreshToken } = await sessions.issue({ userId });
-      expect((await sessions.verify(accessToken.token)).userId).toBe(userId);
+      const { accessToken, refreshToken } = await sessions.tokens.issue({ userId });
+      expect((await sessions.tokens.verify(accessToken.token)).userId).toBe(userId);
       pass(1);
-      const refreshed = await sessions.refresh(refreshToken.token);
+      const refreshed = await sessions.tokens.refresh(refreshToken.token);
       expect(refreshed.session.userId).toBe(userId);
-      expect((await sessions.verify(refreshed.accessToken.token)).userId).toBe(userId);
+      expect((await sessions.tokens.verify(refreshed.accessToken.token)).userId).toBe(userId);
       await expect(sessions.findAllForUser(userId)).resolves.toHaveLength(1);
     },
   );
@@ -76,38 +81,38 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     '3: %j survives as payload and as data',
     async (value) => {
       const sessions = await start();
-      const { session, accessToken, refreshToken } = await sessions.issue({
+      const { session, accessToken, refreshToken } = await sessions.tokens.issue({
         userId: 'ann',
-        claims: value,
-        data: value,
+        claims: untyped(value),
+        data: untyped(value),
       });
-      expect((await sessions.verify(accessToken.token)).claims).toStrictEqual(value);
+      expect((await sessions.tokens.verify(accessToken.token)).claims).toStrictEqual(value);
       pass(1);
-      const refreshed = await sessions.refresh(refreshToken.token);
-      expect((await sessions.verify(refreshed.accessToken.token)).claims).toStrictEqual(value);
+      const refreshed = await sessions.tokens.refresh(refreshToken.token);
+      expect((await sessions.tokens.verify(refreshed.accessToken.token)).claims).toStrictEqual(value);
       expect((await sessions.find(session.id))!.data).toStrictEqual(value);
     },
   );
 
   it('5: an access token that lives for a second says after it: try to refresh', async () => {
     const sessions = await start({ accessToken: { ttl: '1s' } });
-    const { accessToken } = await sessions.issue({ userId: 'ann' });
-    await sessions.verify(accessToken.token);
+    const { accessToken } = await sessions.tokens.issue({ userId: 'ann' });
+    await sessions.tokens.verify(accessToken.token);
     pass(SECOND);
-    await expect(sessions.verify(accessToken.token)).rejects.toMatchObject(TRY_REFRESH);
+    await expect(sessions.tokens.verify(accessToken.token)).rejects.toMatchObject(TRY_REFRESH);
   });
 
   it('6: the signing key rotates between any two requests for days, and nobody notices', async () => {
     const sessions = await start({ signingKeys: { rotation: '1h' }, accessToken: { ttl: '1h' } });
-    let { accessToken, refreshToken } = await sessions.issue({ userId: 'ann' });
+    let { accessToken, refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
     const kids = new Set<unknown>();
     for (let hours = 0; hours < 48; hours++) {
       pass(HOUR / 2);
-      ({ accessToken, refreshToken } = (await sessions.refresh(refreshToken.token)) as IssuedSession);
-      const { newAccessToken } = await sessions.verify(accessToken.token);
+      ({ accessToken, refreshToken } = (await sessions.tokens.refresh(refreshToken.token)) as IssuedSession);
+      const { newAccessToken } = await sessions.tokens.verify(accessToken.token);
       kids.add(decode(newAccessToken!.token, 'header')['kid']);
       pass(HOUR / 2);
-      await expect(sessions.verify(newAccessToken!.token)).resolves.toMatchObject({ userId: 'ann' });
+      await expect(sessions.tokens.verify(newAccessToken!.token)).resolves.toMatchObject({ userId: 'ann' });
     }
     expect(kids.size).toBeGreaterThanOrEqual(45);
   });
@@ -119,19 +124,19 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
       return keys;
     };
     const sessions = await start({ signingKeys: { source } });
-    const first = await sessions.issue({ userId: 'ann' });
+    const first = await sessions.tokens.issue({ userId: 'ann' });
     expect(decode(first.accessToken.token, 'header')['kid']).toBe('first');
 
     keys = [await newJwk('second'), ...keys];
     pass(6 * MINUTE);
-    const second = await sessions.issue({ userId: 'ann' });
+    const second = await sessions.tokens.issue({ userId: 'ann' });
     expect(decode(second.accessToken.token, 'header')['kid']).toBe('second');
-    await expect(sessions.verify(first.accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+    await expect(sessions.tokens.verify(first.accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
 
     const working = keys;
     keys = new Error('the vault is sealed');
     pass(6 * MINUTE);
-    await expect(sessions.issue({ userId: 'ann' })).rejects.toMatchObject({
+    await expect(sessions.tokens.issue({ userId: 'ann' })).rejects.toMatchObject({
       code: 'keys_unavailable',
       message: expect.stringContaining('the vault is sealed'),
       cause: keys,
@@ -139,30 +144,30 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
 
     keys = working;
     pass(MINUTE);
-    await expect(sessions.issue({ userId: 'ann' })).resolves.toBeDefined();
+    await expect(sessions.tokens.issue({ userId: 'ann' })).resolves.toBeDefined();
   });
 
   it('8: an access token with another payload is refused', async () => {
     const sessions = await start();
-    const { accessToken } = await sessions.issue({ userId: 'ann', claims: { role: 'user' } });
+    const { accessToken } = await sessions.tokens.issue({ userId: 'ann', claims: { role: 'user' } });
     const [header, , signature] = accessToken.token.split('.');
     const payload = { ...decode(accessToken.token, 'payload'), role: 'admin' };
     const forged = [header, Buffer.from(JSON.stringify(payload)).toString('base64url'), signature].join('.');
-    await expect(sessions.verify(forged)).rejects.toMatchObject(TRY_REFRESH);
+    await expect(sessions.tokens.verify(forged)).rejects.toMatchObject(TRY_REFRESH);
   });
 
   it('9: a refresh changes all tokens, the first verify gives one more, the second none; and again', async () => {
     const sessions = await start();
-    const issued = await sessions.issue({ userId: 'ann', claims: { a: 'payload' } });
+    const issued = await sessions.tokens.issue({ userId: 'ann', claims: { a: 'payload' } });
     const seen = new Set([issued.accessToken.token, issued.refreshToken.token]);
     let refreshToken = issued.refreshToken.token;
     for (let cycle = 1; cycle <= 3; cycle++) {
       pass(15 * MINUTE);
-      await expect(sessions.verify([...seen].at(-1)!)).rejects.toMatchObject(TRY_REFRESH);
-      const refreshed = await sessions.refresh(refreshToken);
+      await expect(sessions.tokens.verify([...seen].at(-1)!)).rejects.toMatchObject(TRY_REFRESH);
+      const refreshed = await sessions.tokens.refresh(refreshToken);
       refreshToken = refreshed.refreshToken!.token;
       seen.add(refreshToken).add(refreshed.accessToken.token);
-      const { newAccessToken, userId, claims } = await sessions.verify(refreshed.accessToken.token);
+      const { newAccessToken, userId, claims } = await sessions.tokens.verify(refreshed.accessToken.token);
       expect({ userId, claims }).toEqual({ userId: 'ann', claims: { a: 'payload' } });
       seen.add(newAccessToken!.token);
       await expectFree(world, sessions, newAccessToken!.token);
@@ -176,27 +181,27 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     let refreshToken = busy!.refreshToken.token;
     for (let count = 0; count < 4; count++) {
       pass(4 * DAY);
-      const refreshed = await sessions.refresh(refreshToken);
-      await sessions.verify(refreshed.accessToken.token);
+      const refreshed = await sessions.tokens.refresh(refreshToken);
+      await sessions.tokens.verify(refreshed.accessToken.token);
       refreshToken = refreshed.refreshToken!.token;
     }
-    await expect(sessions.refresh(idle!.refreshToken.token)).rejects.toMatchObject(OVER);
+    await expect(sessions.tokens.refresh(idle!.refreshToken.token)).rejects.toMatchObject(OVER);
     pass(10 * DAY - 1);
-    refreshToken = (await sessions.refresh(refreshToken)).refreshToken!.token;
+    refreshToken = (await sessions.tokens.refresh(refreshToken)).refreshToken!.token;
     pass(10 * DAY);
-    await expect(sessions.refresh(refreshToken)).rejects.toMatchObject(OVER);
+    await expect(sessions.tokens.refresh(refreshToken)).rejects.toMatchObject(OVER);
   });
 
   it('11: the parent of a refresh token whose access token has been used is theft', async () => {
     const sessions = await start();
     const events = recordEvents(sessions);
-    const { session, refreshToken } = await sessions.issue({ userId: 'ann' });
+    const { session, refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
     pass(1);
-    const second = await sessions.refresh(refreshToken.token);
-    await sessions.verify(second.accessToken.token);
+    const second = await sessions.tokens.refresh(refreshToken.token);
+    await sessions.tokens.verify(second.accessToken.token);
     pass(1);
     const theft = { sessionId: session.id, userId: 'ann' };
-    await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject({ ...THEFT, ...theft });
+    await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({ ...THEFT, ...theft });
     const { tokenId } = parseRefreshToken(refreshToken.token)!;
     const stale = { tokenId, kind: 'superseded', behind: 1, age: 2 };
     expect(events.at(-1)).toEqual({ type: 'theft', ...theft, ...stale });
@@ -204,13 +209,13 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
 
   it('12: a refresh token from two rotations ago is theft, although no access token was used', async () => {
     const sessions = await start();
-    const { session, refreshToken } = await sessions.issue({ userId: 1 });
+    const { session, refreshToken } = await sessions.tokens.issue({ userId: 1 });
     pass(1);
-    const second = await sessions.refresh(refreshToken.token);
+    const second = await sessions.tokens.refresh(refreshToken.token);
     pass(1);
-    await sessions.refresh(second.refreshToken!.token);
+    await sessions.tokens.refresh(second.refreshToken!.token);
     pass(1);
-    await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject({
+    await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
       ...THEFT,
       sessionId: session.id,
       userId: 1,
@@ -219,11 +224,11 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
 
   it('13: data is what it was at sign-in until it is updated, even to another type', async () => {
     const sessions = await start();
-    const { session } = await sessions.issue({ userId: 'ann', data: { key: 'value' } });
+    const { session } = await sessions.tokens.issue({ userId: 'ann', data: { key: 'value' } });
     expect((await sessions.find(session.id))!.data).toEqual({ key: 'value' });
-    await sessions.updateData(session.id, 2);
+    await sessions.updateData(session.id, untyped(2));
     expect((await sessions.find(session.id))!.data).toBe(2);
-    await sessions.updateData(session.id, null);
+    await sessions.updateData(session.id, untyped(null));
     expect((await sessions.find(session.id))!.data).toBeNull();
   });
 
@@ -231,14 +236,18 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     const sessions = await start({ revocation: 'none' });
     const [revoked, other] = await issue(sessions, 2);
     await expect(sessions.revoke(revoked!.session.id)).resolves.toBe(true);
-    await expect(sessions.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
-    await expect(sessions.verify(revoked!.accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+    await expect(sessions.tokens.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
+    await expect(sessions.tokens.verify(revoked!.accessToken.token)).resolves.toMatchObject({
+      userId: 'ann',
+    });
     pass(15 * MINUTE);
-    await expect(sessions.verify(revoked!.accessToken.token)).rejects.toMatchObject(TRY_REFRESH);
-    await expect(sessions.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
+    await expect(sessions.tokens.verify(revoked!.accessToken.token)).rejects.toMatchObject(TRY_REFRESH);
+    await expect(sessions.tokens.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
 
-    const refreshed = await sessions.refresh(other!.refreshToken.token);
-    await expect(sessions.verify(refreshed.accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+    const refreshed = await sessions.tokens.refresh(other!.refreshToken.token);
+    await expect(sessions.tokens.verify(refreshed.accessToken.token)).resolves.toMatchObject({
+      userId: 'ann',
+    });
   });
 
   it.each(blacklists)(
@@ -246,11 +255,13 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     async (revocation) => {
       const sessions = await start({ revocation });
       const [revoked, other] = await issue(sessions, 2);
-      await sessions.verify(revoked!.accessToken.token);
+      await sessions.tokens.verify(revoked!.accessToken.token);
       await expect(sessions.revoke(revoked!.session.id)).resolves.toBe(true);
-      await expect(sessions.verify(revoked!.accessToken.token)).rejects.toMatchObject(OVER);
-      await expect(sessions.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
-      await expect(sessions.verify(other!.accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+      await expect(sessions.tokens.verify(revoked!.accessToken.token)).rejects.toMatchObject(OVER);
+      await expect(sessions.tokens.refresh(revoked!.refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(sessions.tokens.verify(other!.accessToken.token)).resolves.toMatchObject({
+        userId: 'ann',
+      });
     },
   );
 
@@ -259,19 +270,19 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     async (revocation) => {
       const sessions = await start({ revocation });
       const all = await issue(sessions, 3);
-      const other = await sessions.issue({ userId: 'bob' });
+      const other = await sessions.tokens.issue({ userId: 'bob' });
       await expect(sessions.revokeAllForUser('ann')).resolves.toBe(3);
       await expect(sessions.findAllForUser('ann')).resolves.toEqual([]);
       const verified = await Promise.allSettled(
-        all.map(({ accessToken }) => sessions.verify(accessToken.token)),
+        all.map(({ accessToken }) => sessions.tokens.verify(accessToken.token)),
       );
       expect(verified).toMatchObject(
         revocation === 'none'
           ? all.map(() => ({ status: 'fulfilled', value: { userId: 'ann' } }))
           : all.map(() => ({ status: 'rejected', reason: OVER })),
       );
-      await expect(sessions.refresh(all[0]!.refreshToken.token)).rejects.toMatchObject(OVER);
-      await expect(sessions.verify(other.accessToken.token)).resolves.toMatchObject({ userId: 'bob' });
+      await expect(sessions.tokens.refresh(all[0]!.refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(sessions.tokens.verify(other.accessToken.token)).resolves.toMatchObject({ userId: 'bob' });
 
       // Their rows stay as long as an access token may need them, without anything of the session in them.
       pass(HOUR);
@@ -284,16 +295,16 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     const sessions = await start({ refreshToken: { ttl: '1h' } });
     await issue(sessions, 3);
     pass(HOUR + 1);
-    const live = await sessions.issue({ userId: 'ann' });
+    const live = await sessions.tokens.issue({ userId: 'ann' });
     await expect(sessions.removeExpired()).resolves.toBe(3);
     expect((await world.rows()).map(({ id }) => id)).toEqual([live.session.id]);
-    await expect(sessions.verify(live.accessToken.token)).resolves.toBeDefined();
+    await expect(sessions.tokens.verify(live.accessToken.token)).resolves.toBeDefined();
   });
 
   it('18: a refresh token under another key is over, a JWT under another key says: try to refresh', async () => {
     const sessions = await start();
     const events = recordEvents(sessions);
-    const { accessToken, refreshToken } = await sessions.issue({ userId: 'ann' });
+    const { accessToken, refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
 
     // Each is right in every respect but its key.
     const otherKey = randomBytes(32);
@@ -303,10 +314,10 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
       .setProtectedHeader(decode(accessToken.token, 'header') as { alg: string })
       .sign(otherKey);
 
-    await expect(sessions.refresh(forgedRefresh)).rejects.toMatchObject(OVER);
-    await expect(sessions.verify(forgedAccess)).rejects.toMatchObject(TRY_REFRESH);
+    await expect(sessions.tokens.refresh(forgedRefresh)).rejects.toMatchObject(OVER);
+    await expect(sessions.tokens.verify(forgedAccess)).rejects.toMatchObject(TRY_REFRESH);
     pass(1);
-    await expect(sessions.refresh(refreshToken.token)).resolves.toBeDefined();
+    await expect(sessions.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
     expect(events.map(({ type }) => type)).toEqual(['created', 'refreshed']);
   });
 
@@ -314,37 +325,43 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     it.each(['user_session', 'user_session_key'])(
       'after the rows of %s: over, and a new sign-in works',
       async (table) => {
-        const { refreshToken } = await (await start()).issue({ userId: 'ann' });
+        const { refreshToken } = await (await start()).tokens.issue({ userId: 'ann' });
         pass(1);
         await world.dataSource.query(`DELETE FROM ${table}`);
         const restarted = await start();
-        await expect(restarted.refresh(refreshToken.token)).rejects.toMatchObject({ ...OVER, final: true });
-        const { accessToken } = await restarted.issue({ userId: 'ann' });
-        await expect(restarted.verify(accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+        await expect(restarted.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
+          ...OVER,
+          final: true,
+        });
+        const { accessToken } = await restarted.tokens.issue({ userId: 'ann' });
+        await expect(restarted.tokens.verify(accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
       },
     );
 
     it('after the rows of both, in a process that goes on: over', async () => {
       const sessions = await start();
-      const { refreshToken } = await sessions.issue({ userId: 'ann' });
+      const { refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
       await world.empty();
       pass(HOUR);
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject({ ...OVER, final: true });
+      await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
+        ...OVER,
+        final: true,
+      });
     });
 
     it('after the tables themselves: unavailable, which ends no session, and over once they are made anew', async () => {
       const sessions = await start();
-      const { refreshToken } = await sessions.issue({ userId: 'ann' });
+      const { refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
       pass(1);
       await world.dataSource.undoLastMigration();
       try {
-        await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject({
+        await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
           code: 'storage_unavailable',
         });
       } finally {
         await world.dataSource.runMigrations();
       }
-      await expect(sessions.refresh(refreshToken.token)).rejects.toMatchObject(OVER);
+      await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject(OVER);
     });
   });
 });

@@ -118,9 +118,9 @@ export function useWorld(kind: DatabaseKind): World {
  * to a client that has nothing newer, what is final.
  */
 export async function insist(sessions: SessionService, token: string): Promise<RefreshedSession> {
-  const error: unknown = await sessions.refresh(token).catch((reason: unknown) => reason);
+  const error: unknown = await sessions.tokens.refresh(token).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(LookAgainError);
-  return sessions.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
+  return sessions.tokens.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
 }
 
 /** What happens to sessions in a process, from now on. */
@@ -139,9 +139,9 @@ export function decode(token: string, part: 'header' | 'payload'): Record<string
 /** Expects an access token to be good, proven, and without any cost to the database. */
 export async function expectFree(world: World, sessions: SessionService, accessToken: string): Promise<void> {
   // The revocation feed reads once per interval, whatever the tokens; that read is not this token's.
-  await sessions.verify(accessToken);
+  await sessions.tokens.verify(accessToken);
   const queries = await world.queriesOf(async () => {
-    expect((await sessions.verify(accessToken)).newAccessToken).toBeUndefined();
+    expect((await sessions.tokens.verify(accessToken)).newAccessToken).toBeUndefined();
   });
   expect(queries).toEqual([]);
 }

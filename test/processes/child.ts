@@ -19,6 +19,7 @@ import { AccountController } from '../http/account.controller.js';
 import { startApp } from '../support/app.js';
 import { startCore } from '../support/services.js';
 import { startService } from '../verifier/service-app.js';
+import { untyped } from '../support/untyped.js';
 
 /** What the parent can ask of a process. All values travel as JSON. */
 export class ChildCommands {
@@ -85,7 +86,7 @@ export class ChildCommands {
   async outcomes(tokens: string[]): Promise<string[]> {
     return Promise.all(
       tokens.map(async (token) =>
-        this.core.service.verify(token).then(
+        this.core.service.tokens.verify(token).then(
           () => 'valid',
           (error: unknown) => (error instanceof SessionError ? error.code : String(error)),
         ),
@@ -96,20 +97,23 @@ export class ChildCommands {
   async issue(count: number) {
     const issued = [];
     for (let n = 0; n < count; n++) {
-      const { session, accessToken, refreshToken } = await this.core.service.issue({ userId: n, data: [] });
+      const { session, accessToken, refreshToken } = await this.core.service.tokens.issue({
+        userId: n,
+        data: [],
+      });
       issued.push({ id: session.id, accessToken: accessToken.token, refreshToken: refreshToken.token });
     }
     return issued;
   }
 
   async verify(tokens: string[]): Promise<void> {
-    for (const token of tokens) await this.core.service.verify(token);
+    for (const token of tokens) await this.core.service.tokens.verify(token);
   }
 
   /** Exchanges one refresh token several times at once. */
   async refresh(token: string, times: number) {
     const answers = await Promise.all(
-      Array.from({ length: times }, async () => this.core.service.refresh(token)),
+      Array.from({ length: times }, async () => this.core.service.tokens.refresh(token)),
     );
     return answers.map(({ accessToken, refreshToken }) => ({
       accessToken: accessToken.token,
@@ -122,7 +126,7 @@ export class ChildCommands {
     const codes: string[] = [];
     for (let lookedAgain = ''; codes.length < 2;) {
       try {
-        await this.core.service.refresh(token, { lookedAgain });
+        await this.core.service.tokens.refresh(token, { lookedAgain });
         codes.push('refreshed');
       } catch (error) {
         if (!(error instanceof SessionError)) throw error;
@@ -138,7 +142,7 @@ export class ChildCommands {
     let lookedAgain = '';
     for (let count = 0; ;) {
       try {
-        await this.core.service.refresh(token, { lookedAgain });
+        await this.core.service.tokens.refresh(token, { lookedAgain });
         // It would have been over for good.
         if (lookedAgain !== '') throw new Error('A session that was over could be refreshed.');
         count++;
@@ -152,7 +156,9 @@ export class ChildCommands {
 
   async append(id: string, numbers: number[]): Promise<void> {
     await Promise.all(
-      numbers.map(async (n) => this.core.service.updateData(id, (present) => [...(present as number[]), n])),
+      numbers.map(async (n) =>
+        this.core.service.updateData(id, (present) => untyped([...(untyped(present) as number[]), n])),
+      ),
     );
   }
 

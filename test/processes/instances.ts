@@ -115,10 +115,10 @@ export async function insist(
   { service }: Pick<Instance, 'service'>,
   token: string,
 ): Promise<RefreshedSession> {
-  const error: unknown = await service.refresh(token).catch((reason: unknown) => reason);
+  const error: unknown = await service.tokens.refresh(token).catch((reason: unknown) => reason);
   // Nothing is held against a client at first sight, however old its token looks.
   expect(error).toBeInstanceOf(LookAgainError);
-  return service.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
+  return service.tokens.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
 }
 
 /** Calls with a clock that is ahead (or behind); every operation reads the clock as the first thing it does. */

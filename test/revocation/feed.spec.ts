@@ -30,10 +30,10 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
   /** Two instances, and a session whose tokens both have accepted a moment ago. */
   const setUp = async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
-    const issued = await one.service.issue({ userId: 1 });
+    const issued = await one.service.tokens.issue({ userId: 1 });
     const token = issued.accessToken.token;
-    await one.service.verify(token);
-    await two.service.verify(token);
+    await one.service.tokens.verify(token);
+    await two.service.tokens.verify(token);
     one.log.take();
     two.log.take();
     return { one, two, token, ...issued };
@@ -43,7 +43,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     const { one, session, token } = await setUp();
     await one.service.revoke(session.id);
     one.log.take();
-    await expect(one.service.verify(token)).rejects.toMatchObject({
+    await expect(one.service.tokens.verify(token)).rejects.toMatchObject({
       code: 'session_over',
       endedAt: Date.now(),
       final: true,
@@ -55,30 +55,30 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     const { one, two, session, token } = await setUp();
     await one.service.revoke(session.id);
     pass(INTERVAL - 1);
-    await expect(two.service.verify(token)).resolves.toBeDefined();
+    await expect(two.service.tokens.verify(token)).resolves.toBeDefined();
     expect(two.log.take()).toEqual([]);
     pass(1);
-    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     expect(two.log.take()).toEqual(LOOKS);
   });
 
   test('leaves the other sessions of the user alone', async () => {
     const { one, two, session } = await setUp();
-    const other = await one.service.issue({ userId: 1 });
+    const other = await one.service.tokens.issue({ userId: 1 });
     await one.service.revoke(session.id);
     pass(INTERVAL);
-    await expect(one.service.verify(other.accessToken.token)).resolves.toBeDefined();
-    await expect(two.service.verify(other.accessToken.token)).resolves.toBeDefined();
+    await expect(one.service.tokens.verify(other.accessToken.token)).resolves.toBeDefined();
+    await expect(two.service.tokens.verify(other.accessToken.token)).resolves.toBeDefined();
   });
 
   test('asks at most once per interval, however many requests come, and many at once share one answer', async () => {
     const { two, token } = await setUp();
     for (let interval = 0; interval < 5; interval++) {
       pass(INTERVAL);
-      await Promise.all(Array.from({ length: 50 }, async () => two.service.verify(token)));
+      await Promise.all(Array.from({ length: 50 }, async () => two.service.tokens.verify(token)));
       for (let n = 0; n < 9; n++) {
         pass(INTERVAL / 10);
-        await two.service.verify(token);
+        await two.service.tokens.verify(token);
       }
       expect(two.log.take()).toEqual(LOOKS);
     }
@@ -98,7 +98,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
       const { one, two, session, token } = await setUp();
       await one.service.revoke(session.id);
       pass(idle);
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     },
   );
 
@@ -107,7 +107,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     await one.service.revoke(session.id);
     pass(14 * MINUTE);
     const [late] = (await world.start(1)) as [Instance];
-    await expect(late.service.verify(token)).rejects.toThrow(SessionOverError);
+    await expect(late.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
   });
 
   test.each([
@@ -119,25 +119,25 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     async (offset, within) => {
       const { one, two, session, token } = await setUp();
       pass(5 * MINUTE);
-      await two.service.verify(token);
+      await two.service.tokens.verify(token);
       await withClock(offset, () => one.service.revoke(session.id));
       pass(within);
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       // And goes on refusing until the token has expired.
       pass(8 * MINUTE);
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     },
   );
 
   test('goes on when the clock was set back', async () => {
     const { one, two, session, token } = await setUp();
     pass(HOUR);
-    const later = await two.service.issue({ userId: 2 });
-    await two.service.verify(later.accessToken.token);
+    const later = await two.service.tokens.issue({ userId: 2 });
+    await two.service.tokens.verify(later.accessToken.token);
     pass(-HOUR);
     await one.service.revoke(session.id);
     pass(INTERVAL);
-    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
   });
 
   test('refuses for as long as an access token can live, clean-up included', async () => {
@@ -146,29 +146,31 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     for (let minute = 1; minute < 15; minute++) {
       pass(MINUTE);
       await one.service.removeExpired();
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       const [fresh] = (await world.start(1)) as [Instance];
-      await expect(fresh.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(fresh.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     }
   });
 
   test('a theft found in one instance ends the session everywhere', async () => {
     const { one, two, session, refreshToken } = await setUp();
     pass(TTL);
-    const thief = await one.service.refresh(refreshToken.token);
-    const owner = await two.service.refresh(refreshToken.token);
+    const thief = await one.service.tokens.refresh(refreshToken.token);
+    const owner = await two.service.tokens.refresh(refreshToken.token);
     pass(SETTLED);
-    const { newAccessToken } = await one.service.verify(thief.accessToken.token);
+    const { newAccessToken } = await one.service.tokens.verify(thief.accessToken.token);
     const alive = [owner.accessToken, thief.accessToken, newAccessToken!].map(({ token }) => token);
-    for (const { service } of [one, two]) for (const token of alive) await service.verify(token);
+    for (const { service } of [one, two]) for (const token of alive) await service.tokens.verify(token);
     // The token from before looks old now. Until its client has looked again, nobody is put out.
-    await expect(one.service.refresh(refreshToken.token)).rejects.toThrow(LookAgainError);
-    for (const token of alive) await one.service.verify(token);
+    await expect(one.service.tokens.refresh(refreshToken.token)).rejects.toThrow(LookAgainError);
+    for (const token of alive) await one.service.tokens.verify(token);
     await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
 
-    for (const token of alive) await expect(one.service.verify(token)).rejects.toThrow(SessionOverError);
+    for (const token of alive)
+      await expect(one.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     pass(INTERVAL);
-    for (const token of alive) await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    for (const token of alive)
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     for (const { token } of [thief.refreshToken!, owner.refreshToken!, refreshToken]) {
       await expect(insist(two, token)).rejects.toThrow(SessionOverError);
     }
@@ -177,25 +179,25 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
 
   test('while the database is down, valid tokens are accepted, the log says so once per interval and look, and revocations of that time are seen afterwards', async () => {
     const { one, two, session, token } = await setUp();
-    const other = await one.service.issue({ userId: 2 });
+    const other = await one.service.tokens.issue({ userId: 2 });
     const logged = vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
     try {
       await withoutDatabase(two, async () => {
         for (let interval = 1; interval <= 3; interval++) {
           pass(INTERVAL);
-          await Promise.all(Array.from({ length: 20 }, async () => two.service.verify(token)));
+          await Promise.all(Array.from({ length: 20 }, async () => two.service.tokens.verify(token)));
           pass(INTERVAL / 2);
-          await two.service.verify(token);
+          await two.service.tokens.verify(token);
           expect(logged).toHaveBeenCalledTimes(2 * interval);
           pass(-INTERVAL / 2);
         }
         await one.service.revoke(session.id);
         pass(5 * MINUTE);
-        await two.service.verify(token);
+        await two.service.tokens.verify(token);
       });
       pass(INTERVAL);
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
-      await expect(two.service.verify(other.accessToken.token)).resolves.toBeDefined();
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(other.accessToken.token)).resolves.toBeDefined();
       expect(logged).toHaveBeenCalledTimes(8);
     } finally {
       logged.mockRestore();
@@ -206,11 +208,11 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     const { one, two, session, token } = await setUp();
     await one.service.revoke(session.id);
     pass(INTERVAL);
-    await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     const logged = vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
     await withoutDatabase(two, async () => {
       pass(MINUTE);
-      await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+      await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     });
     expect(logged).toHaveBeenCalledTimes(2);
     logged.mockRestore();
@@ -218,21 +220,21 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
 
   test('the interval is the one that was configured', async () => {
     const [one, two] = (await world.start(2, { revocationInterval: '1m' })) as [Instance, Instance];
-    const { session, accessToken } = await one.service.issue({ userId: 1 });
-    await two.service.verify(accessToken.token);
+    const { session, accessToken } = await one.service.tokens.issue({ userId: 1 });
+    await two.service.tokens.verify(accessToken.token);
     await one.service.revoke(session.id);
     pass(MINUTE - 1);
-    await expect(two.service.verify(accessToken.token)).resolves.toBeDefined();
+    await expect(two.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
     pass(1);
-    await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(accessToken.token)).rejects.toThrow(SessionOverError);
   });
 
   test('works with access tokens that live for days', async () => {
     const [one, two] = (await world.start(2, { accessToken: { ttl: '3d' } })) as [Instance, Instance];
-    const { session, accessToken } = await one.service.issue({ userId: 1 });
+    const { session, accessToken } = await one.service.tokens.issue({ userId: 1 });
     await one.service.revoke(session.id);
     pass(2 * DAY);
     await one.service.removeExpired();
-    await expect(two.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(accessToken.token)).rejects.toThrow(SessionOverError);
   });
 });

@@ -11,9 +11,9 @@ describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
 
   const setUp = async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
-    const current = await one.service.issue({ userId: 'ann' });
-    const another = await one.service.issue({ userId: 'ann' });
-    const stranger = await one.service.issue({ userId: 'ANN' });
+    const current = await one.service.tokens.issue({ userId: 'ann' });
+    const another = await one.service.tokens.issue({ userId: 'ann' });
+    const stranger = await one.service.tokens.issue({ userId: 'ANN' });
     const sessions = one.dataSource.getRepository(SessionEntity);
     const row = await sessions.findOneByOrFail({ id: another.session.id });
     const copies = Array.from({ length: MANY - 2 }, () =>
@@ -35,9 +35,9 @@ describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
     expect(await two.service.findAllForUser('ANN')).toMatchObject([{ id: stranger.session.id }]);
     pass(SECOND);
     for (const { service } of [one, two]) {
-      await expect(service.verify(current.accessToken.token)).resolves.toBeDefined();
-      await expect(service.verify(stranger.accessToken.token)).resolves.toBeDefined();
-      await expect(service.verify(another.accessToken.token)).rejects.toThrow(SessionOverError);
+      await expect(service.tokens.verify(current.accessToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.verify(stranger.accessToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.verify(another.accessToken.token)).rejects.toThrow(SessionOverError);
     }
     expect(events).toMatchObject([{ type: 'revoked', reason: 'revoked' }]);
     const [{ sessionIds }] = events as [Extract<SessionEvent, { type: 'revoked' }>];
@@ -67,7 +67,7 @@ describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
   test('findAllForUser lists every one of them, newest first', async () => {
     const { two, current } = await setUp();
     pass(SECOND);
-    const newest = await two.service.issue({ userId: 'ann' });
+    const newest = await two.service.tokens.issue({ userId: 'ann' });
     const found = await two.service.findAllForUser('ann');
     expect(found).toHaveLength(MANY + 1);
     expect(found[0]!.id).toBe(newest.session.id);

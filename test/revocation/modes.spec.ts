@@ -28,14 +28,14 @@ describe.each(databases)('revocation on $name', (kind) => {
 
     test('a revoked session is refused at once everywhere, for one look per request', async () => {
       const [one, two] = (await world.start(2, options)) as [Instance, Instance];
-      const { session, accessToken } = await one.service.issue({ userId: 1 });
+      const { session, accessToken } = await one.service.tokens.issue({ userId: 1 });
       two.log.take();
-      await two.service.verify(accessToken.token);
-      await two.service.verify(accessToken.token);
+      await two.service.tokens.verify(accessToken.token);
+      await two.service.tokens.verify(accessToken.token);
       expect(two.log.take()).toHaveLength(2);
       await one.service.revoke(session.id);
       for (const { service } of [one, two]) {
-        await expect(service.verify(accessToken.token)).rejects.toMatchObject({
+        await expect(service.tokens.verify(accessToken.token)).rejects.toMatchObject({
           code: 'session_over',
           endedAt: Date.now(),
         });
@@ -44,63 +44,63 @@ describe.each(databases)('revocation on $name', (kind) => {
 
     test('a session whose row is gone is refused', async () => {
       const [one] = (await world.start(1, options)) as [Instance];
-      const { accessToken } = await one.service.issue({ userId: 1 });
+      const { accessToken } = await one.service.tokens.issue({ userId: 1 });
       await one.dataSource.query('DELETE FROM user_session');
-      await expect(one.service.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+      await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(SessionOverError);
     });
 
     test('a theft ends the session at once everywhere', async () => {
       const [one, two] = (await world.start(2, options)) as [Instance, Instance];
-      const { refreshToken } = await one.service.issue({ userId: 1 });
+      const { refreshToken } = await one.service.tokens.issue({ userId: 1 });
       pass(TTL);
-      const thief = await one.service.refresh(refreshToken.token);
+      const thief = await one.service.tokens.refresh(refreshToken.token);
       pass(SETTLED);
-      const { newAccessToken } = await one.service.verify(thief.accessToken.token);
+      const { newAccessToken } = await one.service.tokens.verify(thief.accessToken.token);
       await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
       for (const { token } of [thief.accessToken, newAccessToken!]) {
-        await expect(two.service.verify(token)).rejects.toThrow(SessionOverError);
+        await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       }
       await expect(insist(two, thief.refreshToken!.token)).rejects.toThrow(SessionOverError);
     });
 
     test('a database that is down says nothing about a session', async () => {
       const [one] = (await world.start(1, options)) as [Instance];
-      const { accessToken } = await one.service.issue({ userId: 1 });
+      const { accessToken } = await one.service.tokens.issue({ userId: 1 });
       await withoutDatabase(one, async () => {
-        await expect(one.service.verify(accessToken.token)).rejects.toThrow(StorageUnavailableError);
+        await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(StorageUnavailableError);
       });
-      await expect(one.service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(one.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
     });
   });
 
   test('in mode "none" an access token lives to its end, no query is made but for the keys, and refreshing ends at once', async () => {
     const [one, two] = (await world.start(2, { revocation: 'none' })) as [Instance, Instance];
-    const { session, accessToken, refreshToken } = await one.service.issue({ userId: 1 });
+    const { session, accessToken, refreshToken } = await one.service.tokens.issue({ userId: 1 });
     expect(await one.service.revoke(session.id)).toBe(true);
     one.log.take();
     two.log.take();
     pass(15 * MINUTE - 1);
     for (const { service, log } of [one, two]) {
-      await expect(service.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(service.tokens.verify(accessToken.token)).resolves.toBeDefined();
       expect(log.take()).toEqual([expect.stringMatching(/FROM .user_session_key/)]);
     }
     for (const each of [one, two]) {
       await expect(insist(each, refreshToken.token)).rejects.toThrow(SessionOverError);
     }
     pass(1);
-    await expect(one.service.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
+    await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
   });
 
   /** An access token of a refresh, which has been used already while it is young. */
   const refreshed = async (revocation: RevocationMode) => {
     const [one, two] = (await world.start(2, { revocation })) as [Instance, Instance];
-    const { session, refreshToken } = await one.service.issue({ userId: 1 });
+    const { session, refreshToken } = await one.service.tokens.issue({ userId: 1 });
     pass(TTL);
-    const { accessToken } = await two.service.refresh(refreshToken.token);
-    await two.service.verify(accessToken.token);
+    const { accessToken } = await two.service.tokens.refresh(refreshToken.token);
+    await two.service.tokens.verify(accessToken.token);
     return {
       revoke: () => one.service.revoke(session.id),
-      verify: () => two.service.verify(accessToken.token),
+      verify: () => two.service.tokens.verify(accessToken.token),
     };
   };
 
@@ -141,10 +141,10 @@ describe.each(databases)('revocation on $name', (kind) => {
     const [{ service }] = (await world.start(1)) as [Instance];
     expect(await service.revoke('01900000-0000-7000-8000-000000000000')).toBe(false);
     expect(await service.revoke('')).toBe(false);
-    const { session } = await service.issue({ userId: 1 });
+    const { session } = await service.tokens.issue({ userId: 1 });
     expect(await service.revoke(session.id)).toBe(true);
     expect(await service.revoke(session.id)).toBe(false);
-    const expired = await service.issue({ userId: 1 });
+    const expired = await service.tokens.issue({ userId: 1 });
     pass(31 * DAY);
     expect(await service.revoke(expired.session.id)).toBe(false);
   });

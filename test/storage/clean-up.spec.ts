@@ -77,7 +77,7 @@ describe.each(databases)('removal of sessions that are over on $name', (kind) =>
 
 async function issue({ service }: Instance, count: number): Promise<IssuedSession[]> {
   const issued: IssuedSession[] = [];
-  for (let n = 0; n < count; n++) issued.push(await service.issue({ userId: n }));
+  for (let n = 0; n < count; n++) issued.push(await service.tokens.issue({ userId: n }));
   return issued;
 }
 

@@ -24,7 +24,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
     dataSource = await connect(database);
     core = await startCore(dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
     store = new SessionStore(dataSource, 60_000);
-    const { session } = await core.service.issue({ userId: 'ann' });
+    const { session } = await core.service.tokens.issue({ userId: 'ann' });
     row = (await store.find(session.id))!;
   });
 
@@ -69,10 +69,10 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
     'to keep a token gives access tokens of the moment at which it was issued, which end with its first: %s',
     async (_, age, expiresAfter) => {
       const issuedAt = Date.now();
-      const { session, refreshToken } = await core.service.issue({ userId: 'ann' });
+      const { session, refreshToken } = await core.service.tokens.issue({ userId: 'ann' });
       const before = await store.find(session.id);
       vi.setSystemTime(issuedAt + age);
-      const { accessToken, refreshToken: kept } = await core.service.refresh(refreshToken.token);
+      const { accessToken, refreshToken: kept } = await core.service.tokens.refresh(refreshToken.token);
       expect(kept).toBeUndefined();
       expect(decodeJwt(accessToken.token)).toMatchObject({
         gen: [0, issuedAt, expect.any(String)],

@@ -154,9 +154,12 @@ async function pendingChanges(dataSource: DataSource, except: readonly string[] 
 
 async function expectToWork(dataSource: DataSource): Promise<void> {
   const { service } = await startCore(dataSource);
-  const { session, accessToken, refreshToken } = await service.issue({ userId: 'ann', data: { n: 1 } });
-  await service.verify(accessToken.token);
-  await service.refresh(refreshToken.token);
+  const { session, accessToken, refreshToken } = await service.tokens.issue({
+    userId: 'ann',
+    data: { n: 1 },
+  });
+  await service.tokens.verify(accessToken.token);
+  await service.tokens.refresh(refreshToken.token);
   await service.updateData(session.id, { n: 2 });
   expect(await service.findAllForUser('ann')).toContainEqual(expect.objectContaining({ id: session.id }));
   expect(await service.revoke(session.id)).toBe(true);

@@ -51,14 +51,14 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     ['has not come back yet', async () => undefined],
     [
       'has lost the response to its last refresh',
-      async ({ service }, jar) => void (await service.refresh(jar.refresh)),
+      async ({ service }, jar) => void (await service.tokens.refresh(jar.refresh)),
     ],
     [
       'has sent several requests at once, and kept the first answer',
       async (one, jar) => {
         const before = jar.refresh;
         await exchange(one, jar);
-        await one.service.refresh(before);
+        await one.service.tokens.refresh(before);
       },
     ],
   ];
@@ -68,7 +68,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     async (lost) => {
       const { one, two, events, copy, restore } = await setUp();
       const jars: Jar[] = [];
-      for (const [n] of lastSteps.entries()) jars.push(jarOf(await one.service.issue({ userId: n })));
+      for (const [n] of lastSteps.entries()) jars.push(jarOf(await one.service.tokens.issue({ userId: n })));
       const comeBack = async (process: Instance) => {
         pass(TTL);
         for (const jar of jars) await visit(process, jar);
@@ -93,7 +93,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
 
   test('by some refreshes: a copied token is caught, as late as those many refreshes more', async () => {
     const { one, two, events, copy, restore } = await setUp();
-    const owner = jarOf(await one.service.issue({ userId: 1 }));
+    const owner = jarOf(await one.service.tokens.issue({ userId: 1 }));
     const copies = await copy();
     for (let round = 0; round < 2; round++) {
       pass(TTL);
@@ -112,20 +112,20 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     await expect(insist(one, refresh)).rejects.toMatchObject({ code: 'token_theft' });
     expect(events.at(-1)).toMatchObject({ type: 'theft', kind: 'sibling' });
     pass(SECOND);
-    await expect(two.service.verify(thief.access)).rejects.toThrow(SessionOverError);
+    await expect(two.service.tokens.verify(thief.access)).rejects.toThrow(SessionOverError);
   });
 
   test('to before a sign-in: that session is over, and a revoked one lives again', async () => {
     const { one, events, copy, restore } = await setUp();
-    const revoked = await one.service.issue({ userId: 1 });
+    const revoked = await one.service.tokens.issue({ userId: 1 });
     const copies = await copy();
     await one.service.revoke(revoked.session.id);
-    const lost = await one.service.issue({ userId: 2 });
+    const lost = await one.service.tokens.issue({ userId: 2 });
     pass(TTL);
     await restore(copies);
     await expect(insist(one, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
     // What the operator of a restored backup has to know.
-    await expect(one.service.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
+    await expect(one.service.tokens.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
   });
 });
@@ -135,13 +135,13 @@ function jarOf({ accessToken, refreshToken }: IssuedSession): Jar {
 }
 
 async function exchange({ service }: Instance, jar: Jar): Promise<void> {
-  const { accessToken, refreshToken } = await service.refresh(jar.refresh);
+  const { accessToken, refreshToken } = await service.tokens.refresh(jar.refresh);
   jar.access = accessToken.token;
   jar.refresh = refreshToken?.token ?? jar.refresh;
 }
 
 async function use({ service }: Instance, jar: Jar): Promise<void> {
-  const { newAccessToken } = await service.verify(jar.access);
+  const { newAccessToken } = await service.tokens.verify(jar.access);
   jar.access = newAccessToken?.token ?? jar.access;
 }
 

@@ -41,7 +41,7 @@ describe.each(databases)('round trips to $name', (kind) => {
     /** A session, and functions that bring its row into any state and make any token of it. */
     const setUp = async () => {
       const [one] = (await world.start(1, { reuseWindow, revocation: 'none' })) as [Instance];
-      const { session, refreshToken } = await one.service.issue({ userId: 1 });
+      const { session, refreshToken } = await one.service.tokens.issue({ userId: 1 });
       const { sessionSecret } = parseRefreshToken(refreshToken.token)!;
       pass(TTL);
       const setRow = async (state: RotationState) => {
@@ -64,12 +64,12 @@ describe.each(databases)('round trips to $name', (kind) => {
       const { one, setRow, make, count } = await setUp();
       const token = await make(GENERATION);
       await setRow(state);
-      const { refreshToken } = await one.service.refresh(token);
+      const { refreshToken } = await one.service.tokens.refresh(token);
       const isWritten = state.redeemedBy === OURS;
       expect(count()).toBe(hasReturning || isWritten ? 1 : 2);
       expect(parseRefreshToken(refreshToken!.token)!.generation).toBe(GENERATION + 1);
       // Another request with the same token costs no more.
-      await one.service.refresh(token);
+      await one.service.tokens.refresh(token);
       expect(count()).toBe(1);
     });
 
@@ -78,16 +78,16 @@ describe.each(databases)('round trips to $name', (kind) => {
       async (_what, state) => {
         const { one, setRow, make, count } = await setUp();
         await setRow(row(GENERATION - 1));
-        const { accessToken } = await one.service.refresh(await make(GENERATION - 1));
+        const { accessToken } = await one.service.tokens.refresh(await make(GENERATION - 1));
         await setRow(state);
         pass(reuseWindow ?? SETTLED);
-        const { newAccessToken } = await one.service.verify(accessToken.token);
+        const { newAccessToken } = await one.service.tokens.verify(accessToken.token);
         const isWritten = state.generation === GENERATION;
         expect(count()).toBe(hasReturning || isWritten ? 1 : 2);
-        await one.service.verify(newAccessToken!.token);
+        await one.service.tokens.verify(newAccessToken!.token);
         expect(count()).toBe(0);
         // Another request with the same token costs no more.
-        await one.service.verify(accessToken.token);
+        await one.service.tokens.verify(accessToken.token);
         expect(count()).toBe(1);
       },
     );
@@ -96,7 +96,7 @@ describe.each(databases)('round trips to $name', (kind) => {
       const { one, setRow, make, count } = await setUp();
       const token = await make(GENERATION);
       await setRow(row(GENERATION, OTHER));
-      await expect(one.service.refresh(token)).rejects.toThrow(LookAgainError);
+      await expect(one.service.tokens.refresh(token)).rejects.toThrow(LookAgainError);
       expect(count()).toBe(hasReturning ? 2 : 1);
       await expect(insist(one, token)).rejects.toThrow(TokenTheftError);
       expect(count()).toBe(hasReturning ? 5 : 3);
@@ -105,25 +105,25 @@ describe.each(databases)('round trips to $name', (kind) => {
     test('an access token of a generation that is over costs one more', async () => {
       const { one, setRow, make, count } = await setUp();
       await setRow(row(GENERATION - 1));
-      const { accessToken } = await one.service.refresh(await make(GENERATION - 1));
+      const { accessToken } = await one.service.tokens.refresh(await make(GENERATION - 1));
       await setRow(row(GENERATION + 1));
       pass(reuseWindow ?? SETTLED);
-      await expect(one.service.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
+      await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
       expect(count()).toBe(hasReturning ? 2 : 1);
     });
   });
 
   test('tokens of a generation that has not settled cost none where they are used, and one where they are refreshed', async () => {
     const [one] = (await world.start(1, { revocation: 'none' })) as [Instance];
-    const issued = await one.service.issue({ userId: 1 });
+    const issued = await one.service.tokens.issue({ userId: 1 });
     pass(TTL);
-    const { accessToken, refreshToken } = await one.service.refresh(issued.refreshToken.token);
+    const { accessToken, refreshToken } = await one.service.tokens.refresh(issued.refreshToken.token);
     one.log.take();
     for (const wait of [0, SETTLED - 1]) {
       pass(wait);
-      expect((await one.service.verify(accessToken.token)).newAccessToken).toBeUndefined();
+      expect((await one.service.tokens.verify(accessToken.token)).newAccessToken).toBeUndefined();
       expect(one.log.take(ON_SESSIONS)).toEqual([]);
-      expect((await one.service.refresh(refreshToken!.token)).refreshToken).toBeUndefined();
+      expect((await one.service.tokens.refresh(refreshToken!.token)).refreshToken).toBeUndefined();
       expect(one.log.take(ON_SESSIONS)).toEqual([expect.stringMatching(/^SELECT/)]);
     }
   });
@@ -144,19 +144,21 @@ describe.each(databases)('round trips to $name', (kind) => {
 
     test('exchanges of one token cost one each', async () => {
       const { instances, count, twenty } = await startFour();
-      const { refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      const { refreshToken } = await instances[0]!.service.tokens.issue({ userId: 1 });
       pass(DAY);
-      await twenty(async ({ service }) => service.refresh(refreshToken.token));
+      await twenty(async ({ service }) => service.tokens.refresh(refreshToken.token));
       expect(count()).toBeLessThanOrEqual(limit);
     });
 
     test('first uses of siblings cost one each', async () => {
       const { instances, count, twenty } = await startFour();
-      const { refreshToken } = await instances[0]!.service.issue({ userId: 1 });
+      const { refreshToken } = await instances[0]!.service.tokens.issue({ userId: 1 });
       pass(DAY);
-      const siblings = await twenty(async ({ service }) => service.refresh(refreshToken.token));
+      const siblings = await twenty(async ({ service }) => service.tokens.refresh(refreshToken.token));
       pass(SETTLED);
-      await twenty(async ({ service }, n) => service.verify(siblings[(n * 7) % 20]!.accessToken.token));
+      await twenty(async ({ service }, n) =>
+        service.tokens.verify(siblings[(n * 7) % 20]!.accessToken.token),
+      );
       expect(count()).toBeLessThanOrEqual(limit);
     });
   });

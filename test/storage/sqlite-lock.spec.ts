@@ -37,7 +37,7 @@ describe('a SQLite file that another connection has locked', () => {
   test.each(['IMMEDIATE', 'EXCLUSIVE'])(
     'by a transaction (%s): writes wait for its end, and the event loop goes on',
     async (mode) => {
-      const { session } = await core.service.issue({ userId: 1 });
+      const { session } = await core.service.tokens.issue({ userId: 1 });
       other.exec(`BEGIN ${mode}`);
       other.exec("INSERT INTO user_session_key VALUES ('k', 'other', 1, '', '', 0, 0)");
       const held = blockedUntil(() => other.exec('COMMIT'));
@@ -45,7 +45,7 @@ describe('a SQLite file that another connection has locked', () => {
       const begun = performance.now();
       await Promise.all([
         core.service.updateData(session.id, { n: 1 }),
-        core.service.issue({ userId: 2 }),
+        core.service.tokens.issue({ userId: 2 }),
         core.service.revokeAllForUser(3),
       ]);
       expect(performance.now() - begun).toBeGreaterThan(HELD - 20);
@@ -56,20 +56,20 @@ describe('a SQLite file that another connection has locked', () => {
   );
 
   test('for longer than a request can wait: says so, and ends no session', async () => {
-    const { session, refreshToken } = await core.service.issue({ userId: 1 });
+    const { session, refreshToken } = await core.service.tokens.issue({ userId: 1 });
     other.exec('BEGIN EXCLUSIVE');
-    await expect(core.service.updateData(session.id, 'new')).rejects.toThrow(StorageUnavailableError);
+    await expect(core.service.updateData(session.id, { new: true })).rejects.toThrow(StorageUnavailableError);
     other.exec('ROLLBACK');
-    await expect(core.service.refresh(refreshToken.token)).resolves.toMatchObject({
+    await expect(core.service.tokens.refresh(refreshToken.token)).resolves.toMatchObject({
       session: { id: session.id },
     });
   }, 20_000);
 
   test('when many write at once: all is there for every connection after it, and the event loop goes on', async () => {
-    await core.service.issue({ userId: 1 });
+    await core.service.tokens.issue({ userId: 1 });
     other.exec('BEGIN IMMEDIATE');
     const held = blockedUntil(() => other.exec('COMMIT'));
-    await Promise.all(Array.from({ length: 10 }, async (_, userId) => core.service.issue({ userId })));
+    await Promise.all(Array.from({ length: 10 }, async (_, userId) => core.service.tokens.issue({ userId })));
     const longest = await held;
     const [row] = other.prepare('SELECT count(*) AS n FROM user_session').all() as { n: number }[];
     expect(row).toEqual({ n: 11 });
@@ -83,7 +83,7 @@ describe('a SQLite file that another connection has locked', () => {
     const transaction = application.createQueryRunner();
     await transaction.startTransaction();
     await transaction.query("INSERT INTO user_session_key VALUES ('k', 'other', 1, '', '', 0, 0)");
-    const issuing = service.issue({ userId: 1 });
+    const issuing = service.tokens.issue({ userId: 1 });
     await delay(HELD);
     await transaction.rollbackTransaction();
     const { session } = await issuing;

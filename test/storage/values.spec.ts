@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { InvalidDataError, InvalidUserIdError, type JsonValue, SessionEntity } from 'nestjs-session-tokens';
 import { describeWorld, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
+import { untyped } from '../support/untyped.js';
 
 /** A MySQL database as many old ones are: it can store only western European characters. */
 const latin1Databases = databases
@@ -76,25 +77,25 @@ describe.each(kinds)('values on $name', (kind) => {
 
   test.each(VALUES)('%s survive in claims and data', async (_, value) => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
-    const { session, accessToken, refreshToken } = await one.service.issue({
+    const { session, accessToken, refreshToken } = await one.service.tokens.issue({
       userId: 1,
-      claims: value,
-      data: value,
+      claims: untyped(value),
+      data: untyped(value),
     });
     const expectSame = (actual: JsonValue) => expect(JSON.stringify(actual)).toBe(JSON.stringify(value));
-    expectSame((await two.service.verify(accessToken.token)).claims);
+    expectSame((await two.service.tokens.verify(accessToken.token)).claims);
     const found = await two.service.find(session.id);
     expectSame(found!.claims);
     expectSame(found!.data);
 
     pass(TTL);
-    const refreshed = await two.service.refresh(refreshToken.token);
-    expectSame((await one.service.verify(refreshed.accessToken.token)).claims);
+    const refreshed = await two.service.tokens.refresh(refreshToken.token);
+    expectSame((await one.service.tokens.verify(refreshed.accessToken.token)).claims);
     // By its first use after this the row is asked.
     pass(SETTLED);
-    const { claims, newAccessToken } = await one.service.verify(refreshed.accessToken.token);
+    const { claims, newAccessToken } = await one.service.tokens.verify(refreshed.accessToken.token);
     expectSame(claims);
-    expectSame((await two.service.verify(newAccessToken!.token)).claims);
+    expectSame((await two.service.tokens.verify(newAccessToken!.token)).claims);
     expect(Object.getPrototypeOf(claims ?? {})).not.toHaveProperty('admin');
 
     await one.service.updateData(session.id, { value });
@@ -108,10 +109,10 @@ describe.each(kinds)('values on $name', (kind) => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
     const ids = new Map<string | number, string>();
     for (const userId of USER_IDS) {
-      const { session, accessToken, refreshToken } = await one.service.issue({ userId });
+      const { session, accessToken, refreshToken } = await one.service.tokens.issue({ userId });
       ids.set(userId, session.id);
-      expect((await two.service.verify(accessToken.token)).userId).toBe(userId);
-      expect((await two.service.refresh(refreshToken.token)).session.userId).toBe(userId);
+      expect((await two.service.tokens.verify(accessToken.token)).userId).toBe(userId);
+      expect((await two.service.tokens.refresh(refreshToken.token)).session.userId).toBe(userId);
     }
     for (const [userId, id] of ids) {
       const found = await two.service.findAllForUser(userId);
@@ -128,9 +129,11 @@ describe.each(kinds)('values on $name', (kind) => {
   test('the longest user ids are stored whole, and longer ones are refused', async () => {
     const [{ service }] = (await world.start(1)) as [Instance];
     for (const userId of ['x'.repeat(253), '€'.repeat(42)]) {
-      await service.issue({ userId });
+      await service.tokens.issue({ userId });
       expect(await service.findAllForUser(userId)).toHaveLength(1);
-      await expect(service.issue({ userId: `${userId}x${userId[0]}` })).rejects.toThrow(InvalidUserIdError);
+      await expect(service.tokens.issue({ userId: `${userId}x${userId[0]}` })).rejects.toThrow(
+        InvalidUserIdError,
+      );
     }
   });
 
@@ -139,23 +142,25 @@ describe.each(kinds)('values on $name', (kind) => {
     ['other characters, which take six bytes each', `${'€'.repeat(10_922)}x`],
   ])('65,535 bytes of data are stored, one more is refused: %s', async (_, data) => {
     const [{ service, dataSource }] = (await world.start(1)) as [Instance];
-    const { session } = await service.issue({ userId: 1, data });
+    const { session } = await service.tokens.issue({ userId: 1, data: untyped(data) });
     expect((await service.find(session.id))!.data).toBe(data);
     const row = await dataSource.getRepository(SessionEntity).findOneByOrFail({ id: session.id });
     expect(row.data).toHaveLength(65_535);
 
-    await service.updateData(session.id, 'less');
-    await service.updateData(session.id, data);
+    await service.updateData(session.id, untyped('less'));
+    await service.updateData(session.id, untyped(data));
     expect((await service.find(session.id))!.data).toBe(data);
-    await expect(service.issue({ userId: 1, data: `${data}x` })).rejects.toThrow(InvalidDataError);
-    await expect(service.updateData(session.id, `${data}x`)).rejects.toThrow(InvalidDataError);
+    await expect(service.tokens.issue({ userId: 1, data: untyped(`${data}x`) })).rejects.toThrow(
+      InvalidDataError,
+    );
+    await expect(service.updateData(session.id, untyped(`${data}x`))).rejects.toThrow(InvalidDataError);
     expect((await service.find(session.id))!.data).toBe(data);
   });
 
   test('what a client says of itself cannot break a sign-in', async () => {
     const [{ service }] = (await world.start(1)) as [Instance];
     const device = { userAgent: `Bröwser\u0000😀${'x'.repeat(1_000)}`, ip: `fe80::1%${'z'.repeat(100)}` };
-    const { session } = await service.issue({ userId: 1, device });
+    const { session } = await service.tokens.issue({ userId: 1, device });
     const found = await service.find(session.id);
     expect(found).toMatchObject({ userAgent: session.userAgent, ip: session.ip });
     expect(found!.userAgent).toMatch(/^Br\?wser\?\?\?x{245}$/);

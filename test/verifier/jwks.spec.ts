@@ -52,7 +52,7 @@ async function publishedKids(app: { url: string }): Promise<(string | undefined)
 }
 
 async function newToken({ sessions }: { sessions: SessionService }): Promise<{ token: string; kid: string }> {
-  const { token } = (await sessions.issue({ userId: 'alice', claims: { role: 'admin' } })).accessToken;
+  const { token } = (await sessions.tokens.issue({ userId: 'alice', claims: { role: 'admin' } })).accessToken;
   return { token, kid: decodeProtectedHeader(token).kid! };
 }
 

@@ -61,7 +61,7 @@ export class ServiceController {
     @Session() session: AuthenticatedSession,
     @Session('userId') userId: string | number,
     @Session('claims') claims: { readonly roles?: readonly string[] },
-    @Session('expiresAt') expiresAt: Date,
+    @Session('tokenExpiresAt') expiresAt: Date,
     @Req() request: HttpRequest,
   ): object {
     return {
@@ -69,7 +69,7 @@ export class ServiceController {
       isActive: session instanceof ActiveSession,
       isAttached: attachedSession(request) === session,
       isFrozen: Object.isFrozen(claims) && Object.isFrozen(claims.roles),
-      areDates: session.issuedAt instanceof Date && expiresAt instanceof Date,
+      areDates: session.tokenIssuedAt instanceof Date && expiresAt instanceof Date,
       userId,
       claims,
     };

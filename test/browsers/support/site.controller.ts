@@ -120,8 +120,8 @@ export class SiteController {
     @Req() request: HttpRequest,
     @Res({ passthrough: true }) response: HttpResponse,
   ): Promise<{ expiresAt: number }> {
-    const { expiresAt } = await this.sessions.create(request, response, input);
-    return { expiresAt: expiresAt.getTime() };
+    const { tokenExpiresAt } = await this.sessions.create(request, response, input);
+    return { expiresAt: tokenExpiresAt.getTime() };
   }
 
   @Get('me')

@@ -1,7 +1,17 @@
 import type { ServerResponse } from 'node:http';
-import type { ResolvedOptions } from '../options/resolved-options.js';
-import type { TokenSet } from '../session/session-lifecycle.js';
-import type { SignedAccessToken } from '../protocol/access-token.js';
+import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
+import { cookieName } from '../../options/cookie-name.js';
+import type { ResolvedOptions } from '../../options/resolved-options.js';
+import type { SignedAccessToken } from '../../protocol/access-token.js';
+import type { TokenSet } from '../../session/session-lifecycle.js';
+import {
+  areHeadersSent,
+  type HttpRequest,
+  type HttpResponse,
+  responseHeader,
+  setResponseHeader,
+} from '../exchange.js';
+import { AccessCookie } from './access-cookie.js';
 import {
   type CookieAttributes,
   cookieNameOf,
@@ -9,8 +19,8 @@ import {
   mergeSetCookieLines,
   setCookieLine,
 } from './cookie-header.js';
-import { cookieName } from '../options/cookie-name.js';
-import { type HttpRequest, type HttpResponse, responseHeader, setResponseHeader } from './exchange.js';
+import { lookAgain } from './look-again.js';
+import type { TokenTransport } from './token-transport.js';
 
 interface Cookie {
   readonly name: string;
@@ -20,11 +30,8 @@ interface Cookie {
 /** What browsers keep of one cookie (RFC 6265bis, 5.6), counting name, value and, to be safe, attributes. */
 const MAX_COOKIE = 4_096;
 
-/** Response header with the access token that a client without cookies is to use from now on. */
-export const NEW_ACCESS_TOKEN = 'access-token';
-
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
-export class SessionTransport {
+export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
   private readonly indicator: Cookie | undefined;
   private lazyRefresh: Cookie | undefined;
@@ -36,47 +43,46 @@ export class SessionTransport {
     private readonly refreshRoute: () => string,
   ) {
     const { cookies } = options;
-    this.access = this.cookie(cookies.accessName, cookies.path, true);
+    const access = cookie(cookies, cookies.accessName, cookies.path, true);
+    super(access.name);
+    this.access = access;
     this.indicator =
       cookies.indicatorName === undefined
         ? undefined
-        : this.cookie(cookies.indicatorName, cookies.path, false);
+        : cookie(cookies, cookies.indicatorName, cookies.path, false);
   }
 
-  /** Characters that an access token may have. */
   get maxAccessTokenLength(): number {
     const { name, attributes } = this.access;
     return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
   }
 
-  /** The first access token of a request: nearly always the only one. */
-  readAccessToken(cookieHeader: string | undefined): string | undefined {
-    return cookieValues(cookieHeader, this.access.name, 1)[0];
-  }
-
-  /** The access tokens of a request; several where the client holds duplicates of the cookie. */
-  readAccessTokens({ headers }: HttpRequest): string[] {
-    return cookieValues(headers.cookie, this.access.name);
-  }
-
-  /** The refresh tokens of a request; several where the client holds duplicates of the cookie. */
   readRefreshTokens({ headers }: HttpRequest): string[] {
     return cookieValues(headers.cookie, this.refresh.name);
   }
 
-  /** Whether a request carries any token in cookies. */
-  hasTokens(request: HttpRequest): boolean {
-    return this.readAccessTokens(request).length > 0 || this.readRefreshTokens(request).length > 0;
+  /** A sibling domain may have added some: every cookie of this name counts. */
+  readLookedAgain({ headers }: HttpRequest): ReadonlySet<string> {
+    return new Set(cookieValues(headers.cookie, this.marker.name).flatMap((value) => value.split('.')));
   }
 
-  /** Gives the client its tokens; a refresh token that is absent is one that it keeps. */
-  writeTokens(response: HttpResponse, { row, accessToken, refreshToken }: TokenSet, now: number): void {
+  writeSignIn(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): void {
+    this.writeTokens(request, response, tokens, now);
+    this.clearMarker(request, response);
+  }
+
+  writeTokens(
+    request: HttpRequest,
+    response: HttpResponse,
+    { row, accessToken, refreshToken }: TokenSet,
+    now: number,
+  ): void {
+    this.clearFormerDomains(request, response);
     const lines = this.accessLines(accessToken, row.expiresAt, now);
     if (refreshToken !== undefined) lines.push(this.line(this.refresh, refreshToken, row.expiresAt, now));
     this.write(response, lines);
   }
 
-  /** Gives the client another access token. */
   writeAccessToken(
     response: HttpResponse,
     token: SignedAccessToken,
@@ -86,49 +92,41 @@ export class SessionTransport {
     this.write(response, this.accessLines(token, sessionExpiresAt, now));
   }
 
-  /** The token ids that a client has been told of before, because they looked old; a sibling domain may have added some. */
-  readMarkers({ headers }: HttpRequest): ReadonlySet<string> {
-    return new Set(cookieValues(headers.cookie, this.marker.name).flatMap((value) => value.split('.')));
-  }
-
-  /**
-   * Has the client name these tokens if it comes back with them. The marker lives as long as they can: a client that does not
-   * follow a redirection looks again with its next request.
-   */
-  writeMarker(response: HttpResponse, tokenIds: readonly string[]): void {
+  /** The marker lives as long as the tokens can: a client that does not follow a redirection looks again with its next request. */
+  async tellToLookAgain(
+    request: HttpRequest,
+    response: HttpResponse,
+    stale: readonly [StaleRefreshToken, ...StaleRefreshToken[]],
+  ): Promise<LookAgainError> {
     const maxAge = Math.ceil(this.options.refreshToken.ttl / 1_000);
+    const value = stale.map(({ tokenId }) => tokenId).join('.');
     const { name, attributes } = this.marker;
-    this.write(response, [setCookieLine(name, tokenIds.join('.'), maxAge, attributes)]);
+    this.write(response, [setCookieLine(name, value, maxAge, attributes)]);
+    return lookAgain(request, response, stale[0], this.options.rotation);
   }
 
-  /** Takes the marker from a client that signs in. In endpoint mode, requests elsewhere do not tell whether it has one. */
-  clearMarker(request: HttpRequest, response: HttpResponse): void {
+  clear(response: HttpResponse): void {
+    const lines = this.cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
+    this.write(response, lines);
+  }
+
+  withdraw(response: ServerResponse): void {
+    const names = new Set(this.cookies.map(({ name }) => name));
+    const lines = responseHeader(response, 'set-cookie').filter((line) => !names.has(cookieNameOf(line)));
+    if (lines.length > 0) response.setHeader('set-cookie', lines);
+    else response.removeHeader('set-cookie');
+  }
+
+  /** In endpoint mode, requests elsewhere than to the refresh route do not tell whether the client has a marker. */
+  private clearMarker(request: HttpRequest, response: HttpResponse): void {
     const { name, attributes } = this.marker;
     const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
     if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
     this.write(response, [setCookieLine(name, '', 0, attributes)]);
   }
 
-  /** Takes all cookies of the session from the client. */
-  clear(response: HttpResponse): void {
-    const lines = this.cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
-    this.write(response, lines);
-  }
-
-  /** Takes tokens back from a response before its headers leave; those of the application stay. */
-  withdraw(response: ServerResponse): void {
-    const names = new Set(this.cookies.map(({ name }) => name));
-    const lines = responseHeader(response, 'set-cookie').filter((line) => !names.has(cookieNameOf(line)));
-    if (lines.length > 0) response.setHeader('set-cookie', lines);
-    else response.removeHeader('set-cookie');
-    response.removeHeader(NEW_ACCESS_TOKEN);
-    if (this.options.csrf.mode === 'token') response.removeHeader(this.options.csrf.header);
-  }
-
-  /**
-   * Takes duplicates from a client that earlier versions of the application left there, set for other domains.
-   */
-  clearFormerDomains(request: HttpRequest, response: HttpResponse): void {
+  /** Takes duplicates from a client that earlier versions of the application left there, set for other domains. */
+  private clearFormerDomains(request: HttpRequest, response: HttpResponse): void {
     const { formerDomains } = this.options.cookies;
     if (formerDomains.length === 0) return;
     for (const { name, attributes } of [this.access, this.refresh]) {
@@ -164,6 +162,7 @@ export class SessionTransport {
   }
 
   private write(response: HttpResponse, lines: string[]): void {
+    if (areHeadersSent(response)) return;
     setResponseHeader(
       response,
       'set-cookie',
@@ -180,22 +179,27 @@ export class SessionTransport {
   }
 
   private get refresh(): Cookie {
-    return (this.lazyRefresh ??= this.cookie(this.options.cookies.refreshName, this.refreshPath, true));
+    return (this.lazyRefresh ??= this.cookieOfRefresh(this.options.cookies.refreshName));
   }
 
   /** Travels exactly where the refresh cookie does. */
   private get marker(): Cookie {
-    return (this.lazyMarker ??= this.cookie(this.options.cookies.lookAgainName, this.refreshPath, true));
+    return (this.lazyMarker ??= this.cookieOfRefresh(this.options.cookies.lookAgainName));
   }
 
-  private get refreshPath(): string {
-    const { refreshPath, path } = this.options.cookies;
-    return refreshPath ?? (this.options.refresh === 'endpoint' ? this.refreshRoute() : path);
+  private cookieOfRefresh(name: string): Cookie {
+    const { cookies, refresh } = this.options;
+    const path = cookies.refreshPath ?? (refresh === 'endpoint' ? this.refreshRoute() : cookies.path);
+    return cookie(cookies, name, path, true);
   }
+}
 
-  private cookie(name: string, path: string, httpOnly: boolean): Cookie {
-    const { domain, secure, sameSite, partitioned, prefix } = this.options.cookies;
-    const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
-    return { name: cookieName(name, { path, domain, secure, prefix }), attributes };
-  }
+function cookie(
+  { domain, secure, sameSite, partitioned, prefix }: ResolvedOptions['cookies'],
+  name: string,
+  path: string,
+  httpOnly: boolean,
+): Cookie {
+  const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
+  return { name: cookieName(name, { path, domain, secure, prefix }), attributes };
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { LookAgainError, type StaleRefreshToken } from '../errors/session.errors.js';
-import { withoutStackTrace } from '../util/without-stack-trace.js';
-import type { RotationTimes } from '../protocol/rotation.js';
+import { LookAgainError, type StaleRefreshToken } from '../../errors/session.errors.js';
+import { withoutStackTrace } from '../../util/without-stack-trace.js';
+import type { RotationTimes } from '../../protocol/rotation.js';
 import {
   areHeadersSent,
   type HttpRequest,
@@ -9,7 +9,7 @@ import {
   rawRequest,
   requestHeader,
   setResponseHeader,
-} from './exchange.js';
+} from '../exchange.js';
 
 /** What browsers say of a request (W3C Fetch Metadata). Plain-http hosts other than localhost get none of it. */
 const FETCH_METADATA = ['sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest', 'sec-fetch-user'] as const;

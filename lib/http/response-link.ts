@@ -1,0 +1,30 @@
+import type { AccessToken } from '../protocol/access-token.js';
+import type { ClientLink } from '../session/active-session.js';
+import type { SessionLifecycle } from '../session/session-lifecycle.js';
+import type { SessionFacts } from '../storage/session.store.js';
+import type { HttpResponse } from './exchange.js';
+import type { LateResponses } from './late-responses.js';
+import type { TokenTransport } from './transport/token-transport.js';
+
+/** Reaches the client by the response to its request. */
+export class ResponseLink implements ClientLink {
+  constructor(
+    private readonly lifecycle: SessionLifecycle,
+    private readonly responses: LateResponses,
+    private readonly transport: TokenTransport,
+    private readonly response: HttpResponse,
+  ) {}
+
+  async replace(row: SessionFacts, present: AccessToken): Promise<AccessToken> {
+    const now = Date.now();
+    const reissued = await this.lifecycle.reissue(row, present, now);
+    this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
+    this.responses.watch(this.response, row.id);
+    return reissued;
+  }
+
+  clear(): void {
+    this.transport.clear(this.response);
+    this.responses.release(this.response);
+  }
+}

@@ -1,0 +1,91 @@
+import {
+  NoCredentialsError,
+  SessionOverError,
+  TokenTheftError,
+  TryRefreshError,
+} from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import type { AccessToken } from '../protocol/access-token.js';
+import { ActiveSession } from '../session/active-session.js';
+import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
+import type { SessionManager } from '../session/session-manager.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './exchange.js';
+import type { LateResponses } from './late-responses.js';
+import type { RequestRefresher } from './request-refresher.js';
+import { ResponseLink } from './response-link.js';
+import type { ActiveVerdict, TokenAuthority } from './token-authority.js';
+import type { TokenTransport } from './transport/token-transport.js';
+
+/** Decides with the sessions behind it. */
+export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSession> {
+  constructor(
+    private readonly lifecycle: SessionLifecycle,
+    private readonly manager: SessionManager,
+    private readonly refresher: RequestRefresher,
+    private readonly responses: LateResponses,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
+    return this.lifecycle.use(accessToken, now);
+  }
+
+  accept(
+    { accessToken, row, replacement }: ActiveVerdict,
+    response: HttpResponse,
+    transport: TokenTransport,
+    now: number,
+  ): ActiveSession {
+    if (replacement) {
+      transport.writeAccessToken(response, replacement, row!.expiresAt, now);
+      this.responses.watch(response, accessToken.sessionId, now);
+    }
+    return this.sessionOf(accessToken, response, transport);
+  }
+
+  /** The session of an access token that the client has, or is being given. */
+  sessionOf(accessToken: AccessToken, response: HttpResponse, transport: TokenTransport): ActiveSession {
+    const { lifecycle, responses } = this;
+    const link = new ResponseLink(lifecycle, responses, transport, response);
+    return new ActiveSession(accessToken, this.manager, link);
+  }
+
+  hasRefreshTokens(request: HttpRequest, transport: TokenTransport): boolean {
+    return transport.readRefreshTokens(request).length > 0;
+  }
+
+  mayExchange(request: HttpRequest, response: HttpResponse, transport: TokenTransport): boolean {
+    // Where nothing can be given any more, the new tokens would be lost.
+    return (
+      this.options.refresh === 'transparent' &&
+      this.hasRefreshTokens(request, transport) &&
+      !areHeadersSent(response)
+    );
+  }
+
+  async exchange(
+    request: HttpRequest,
+    response: HttpResponse,
+    transport: TokenTransport,
+    checksCsrf: boolean,
+    now: number,
+  ): Promise<ActiveSession> {
+    const { accessToken } = await this.refresher.exchange(request, response, transport, checksCsrf, now);
+    return this.sessionOf(accessToken, response, transport);
+  }
+
+  refuse(over: SessionOverError | undefined, transport: TokenTransport): SessionOverError | undefined {
+    // In endpoint mode, the refresh route sees the refresh token, and knows whether another session has replaced this one.
+    return this.options.refresh === 'endpoint' && transport.isAmbient ? undefined : over;
+  }
+
+  /** Without a refresh route, an unusable access token says so, too. */
+  isUnauthenticated(error: unknown): boolean {
+    return (
+      error instanceof NoCredentialsError ||
+      error instanceof SessionOverError ||
+      error instanceof TokenTheftError ||
+      (error instanceof TryRefreshError && this.options.refreshPath === undefined)
+    );
+  }
+}

@@ -1,0 +1,90 @@
+import { SessionOverError } from '../errors/session.errors.js';
+import type { ActiveSession } from '../session/active-session.js';
+import type { SessionLifecycle } from '../session/session-lifecycle.js';
+import type { SessionManager } from '../session/session-manager.js';
+import type { SessionInput } from '../session/session.types.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import type { CsrfCheck } from './csrf-check.js';
+import { type HttpRequest, type HttpResponse, requestHeader } from './exchange.js';
+import type { LateResponses } from './late-responses.js';
+import type { AuthenticateOptions } from './session-authenticator.js';
+import type { SessionAuthority } from './session-authority.js';
+import type { TokenTransport } from './transport/token-transport.js';
+
+/** Begins and ends sessions over HTTP. Either ends those that the request carries. */
+export class SignInOut {
+  /**
+   * @param transport gives clients their tokens at sign-in
+   * @param transports where a request may carry those of a present session
+   */
+  constructor(
+    private readonly accessTokens: Pick<AccessTokens, 'verify'>,
+    private readonly refreshTokens: Pick<RefreshTokens, 'authenticate'>,
+    private readonly lifecycle: SessionLifecycle,
+    private readonly manager: SessionManager,
+    private readonly authority: SessionAuthority,
+    private readonly transport: TokenTransport,
+    private readonly transports: readonly TokenTransport[],
+    private readonly csrf: CsrfCheck,
+    private readonly responses: LateResponses,
+  ) {}
+
+  /** Makes a session and gives the client its tokens; one that the client already had ends (no fixation). */
+  async signIn(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
+    const now = Date.now();
+    const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
+    const tokens = await this.lifecycle.issue(input, now, device);
+    await this.endPresent(request, now);
+    this.transport.writeSignIn(request, response, tokens, now);
+    await this.csrf.giveToken(response, tokens.row.id, now);
+    this.responses.release(response);
+    return this.authority.sessionOf(tokens.accessToken, response, this.transport);
+  }
+
+  /**
+   * Ends the sessions whose tokens a request carries, however old those look, and takes the tokens from the client.
+   *
+   * @throws {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   */
+  async signOut(
+    request: HttpRequest,
+    response: HttpResponse,
+    { csrf = true }: AuthenticateOptions = {},
+  ): Promise<void> {
+    const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
+    if (csrf && isForgeable && this.csrf.concerns(request)) this.csrf.checkRequest(request);
+    await this.endPresent(request, Date.now());
+    this.clear(response);
+  }
+
+  /** Takes the session's tokens from the client. */
+  clear(response: HttpResponse): void {
+    for (const transport of this.transports) transport.clear(response);
+    this.responses.release(response);
+  }
+
+  /** Ends the sessions whose tokens a request carries, expired ones included. */
+  private async endPresent(request: HttpRequest, now: number): Promise<void> {
+    const ids = new Set<string>();
+    for (const transport of this.transports) {
+      for (const token of transport.readAccessTokens(request)) {
+        const verification = await this.accessTokens.verify(token, now);
+        if (verification.status !== 'invalid') ids.add(verification.accessToken.sessionId);
+      }
+    }
+    if (ids.size > 0) await this.manager.replace([...ids]);
+    for (const text of this.transports.flatMap((each) => each.readRefreshTokens(request))) {
+      try {
+        const { sessionId, sessionSecret } = await this.refreshTokens.authenticate(text, now);
+        if (!ids.has(sessionId)) await this.manager.replaceWithSecret(sessionId, sessionSecret);
+      } catch (error) {
+        if (!(error instanceof SessionOverError)) throw error;
+      }
+    }
+  }
+}
+
+function hasTokens(request: HttpRequest, transport: TokenTransport): boolean {
+  return transport.readAccessTokens(request).length > 0 || transport.readRefreshTokens(request).length > 0;
+}

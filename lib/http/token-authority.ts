@@ -1,0 +1,35 @@
+import type { SessionOverError } from '../errors/session.errors.js';
+import type { AccessToken } from '../protocol/access-token.js';
+import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import type { AccessVerdict } from '../session/session-lifecycle.js';
+import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { TokenReader } from './transport/token-transport.js';
+
+/** What becomes of an access token that a request carries. */
+export type TokenUse = AccessVerdict | { readonly status: 'unusable' };
+
+export type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
+
+/** Decides what a request's tokens are good for: with the sessions behind it, or with public keys alone. */
+export interface TokenAuthority<TTransport extends TokenReader, TSession extends AuthenticatedSession> {
+  /** Decides on a valid access token. @returns a promise only where there is something to wait for */
+  use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict>;
+  /** The session of an accepted access token; the client is given what replaces the token. */
+  accept(verdict: ActiveVerdict, response: HttpResponse, transport: TTransport, now: number): TSession;
+  /** Whether a request carries refresh tokens. */
+  hasRefreshTokens(request: HttpRequest, transport: TTransport): boolean;
+  /** Whether the refresh tokens of a request may be exchanged on the way to another route than the refresh route. */
+  mayExchange(request: HttpRequest, response: HttpResponse, transport: TTransport): boolean;
+  /** Exchanges a refresh token of a request, and gives the client the new ones. */
+  exchange(
+    request: HttpRequest,
+    response: HttpResponse,
+    transport: TTransport,
+    checksCsrf: boolean,
+    now: number,
+  ): Promise<TSession>;
+  /** What a request is refused with whose session is known to be over. @returns `undefined` where the refresh route decides */
+  refuse(over: SessionOverError | undefined, transport: TTransport): SessionOverError | undefined;
+  /** See {@link SessionAuthenticator.isUnauthenticated}. */
+  isUnauthenticated(error: unknown): boolean;
+}

@@ -1,0 +1,83 @@
+import { TryRefreshError } from '../errors/session.errors.js';
+import type { SignedAccessToken } from '../protocol/access-token.js';
+import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
+import { toInfo } from '../session/session-manager.js';
+import type { IssuedSession, IssuedToken, RefreshedSession, SessionInput } from '../session/session.types.js';
+import { VerifiedSession } from '../session/verified-session.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+
+/** The parts that {@link SessionTokens} stand in front of. */
+export interface TokenParts {
+  readonly accessTokens: AccessTokens;
+  readonly refreshTokens: RefreshTokens;
+  readonly lifecycle: SessionLifecycle;
+}
+
+/** Sessions without HTTP, for clients that do not use cookies: `sessions.tokens`. */
+export class SessionTokens {
+  readonly #parts: TokenParts;
+
+  constructor(parts: TokenParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes a session and gives its tokens.
+   *
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   */
+  async issue(input: SessionInput): Promise<IssuedSession> {
+    const now = Date.now();
+    const tokens = await this.#parts.lifecycle.issue(input, now);
+    const refreshed = await this.#toRefreshed(tokens, now);
+    return { ...refreshed, refreshToken: refreshed.refreshToken! };
+  }
+
+  /**
+   * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
+   * replacement.
+   *
+   * @throws {@link TryRefreshError} when it has expired or is not one of ours
+   * @throws {@link SessionOverError} when its session is known to be over
+   */
+  async verify(accessToken: string): Promise<VerifiedSession> {
+    const now = Date.now();
+    const verification = await this.#parts.accessTokens.verify(accessToken, now);
+    if (verification.status !== 'valid') throw new TryRefreshError();
+    const verdict = await this.#parts.lifecycle.use(verification.accessToken, now);
+    if (verdict.status === 'over') throw verdict.error;
+    if (verdict.status === 'stale') throw new TryRefreshError();
+    return new VerifiedSession(verdict.accessToken, verdict.replacement && toIssued(verdict.replacement));
+  }
+
+  /**
+   * Exchanges a refresh token.
+   *
+   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that the client has been answered with before; if it
+   *   names this token, the client has nothing newer
+   * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
+   * @throws {@link SessionOverError} when it is not one of ours, or its session is over
+   * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
+   */
+  async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
+    const now = Date.now();
+    const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);
+    const hasLookedAgain = options.lookedAgain === token.tokenId;
+    return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain), now);
+  }
+
+  async #toRefreshed({ row, accessToken, refreshToken }: TokenSet, now: number): Promise<RefreshedSession> {
+    return {
+      session: toInfo(row),
+      accessToken: toIssued(accessToken),
+      refreshToken:
+        refreshToken === undefined ? undefined : { token: refreshToken, expiresAt: new Date(row.expiresAt) },
+      csrfToken: await this.#parts.refreshTokens.csrfToken(row.id, now),
+    };
+  }
+}
+
+function toIssued({ token, expiresAt }: SignedAccessToken): IssuedToken {
+  return { token, expiresAt: new Date(expiresAt) };
+}
