@@ -1,4 +1,4 @@
-import { type DynamicModule, Module, RequestMethod } from '@nestjs/common';
+import { type DynamicModule, Module } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
@@ -18,15 +18,6 @@ import type {
   VERIFIER_ASYNC_OPTIONS_TYPE,
   VERIFIER_OPTIONS_TYPE,
 } from './session-verifier.module-definition.js';
-
-/** The global prefix of a route, unless the application excludes it. */
-function prefixOf(config: ApplicationConfig, route: string): string {
-  const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
-    ({ requestMethod, pathRegex }) =>
-      [RequestMethod.ALL, RequestMethod.POST, -1].includes(requestMethod) && pathRegex.test(route),
-  );
-  return isExcluded ? '' : config.getGlobalPrefix();
-}
 
 /**
  * Sessions for a Nest application, on its own database.
@@ -51,7 +42,7 @@ function prefixOf(config: ApplicationConfig, route: string): string {
         extras: SessionModuleExtras,
         application: DataSource | undefined,
         config: ApplicationConfig,
-      ) => SessionRuntime.create(options, extras, application, (route) => prefixOf(config, route)),
+      ) => SessionRuntime.create(options, extras, application, config),
       inject: [MODULE_OPTIONS_TOKEN, SESSION_EXTRAS, APPLICATION_DATA_SOURCE, ApplicationConfig],
     },
     {

@@ -1,5 +1,13 @@
-import { Logger, type OnApplicationShutdown, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import {
+  Logger,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+  RequestMethod,
+} from '@nestjs/common';
+import type { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
+import { meetNeighbours } from './neighbours.js';
 import { nameOf } from './named-module.js';
 import { SessionMaintenance } from './session-maintenance.js';
 import { joinPath } from '../options/option-checks.js';
@@ -23,21 +31,23 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
   ) {}
 
   /**
-   * @param globalPrefix the application's, which the refresh cookie's path has to include
+   * @param config of the application; its global prefix is part of the refresh cookie's path
    * @throws {@link InvalidOptionError}
    */
   static async create(
     input: SessionModuleOptions | undefined,
     extras: SessionModuleExtras,
     application: DataSource | undefined,
-    globalPrefix: (route: string) => string,
+    config: ApplicationConfig,
   ): Promise<SessionRuntime> {
     const logger = new Logger('SessionModule');
     const { options, warnings, notes } = resolveOptions(input, extras);
     for (const note of notes) logger.log(note);
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
-    const refreshRoute = () => joinPath(globalPrefix(options.refreshPath ?? '/'), options.refreshPath ?? '');
+    meetNeighbours(config, database.dataSource, options);
+    const refreshRoute = () =>
+      joinPath(prefixOf(config, options.refreshPath ?? '/'), options.refreshPath ?? '');
     const core = createSessionCore(database.dataSource, options, refreshRoute, nameOf(extras));
     core.events.stream.subscribe((event) => {
       if (event.type === 'theft') {
@@ -82,4 +92,13 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     this.core.events.complete();
     if (this.database.isOwn) await this.database.dataSource.destroy();
   }
+}
+
+/** The global prefix of a route, unless the application excludes it. */
+function prefixOf(config: ApplicationConfig, route: string): string {
+  const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
+    ({ requestMethod, pathRegex }) =>
+      [RequestMethod.ALL, RequestMethod.POST, -1].includes(requestMethod) && pathRegex.test(route),
+  );
+  return isExcluded ? '' : config.getGlobalPrefix();
 }

@@ -132,3 +132,14 @@ function isInMemory(database: unknown): boolean {
     database.includes('mode=memory')
   );
 }
+
+/** The same for two data sources that lead to the same tables of sessions, as far as their options tell. */
+export function tablesOf(dataSource: DataSource): unknown {
+  const { type, database, url, host, port, schema } = dataSource.options as DataSourceOptions &
+    Record<string, unknown>;
+  // A database in memory has no name; its connection is all that leads to it.
+  const isSqlite = type === 'better-sqlite3' || type === 'sqljs';
+  if (isSqlite && isInMemory(database)) return dataSource;
+  const { tablePath } = dataSource.getMetadata(SESSION_ENTITIES[0]);
+  return JSON.stringify([type, url, host, port, database, schema, tablePath]);
+}

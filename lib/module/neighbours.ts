@@ -1,0 +1,58 @@
+import type { ApplicationConfig } from '@nestjs/core';
+import type { DataSource } from 'typeorm';
+import { InvalidOptionError } from '../errors/session.errors.js';
+import type { ResolvedOptions } from '../options/resolved-options.js';
+import { tablesOf } from '../storage/session-data-source.js';
+
+/** What two modules of one application must not half share. */
+interface Neighbour {
+  readonly tables: unknown;
+  readonly cookies: readonly string[];
+  readonly refreshPath: string | undefined;
+}
+
+/** The modules of each application. */
+const neighbours = new WeakMap<ApplicationConfig, Neighbour[]>();
+
+/**
+ * Two modules are either the same, with the same tables and cookies, or share neither: a session of one would open the guard of
+ * the other, or one would clear the other's cookies.
+ *
+ * @throws {@link InvalidOptionError}
+ */
+export function meetNeighbours(
+  application: ApplicationConfig,
+  dataSource: DataSource,
+  { cookies, refreshPath }: ResolvedOptions,
+): void {
+  const names = [cookies.accessName, cookies.refreshName, cookies.lookAgainName, cookies.indicatorName];
+  const own: Neighbour = {
+    tables: tablesOf(dataSource),
+    cookies: names.filter((name) => name !== undefined),
+    refreshPath,
+  };
+  const others = neighbours.get(application) ?? [];
+  for (const other of others) {
+    const shared = own.cookies.find((name) => other.cookies.includes(name));
+    const isSame = own.tables === other.tables;
+    if (isSame && shared === undefined) {
+      throw new InvalidOptionError(
+        'database',
+        'another SessionModule of this application has the same tables, but other cookies. Sessions of one would open the guard of the other. Give each a database or an "entityPrefix" of its own.',
+      );
+    }
+    if (!isSame && shared !== undefined) {
+      throw new InvalidOptionError(
+        'cookies',
+        `another SessionModule of this application has a cookie "${shared}", too, but other tables. Give each module cookies of other names.`,
+      );
+    }
+    if (!isSame && refreshPath !== undefined && refreshPath === other.refreshPath) {
+      throw new InvalidOptionError(
+        'refreshPath',
+        `another SessionModule of this application has a route at "${refreshPath}". Give each another path.`,
+      );
+    }
+  }
+  neighbours.set(application, [...others, own]);
+}
