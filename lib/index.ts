@@ -61,7 +61,7 @@ export {
 export { attachedSession } from './guard/attached-session.js';
 export { type Exchange, exchangeOf } from './guard/exchange-of.js';
 export { SESSION_AUTHENTICATOR, sessionAuthenticatorToken } from './guard/injection-tokens.js';
-export type { HttpRequest, HttpResponse } from './http/exchange.js';
+export type { HttpRequest, HttpResponse } from './http/messages.js';
 export type { AuthenticateOptions, SessionAuthenticator } from './http/session-authenticator.js';
 export type { SessionCorsOptions } from './http/cors.js';
 

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { UnsupportedContextError } from '../errors/session.errors.js';
-import type { HttpRequest, HttpResponse } from '../http/exchange.js';
+import type { HttpRequest, HttpResponse } from '../http/messages.js';
 
 /** A request that may carry a session, and the response that can give the client its tokens. */
 export interface Exchange {

@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import type { HttpRequest } from '../http/exchange.js';
+import type { HttpRequest } from '../http/messages.js';
 import { provideCookies } from './request-cookies.js';
 import { attachSession } from './attached-session.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';

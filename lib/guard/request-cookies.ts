@@ -1,6 +1,6 @@
 import { IncomingMessage } from 'node:http';
 import cookieParser from 'cookie-parser';
-import type { HttpRequest } from '../http/exchange.js';
+import type { HttpRequest } from '../http/messages.js';
 import { isGuarded } from './attached-session.js';
 
 type WithCookies = HttpRequest & { cookies?: unknown };

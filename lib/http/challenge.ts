@@ -1,5 +1,5 @@
 import type { SessionError } from '../errors/session.errors.js';
-import { areHeadersSent, type HttpResponse, setResponseHeader } from './exchange.js';
+import { areHeadersSent, type HttpResponse, setResponseHeader } from './messages.js';
 
 /** How soon a client may try again that was refused because keys or database are unavailable, in seconds. */
 const RETRY_AFTER = '1';

@@ -3,7 +3,7 @@ import { CsrfError } from '../errors/session.errors.js';
 import { resolveOptions } from '../options/resolved-options.js';
 import type { CsrfOptions } from '../options/session-module.options.js';
 import { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest } from './exchange.js';
+import type { HttpRequest } from './messages.js';
 
 function check(options: CsrfOptions = {}): CsrfCheck {
   return new CsrfCheck(

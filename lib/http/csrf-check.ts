@@ -8,7 +8,7 @@ import {
   type HttpResponse,
   requestHeader,
   setResponseHeader,
-} from './exchange.js';
+} from './messages.js';
 
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
 

@@ -3,7 +3,7 @@ import type { Observable } from 'rxjs';
 import onHeaders from 'on-headers';
 import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
 import type { SessionEvent } from '../session/session.types.js';
-import { type HttpResponse, rawResponse } from './exchange.js';
+import { type HttpResponse, rawResponse } from './messages.js';
 
 /** A response whose tokens have not left yet. */
 interface Pending {

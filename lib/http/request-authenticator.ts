@@ -3,7 +3,7 @@ import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './messages.js';
 import { noCredentials, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';

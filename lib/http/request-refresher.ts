@@ -10,7 +10,7 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import type { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { TokenTransport } from './transport/token-transport.js';
 

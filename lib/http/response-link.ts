@@ -2,7 +2,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import type { ClientLink } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionFacts } from '../storage/session.store.js';
-import type { HttpResponse } from './exchange.js';
+import type { HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { TokenTransport } from './transport/token-transport.js';
 

@@ -1,5 +1,5 @@
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
-import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './messages.js';
 
 /** How a request is authenticated. */
 export interface AuthenticateOptions {

@@ -9,7 +9,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import { ActiveSession } from '../session/active-session.js';
 import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
-import { areHeadersSent, type HttpRequest, type HttpResponse } from './exchange.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
 import { ResponseLink } from './response-link.js';

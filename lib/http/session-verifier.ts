@@ -5,7 +5,7 @@ import { VerifiedSession } from '../session/verified-session.js';
 import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
 import { NoCredentialsError } from '../errors/session.errors.js';
 import { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './messages.js';
 import { noCredentials, tryRefresh } from './refusals.js';
 import { RequestAuthenticator } from './request-authenticator.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';

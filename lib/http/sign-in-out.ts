@@ -6,7 +6,7 @@ import type { SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { type HttpRequest, type HttpResponse, requestHeader } from './exchange.js';
+import { type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';

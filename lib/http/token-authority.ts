@@ -2,7 +2,7 @@ import type { SessionOverError } from '../errors/session.errors.js';
 import type { AccessToken } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import type { AccessVerdict } from '../session/session-lifecycle.js';
-import type { HttpRequest, HttpResponse } from './exchange.js';
+import type { HttpRequest, HttpResponse } from './messages.js';
 import type { TokenReader } from './transport/token-transport.js';
 
 /** What becomes of an access token that a request carries. */

@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import type { JWK } from 'jose';
-import { type HttpResponse, setResponseHeader } from '../http/exchange.js';
+import { type HttpResponse, setResponseHeader } from '../http/messages.js';
 import { SessionService } from './session.service.js';
 import { SkipSession } from '../guard/session.decorators.js';
 

@@ -2,7 +2,7 @@ import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRA
 import { SessionService } from './session.service.js';
 import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
-import type { HttpRequest, HttpResponse } from '../http/exchange.js';
+import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import { SkipSession } from '../guard/session.decorators.js';
 
 /** A controller with one `POST` route that refreshes the session and answers 204. */

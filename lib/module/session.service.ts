@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs';
 import { corsOptions, type SessionCorsOptions } from '../http/cors.js';
-import type { HttpRequest, HttpResponse } from '../http/exchange.js';
+import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import type { RequestAuthenticator } from '../http/request-authenticator.js';
 import type { AuthenticateOptions } from '../http/session-authenticator.js';
 import type { SignInOut } from '../http/sign-in-out.js';

@@ -19,8 +19,8 @@ import {
 } from '../storage/session.store.js';
 import { decideRefresh, decideUse, isKept, type RotationState } from '../protocol/rotation.js';
 
-/** What an exchange came to. */
-export interface Exchange {
+/** What a refresh came to. */
+export interface Refreshed {
   readonly row: SessionRow;
   /** Generation of the tokens to be issued. */
   readonly generation: number;
@@ -52,11 +52,11 @@ export class SessionRotator {
     preimage: string,
     now: number,
     hasLookedAgain: boolean,
-  ): Promise<Exchange> {
-    const likely = await this.refreshLikely(token, preimage, now);
-    if (likely) return likely;
+  ): Promise<Refreshed> {
+    const done = await this.redeemInOneStatement(token, preimage, now);
+    if (done) return done;
     const isFinal = hasLookedAgain || !this.options.lookAgain;
-    return this.untilWritten(async () => {
+    return this.retryOnConflict(async () => {
       const row = await this.store.find(token.sessionId);
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
       // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
@@ -90,9 +90,9 @@ export class SessionRotator {
    * @throws {@link SessionOverError} when the session does not go on
    */
   async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionFacts | undefined> {
-    const likely = await this.proveLikely(sessionId, unproven!, now);
-    if (likely) return likely;
-    const { row } = await this.untilWritten(async () => {
+    const done = await this.proveInOneStatement(sessionId, unproven!, now);
+    if (done) return done;
+    const { row } = await this.retryOnConflict(async () => {
       const found = await this.findLive(sessionId, now);
       // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
       // a thief.
@@ -113,11 +113,11 @@ export class SessionRotator {
   }
 
   /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
-  private async refreshLikely(
+  private async redeemInOneStatement(
     token: RefreshToken,
     preimage: string,
     now: number,
-  ): Promise<Exchange | undefined> {
+  ): Promise<Refreshed | undefined> {
     if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
     const slide = this.slideOf(token.sessionId, now);
     const row = await this.store.redeem(token, hashOfPreimage(preimage), slide, now);
@@ -125,7 +125,7 @@ export class SessionRotator {
   }
 
   /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */
-  private async proveLikely(
+  private async proveInOneStatement(
     sessionId: string,
     unproven: UnprovenToken,
     now: number,
@@ -164,7 +164,7 @@ export class SessionRotator {
     return { target: Math.min(now + ttl, timeOfSessionId(sessionId) + absoluteTtl), gain: ttl / 100 };
   }
 
-  private async untilWritten<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  private async retryOnConflict<T>(attempt: () => Promise<T | undefined>): Promise<T> {
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
       const result = await attempt();
       if (result !== undefined) return result;

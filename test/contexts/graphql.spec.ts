@@ -63,10 +63,11 @@ const drivers: { name: string; adapter: Adapter; module: () => ReturnType<typeof
     },
   ];
 
+const query = (text: string) => ({ query: `{ ${text} }` });
+
 describe.each(drivers)('resolvers of $name', ({ adapter, module }) => {
   const apps = accountApps(adapter);
   const start = () => apps({}, { metadata: { imports: [module()], providers: [UserResolver] } });
-  const query = (text: string) => ({ query: `{ ${text} }` });
 
   it('are guarded, field by field, and get the session', async () => {
     const app = await start();

@@ -39,6 +39,8 @@ const SUITES = [
     ],
   ],
   ['csrf', ['test/http/csrf.spec.ts']],
+  ['modules', ['test/module/several-modules.spec.ts']],
+  ['contexts', ['test/contexts']],
   ['interleavings', ['test/concurrency']],
   ['tokens', ['lib/tokens', 'lib/protocol', 'lib/keys']],
   ['drop', ['test/keys/emergency-rotation.spec.ts']],

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { HttpRequest } from '../exchange.js';
+import type { HttpRequest } from '../messages.js';
 import { cookieValues } from './cookie-header.js';
 import type { TokenReader } from './token-transport.js';
 

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { LookAgainError, type StaleRefreshToken } from '../../errors/session.errors.js';
 import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
-import { areHeadersSent, type HttpRequest, type HttpResponse, setResponseHeader } from '../exchange.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse, setResponseHeader } from '../messages.js';
 import type { TokenReader, TokenTransport } from './token-transport.js';
 
 const NONE: ReadonlySet<string> = new Set();

@@ -10,7 +10,7 @@ import {
   type HttpResponse,
   responseHeader,
   setResponseHeader,
-} from '../exchange.js';
+} from '../messages.js';
 import { AccessCookie } from './access-cookie.js';
 import {
   type CookieAttributes,

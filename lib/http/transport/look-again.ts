@@ -9,7 +9,7 @@ import {
   rawRequest,
   requestHeader,
   setResponseHeader,
-} from '../exchange.js';
+} from '../messages.js';
 
 /** What browsers say of a request (W3C Fetch Metadata). Plain-http hosts other than localhost get none of it. */
 const FETCH_METADATA = ['sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest', 'sec-fetch-user'] as const;

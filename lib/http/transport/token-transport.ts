@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
 import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
-import type { HttpRequest, HttpResponse } from '../exchange.js';
+import type { HttpRequest, HttpResponse } from '../messages.js';
 
 /** A place of requests where access tokens are. */
 export interface TokenReader {
