@@ -10,6 +10,7 @@ const ROTATOR = 'lib/session/session-rotator.ts';
 const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
+const STATEMENTS = 'lib/storage/session.sql.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
 const AUTHENTICATOR = 'lib/http/request-authenticator.ts';
@@ -235,7 +236,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: '{id} = :id AND {generation} = :wasGeneration AND COALESCE',
     to: '{id} = :id AND COALESCE',
     why: 'a slower request puts the row back',
@@ -243,7 +244,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on the redeemer',
-    file: STORE,
+    file: STATEMENTS,
     from: "{generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND",
     to: '{generation} = :wasGeneration AND',
     why: 'two siblings are redeemed at the same moment, one by the thief',
@@ -251,7 +252,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on revocation',
-    file: STORE,
+    file: STATEMENTS,
     from: '= :wasRedeemedBy AND {revokedAt} IS NULL',
     to: '= :wasRedeemedBy',
     why: 'a refresh that was under way succeeds after the revocation',
@@ -427,7 +428,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: a generation that is not over',
-    file: STORE,
+    file: STATEMENTS,
     from: '({generation} < :generation OR',
     to: '({generation} <> :generation OR',
     why: 'a token that its owner has moved on from is exchanged again',
@@ -435,7 +436,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: however far ahead',
-    file: STORE,
+    file: STATEMENTS,
     from: '({generation} < :generation OR',
     to: '({generation} = :generation - 1 OR',
     why: 'the row that has gone back is mended by two statements more',
@@ -443,7 +444,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: '{generation} = :generation AND ({redeemedBy} IS NULL',
     to: '({redeemedBy} IS NULL',
     why: 'a token that its owner has moved on from is exchanged again',
@@ -451,7 +452,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: condition on the redeemer',
-    file: STORE,
+    file: STATEMENTS,
     from: '{generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))',
     to: '{generation} = :generation)',
     why: 'two siblings are redeemed, one by the thief',
@@ -459,7 +460,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: the exchange is recorded',
-    file: STORE,
+    file: STATEMENTS,
     from: '{redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}',
     to: '{redeemedBy} = NULL, {lastSeenAt} = :now, ${SLIDE}',
     why: 'siblings of one generation are all exchanged',
@@ -467,7 +468,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: the session secret',
-    file: STORE,
+    file: STATEMENTS,
     from: 'WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation}',
     to: 'WHERE {id} = :id AND ${LIVE} AND ({generation}',
     why: 'whoever reads the database makes refresh tokens',
@@ -475,7 +476,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: a revoked session does not go on',
-    file: STORE,
+    file: STATEMENTS,
     from: '{secretHash} = :secretHash AND ${LIVE} AND ({generation}',
     to: '{secretHash} = :secretHash AND ({generation}',
     why: 'an expired or revoked session goes on',
@@ -483,7 +484,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: 'AND ${LIVE} AND {generation} <= :generation\n',
     to: 'AND ${LIVE}\n',
     why: 'a late request puts the row back',
@@ -491,7 +492,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: the proof',
-    file: STORE,
+    file: STATEMENTS,
     from: 'WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <=',
     to: 'WHERE {id} = :id AND ${LIVE} AND {generation} <=',
     why: 'whoever has the signing key makes the owner look like a thief',
@@ -499,7 +500,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: who redeemed the same generation stays',
-    file: STORE,
+    file: STATEMENTS,
     from: 'CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END',
     to: 'NULL',
     why: 'two siblings are redeemed, one by the thief',
@@ -507,7 +508,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: who redeemed the one before is forgotten',
-    file: STORE,
+    file: STATEMENTS,
     from: 'CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END',
     to: '{redeemedBy}',
     why: 'the next exchange of an honest client is called a theft',
