@@ -5,7 +5,7 @@ import { SessionKeyEntity } from './session-key.entity.js';
 import { Statements } from './statements.js';
 
 /** A key as the database has it; `material` is a JWK, sealed where the application has a secret. */
-export type StoredKey = SessionKeyEntity;
+export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
 
 /** The table of keys. */
 export class KeyStore {
@@ -26,7 +26,7 @@ export class KeyStore {
   async insertUnlessTaken(key: StoredKey): Promise<boolean> {
     return storageErrors(async () => {
       try {
-        await this.run.insert({ ...key });
+        await this.run.insert(key);
         return true;
       } catch (error) {
         if (isUniqueViolation(error)) return false;
