@@ -11,6 +11,10 @@ import { accesses, clear, contents, fill, type Storage, storageOn } from './acce
 /** The ways of a statement: prepared by `pg` where there is one, and TypeORM's own, which somebody who subscribes has to get. */
 const ways = ['as usual', 'with a subscriber to queries'];
 
+const urlOf = ({ options }: TestDatabase) => ({ url: (options as { url: string }).url });
+
+const nothing = async () => undefined;
+
 const subscribe = (dataSource: DataSource, way: string) =>
   way === ways[0] ? undefined : dataSource.subscribers.push({ beforeQuery: () => undefined });
 
@@ -35,7 +39,6 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('with replicas 
   });
 
   const replicated = (own = master): DataSourceOptions => {
-    const urlOf = ({ options }: TestDatabase) => ({ url: (options as { url: string }).url });
     const replication = { master: urlOf(own), slaves: [urlOf(replica)] };
     return { type: master.options.type, replication } as DataSourceOptions;
   };
@@ -83,20 +86,22 @@ class AmbientTransactions {
 
   constructor(private readonly dataSource: DataSource) {
     const { current, managers } = this;
-    let { manager } = dataSource;
-    const { query, createQueryBuilder } = DataSource.prototype;
+    let own = dataSource.manager;
     Object.defineProperty(dataSource, 'manager', {
       configurable: true,
-      get: () => current.getStore() ?? manager,
-      set: (next: EntityManager) => (manager = next),
+      get: () => current.getStore() ?? own,
+      set: (next: EntityManager) => {
+        own = next;
+      },
     });
-    dataSource.query = async function <T>(sql: string, parameters?: unknown[]) {
-      return query.call(this, sql, parameters as never, this.manager.queryRunner) as Promise<T>;
+    dataSource.query = async function (...given: unknown[]) {
+      const parameters = [given[0], given[1], given[2] ?? this.manager.queryRunner];
+      return DataSource.prototype.query.apply(this, parameters as never) as never;
     };
     dataSource.createQueryBuilder = function (...given: unknown[]) {
       const { queryRunner } = this.manager;
       const parameters = given.length === 0 ? [queryRunner] : [given[0], given[1], given[2] ?? queryRunner];
-      return (createQueryBuilder as (...all: unknown[]) => never).apply(this, parameters);
+      return DataSource.prototype.createQueryBuilder.apply(this, parameters as never) as never;
     };
     Object.defineProperty(Repository.prototype, 'manager', {
       configurable: true,
@@ -201,24 +206,26 @@ describe.each(databases)("in a transaction of the application's on $name", (kind
   });
 });
 
+const asked = vi.fn<() => Promise<undefined>>(nothing);
+
+/** A cache that counts who asks it. */
+const provider = () => ({
+  connect: nothing,
+  disconnect: nothing,
+  synchronize: nothing,
+  getFromCache: asked,
+  storeInCache: asked,
+  isExpired: () => true,
+  clear: nothing,
+  remove: nothing,
+});
+
 describe.each(databases)('with a cache for all queries on $name', (kind) => {
   let database: TestDatabase;
   let storage: Storage;
-  const asked = vi.fn(async () => undefined);
 
   beforeAll(async () => {
     database = await kind.create();
-    const nothing = async () => undefined;
-    const provider = () => ({
-      connect: nothing,
-      disconnect: nothing,
-      synchronize: nothing,
-      getFromCache: asked,
-      storeInCache: asked,
-      isExpired: () => true,
-      clear: nothing,
-      remove: nothing,
-    });
     const cache = { alwaysEnabled: true, provider };
     const options = { ...database.options, cache } as DataSourceOptions;
     storage = storageOn(await connect({ ...database, options }));
