@@ -15,8 +15,9 @@ const urlOf = ({ options }: TestDatabase) => ({ url: (options as { url: string }
 
 const nothing = async () => undefined;
 
-const subscribe = (dataSource: DataSource, way: string) =>
-  way === ways[0] ? undefined : dataSource.subscribers.push({ beforeQuery: () => undefined });
+function subscribe(dataSource: DataSource, way: string): void {
+  if (way !== ways[0]) dataSource.subscribers.push({ beforeQuery: () => undefined });
+}
 
 // TypeORM knows no replicas of SQLite.
 describe.each(databases.filter(({ name }) => name !== 'sqlite'))('with replicas of $name', (kind) => {
@@ -55,12 +56,12 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('with replicas 
   describe.each(ways)('%s', (way) => {
     let storage: Storage;
 
-    beforeEach(async () => {
+    beforeAll(async () => {
       const dataSource = new DataSource({ ...replicated(), entities: [...SESSION_ENTITIES] });
       storage = storageOn(await dataSource.initialize());
       subscribe(dataSource, way);
     });
-    afterEach(async () => storage.dataSource.destroy());
+    afterAll(async () => storage.dataSource.destroy());
 
     test.each(accesses(kind))('%s goes to the master', async (_, run, result) => {
       expect(await run(storage)).toEqual(result);
@@ -143,7 +144,7 @@ describe.each(databases)("in a transaction of the application's on $name", (kind
   let close: () => Promise<unknown>;
   let storage: Storage;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     database = await kind.create();
     admin = await connect(database);
     application = await connect(database);
@@ -151,9 +152,10 @@ describe.each(databases)("in a transaction of the application's on $name", (kind
     const { dataSource, isOwn } = await openSessionDataSource(application, {}, new Logger());
     close = async () => isOwn && dataSource.destroy();
     storage = storageOn(dataSource);
-    await fill(storage);
   });
-  afterEach(async () => {
+  beforeEach(async () => fill(storage));
+  afterEach(async () => clear(admin));
+  afterAll(async () => {
     AmbientTransactions.restore();
     await close();
     await Promise.all([admin.destroy(), application.destroy()]);
@@ -174,8 +176,10 @@ describe.each(databases)("in a transaction of the application's on $name", (kind
   });
 
   describe.each(ways)('%s', (way) => {
+    beforeAll(() => subscribe(storage.dataSource, way));
+    afterAll(() => storage.dataSource.subscribers.splice(0));
+
     test.each(accesses(kind))('%s is no part of it', async (_, run, result) => {
-      subscribe(storage.dataSource, way);
       let written: unknown;
       const { statements } = await transactions.rolledBack(async () => {
         expect(await run(storage)).toEqual(result);
