@@ -1,4 +1,4 @@
-/** Statements on the table of sessions; see {@link Statements} for what stands in braces and behind colons. */
+/** Statements on the table of sessions; see `Statements` for what stands in braces and behind colons. */
 
 const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
 
@@ -10,7 +10,7 @@ const UNCHANGED =
 const REVOKE = `UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt,
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
 
-/** See {@link ExpirySlide}. */
+/** See `ExpirySlide` of the store. */
 const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
 
 /** Without a `:version`, whichever the row has. */

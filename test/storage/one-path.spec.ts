@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions, type EntityManager, Repository } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -253,4 +255,19 @@ describe.each(databases)('with a cache for all queries on $name', (kind) => {
     expect(await run(storage)).toEqual(result);
     expect(asked).not.toHaveBeenCalled();
   });
+});
+
+test('the library has no other way', () => {
+  const root = join(import.meta.dirname, '../../lib');
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'),
+  );
+  const filesWith = (pattern: RegExp) =>
+    files.filter((file) => pattern.test(readFileSync(join(root, file), 'utf8')));
+  const others =
+    /getRepository|\bRepository\b|EntityManager|QueryBuilder\b|dataSource\.(manager|query|transaction)\(/;
+  expect(filesWith(/createQueryRunner\(/)).toEqual(['storage/query-runner.ts']);
+  expect(filesWith(/pool\.query\(/)).toEqual(['storage/prepared-statement.ts']);
+  // It names them to say why it is there.
+  expect(filesWith(others)).toEqual(['storage/query-runner.ts']);
 });
