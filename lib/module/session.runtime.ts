@@ -73,9 +73,14 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     this.maintenance.start();
   }
 
-  /** Everything here depends on time: tokens, windows, key rotation, the revocation feed. */
+  /** Everything here depends on time: tokens, windows, key rotation, the revocation feed. The check is advice, no condition. */
   private async checkClock(): Promise<void> {
-    const skew = await clockSkew(this.database.dataSource);
+    const skew = await clockSkew(this.database.dataSource).catch((error: unknown) => {
+      this.logger.warn(
+        `The database's clock could not be read, and this machine's not checked: ${String(error)}`,
+      );
+      return undefined;
+    });
     // Two processes that are each off by half as much are as far apart as they may be.
     if (skew === undefined || Math.abs(skew) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
     const seconds = Math.round(Math.abs(skew) / 1_000);

@@ -1,7 +1,10 @@
 import type { ValueTransformer } from 'typeorm';
 
-/** Epoch milliseconds in a `bigint` column: exact on every database, where date columns differ and lose milliseconds. */
-export const epochMs: ValueTransformer = {
+/**
+ * Whole numbers, which drivers may give as text: those of `bigint` columns always, others where the application wants that.
+ * Times are epoch milliseconds in `bigint` columns: exact on every database, where date columns differ and lose milliseconds.
+ */
+export const wholeNumber: ValueTransformer = {
   from: (value: string | number | null) => (value === null ? null : Number(value)),
   to: (value: unknown) => value,
 };

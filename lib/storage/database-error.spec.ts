@@ -65,6 +65,15 @@ test.each([
   expect(isUniqueViolation(Object.assign(new Error(code), { code }))).toBe(expected);
 });
 
+test.each([
+  ['UNIQUE constraint failed: user_session_key.purpose, user_session_key.sequence', true],
+  ['NOT NULL constraint failed: user_session_key.purpose', false],
+])('"%s" of sql.js, which gives no code, breaks a unique constraint: %s', (message, expected) => {
+  const driverError = new Error(message);
+  expect(isUniqueViolation(driverError)).toBe(expected);
+  expect(isUniqueViolation(new QueryFailedError('INSERT', [], driverError))).toBe(expected);
+});
+
 test.each([undefined, null, 'text', 5, {}, { code: 23_505 }])('%j breaks none', (error) => {
   expect(isUniqueViolation(error)).toBe(false);
 });

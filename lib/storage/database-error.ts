@@ -28,7 +28,9 @@ const LONGEST_WAIT = 40;
 const ATTEMPTS_AT_START = 1_000;
 
 export function isUniqueViolation(error: unknown): boolean {
-  return hasCode(error, UNIQUE_VIOLATION);
+  const { message } = (error ?? {}) as { message?: unknown };
+  // sql.js gives SQLite's message, and no code.
+  return hasCode(error, UNIQUE_VIOLATION) || String(message).startsWith('UNIQUE constraint failed');
 }
 
 /**

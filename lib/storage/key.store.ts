@@ -1,28 +1,32 @@
-import { type DataSource, MoreThan, type Repository } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import { isUniqueViolation, storageErrors } from './database-error.js';
+import { KEY_SQL } from './key.sql.js';
 import { SessionKeyEntity } from './session-key.entity.js';
+import { Statements } from './statements.js';
 
 /** A key as the database has it; `material` is a JWK, sealed where the application has a secret. */
-export type StoredKey = SessionKeyEntity;
+export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
 
 /** The table of keys. */
 export class KeyStore {
-  private readonly repository: Repository<SessionKeyEntity>;
+  private readonly run;
 
   constructor(dataSource: DataSource) {
-    this.repository = dataSource.getRepository(SessionKeyEntity);
+    const statements = new Statements(dataSource, SessionKeyEntity);
+    this.run = statements.prepare({ ...KEY_SQL, insert: statements.insertion });
   }
 
   /** All keys of a purpose, in their sequence. */
   async findAll(purpose: string): Promise<StoredKey[]> {
-    return storageErrors(() => this.repository.find({ where: { purpose }, order: { sequence: 'ASC' } }));
+    const { rows } = await storageErrors(() => this.run.findAll({ purpose }));
+    return rows;
   }
 
   /** @returns whether it was inserted; false when another process already filled this place in the sequence */
   async insertUnlessTaken(key: StoredKey): Promise<boolean> {
     return storageErrors(async () => {
       try {
-        await this.repository.insert(key);
+        await this.run.insert(key);
         return true;
       } catch (error) {
         if (isUniqueViolation(error)) return false;
@@ -33,17 +37,16 @@ export class KeyStore {
 
   /** @returns whether the key now signs; false when it did already, or is gone */
   async activate({ kid }: StoredKey, now: number): Promise<boolean> {
-    const criteria = { kid, activeAt: MoreThan(now) };
-    const { affected } = await storageErrors(() => this.repository.update(criteria, { activeAt: now }));
+    const { affected } = await storageErrors(() => this.run.activate({ kid, now }));
     return affected === 1;
   }
 
   /** Stores the same key in another way, unless another process has done so. */
   async replaceMaterial({ kid, material }: StoredKey, next: string): Promise<void> {
-    await storageErrors(() => this.repository.update({ kid, material }, { material: next }));
+    await storageErrors(() => this.run.replaceMaterial({ kid, material, next }));
   }
 
   async remove(kids: string[]): Promise<void> {
-    if (kids.length > 0) await storageErrors(() => this.repository.delete(kids));
+    if (kids.length > 0) await storageErrors(() => this.run.remove({ kids }));
   }
 }

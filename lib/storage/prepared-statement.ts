@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import { type DataSource, QueryFailedError } from 'typeorm';
+import { withQueryRunner } from './query-runner.js';
 
 /** What is used of a pool of `pg`: it lends a connection, and takes it back, whatever comes of the statement. */
 interface Pool {
+  /** The class of its connections. */
+  readonly Client?: { readonly Query?: { readonly prototype?: { readonly hasBeenParsed?: unknown } } };
   query(config: { name: string; text: string; values: unknown[] }): Promise<RawResult>;
 }
 
@@ -66,7 +69,8 @@ export class PreparedStatement {
     // TypeORM alone can tell them.
     if (subscribers.some((each) => 'beforeQuery' in each || 'afterQuery' in each)) return undefined;
     // Absent while the data source is not connected.
-    return (driver as { master?: Pool }).master;
+    const { master } = driver as { master?: Pool };
+    return master && isOfPg(master) ? master : undefined;
   }
 
   /** What TypeORM does, but for the name. */
@@ -90,14 +94,19 @@ export class PreparedStatement {
   }
 
   private async runByTypeOrm(values: unknown[]): Promise<RawResult> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const { records, affected } = await runner.query(this.sql, values, true);
-      return { rows: (records as unknown[] | undefined) ?? [], rowCount: affected ?? null };
-    } finally {
-      await runner.release();
-    }
+    const { records, affected } = await withQueryRunner(this.dataSource, async (queryRunner) =>
+      queryRunner.query(this.sql, values, true),
+    );
+    return { rows: (records as unknown[] | undefined) ?? [], rowCount: affected ?? null };
   }
+}
+
+/**
+ * Whether the connections of a pool keep statements by their names. Those of `pg` ask for each query whether they know its name;
+ * `pg-native`, and drivers that an application puts in the place of `pg`, have no such question.
+ */
+function isOfPg({ Client }: Pool): boolean {
+  return typeof Client?.Query?.prototype?.hasBeenParsed === 'function';
 }
 
 function isNotPrepared(error: unknown): boolean {

@@ -3,6 +3,7 @@ import type { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { retryAtStart } from './database-error.js';
+import { withQueryRunner } from './query-runner.js';
 import { sqliteLocking } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
@@ -11,6 +12,9 @@ export interface DatabaseSettings {
   readonly database?: DataSourceOptions;
   readonly sqliteConnection?: 'own' | 'shared';
 }
+
+/** TypeORM's drivers that the statements are written for and tested with. */
+const SUPPORTED: ReadonlySet<unknown> = new Set(['postgres', 'mysql', 'mariadb', 'better-sqlite3', 'sqljs']);
 
 /** The database connection of the sessions, and whether the module has to close it. */
 export interface SessionDataSource {
@@ -21,14 +25,17 @@ export interface SessionDataSource {
 /**
  * Finds or opens the database of the sessions, and checks that its tables are there.
  *
- * @throws {@link InvalidOptionError} when there is none, or it lacks the entities or tables
+ * @throws {@link InvalidOptionError} when there is none, it is of a kind that is not supported, or it lacks the entities or tables
  */
 export async function openSessionDataSource(
   application: DataSource | undefined,
   options: DatabaseSettings,
   logger: Logger,
 ): Promise<SessionDataSource> {
-  if (options.database) return openOwn(options.database);
+  if (options.database) {
+    checkType('database', options.database);
+    return openOwn(options.database);
+  }
   if (!application) {
     throw new InvalidOptionError(
       'dataSource',
@@ -38,6 +45,7 @@ export async function openSessionDataSource(
   if (typeof application.hasMetadata !== 'function') {
     throw new InvalidOptionError('dataSourceToken', 'what has this token is not a TypeORM DataSource.');
   }
+  checkType('dataSource', application.options);
   if (!application.isInitialized) {
     throw new InvalidOptionError(
       'dataSource',
@@ -84,7 +92,7 @@ async function connect(options: DataSourceOptions): Promise<DataSource> {
     ...(options.type === 'better-sqlite3' && sqliteLocking(options)),
     entities: [...SESSION_ENTITIES],
     migrations: [...SESSION_MIGRATIONS],
-    migrationsTableName: 'user_session_migration',
+    migrationsTableName: `${options.entityPrefix ?? ''}user_session_migration`,
     subscribers: [],
     synchronize: false,
     migrationsRun: false,
@@ -108,8 +116,7 @@ async function migrate(dataSource: DataSource): Promise<void> {
 }
 
 async function checkTables(dataSource: DataSource): Promise<void> {
-  const queryRunner = dataSource.createQueryRunner();
-  try {
+  await withQueryRunner(dataSource, async (queryRunner) => {
     for (const entity of SESSION_ENTITIES) {
       const { tablePath } = dataSource.getMetadata(entity);
       if (!(await retryAtStart(() => queryRunner.hasTable(tablePath)))) {
@@ -119,9 +126,15 @@ async function checkTables(dataSource: DataSource): Promise<void> {
         );
       }
     }
-  } finally {
-    await queryRunner.release();
-  }
+  });
+}
+
+function checkType(option: string, { type }: DataSourceOptions): void {
+  if (SUPPORTED.has(type)) return;
+  throw new InvalidOptionError(
+    option,
+    `sessions cannot be kept by TypeORM's driver "${type}", only by ${[...SUPPORTED].join(', ')}. Give the options of such a database in "database"; for SQLite use "better-sqlite3", with the package of that name or "libsql" as its "driver".`,
+  );
 }
 
 function isInMemory(database: unknown): boolean {

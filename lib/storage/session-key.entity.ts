@@ -1,9 +1,9 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { epochMs } from './columns.js';
+import { wholeNumber } from './columns.js';
 
 /** A key that signs access tokens or authenticates refresh tokens. */
 @Entity({ name: 'user_session_key' })
-@Index('uq_user_session_key_sequence', ['purpose', 'sequence'], { unique: true })
+@Index(['purpose', 'sequence'], { unique: true })
 export class SessionKeyEntity {
   @PrimaryColumn({ name: 'kid', type: 'varchar', length: 64 })
   kid!: string;
@@ -13,7 +13,7 @@ export class SessionKeyEntity {
   purpose!: string;
 
   /** The key's place among those of its purpose, from 1. */
-  @Column({ name: 'sequence', type: 'int' })
+  @Column({ name: 'sequence', type: 'int', transformer: wholeNumber })
   sequence!: number;
 
   @Column({ name: 'algorithm', type: 'varchar', length: 16 })
@@ -24,10 +24,10 @@ export class SessionKeyEntity {
   material!: string;
 
   /** Epoch milliseconds from which the key signs. */
-  @Column({ name: 'active_at', type: 'bigint', transformer: epochMs })
+  @Column({ name: 'active_at', type: 'bigint', transformer: wholeNumber })
   activeAt!: number;
 
   /** Epoch milliseconds. */
-  @Column({ name: 'created_at', type: 'bigint', transformer: epochMs })
+  @Column({ name: 'created_at', type: 'bigint', transformer: wholeNumber })
   createdAt!: number;
 }

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { epochMs } from './columns.js';
+import { wholeNumber } from './columns.js';
 
 /** One session: one signed-in device of one user. Times are epoch milliseconds. */
 @Entity({ name: 'user_session' })
@@ -9,7 +9,7 @@ export class SessionEntity {
   id!: string;
 
   /** The user's id as JSON, so that `1` and `"1"` stay two users. */
-  @Index('ix_user_session_user_id')
+  @Index()
   @Column({ name: 'user_id', type: 'varchar', length: 255 })
   userId!: string;
 
@@ -26,31 +26,31 @@ export class SessionEntity {
   data!: string;
 
   /** One more at each update of claims or data, so that no update is lost. */
-  @Column({ name: 'version', type: 'int' })
+  @Column({ name: 'version', type: 'int', transformer: wholeNumber })
   version!: number;
 
   /** The newest generation that the client has proven to hold. */
-  @Column({ name: 'generation', type: 'int' })
+  @Column({ name: 'generation', type: 'int', transformer: wholeNumber })
   generation!: number;
 
   /** Token id (hex) of the sibling of this generation that was exchanged. */
   @Column({ name: 'redeemed_by', type: 'varchar', length: 16, nullable: true })
   redeemedBy!: string | null;
 
-  @Column({ name: 'created_at', type: 'bigint', transformer: epochMs })
+  @Column({ name: 'created_at', type: 'bigint', transformer: wholeNumber })
   createdAt!: number;
 
   /** Moves when a token is exchanged or proven: exact to about the life of an access token. */
-  @Column({ name: 'last_seen_at', type: 'bigint', transformer: epochMs })
+  @Column({ name: 'last_seen_at', type: 'bigint', transformer: wholeNumber })
   lastSeenAt!: number;
 
-  @Index('ix_user_session_expires_at')
-  @Column({ name: 'expires_at', type: 'bigint', transformer: epochMs })
+  @Index()
+  @Column({ name: 'expires_at', type: 'bigint', transformer: wholeNumber })
   expiresAt!: number;
 
   /** When the session was revoked. The row stays, without content, until its last access token has expired. */
-  @Index('ix_user_session_revoked_at')
-  @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: epochMs })
+  @Index()
+  @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;
 
   /** `User-Agent` at sign-in. */

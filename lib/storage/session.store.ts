@@ -1,10 +1,11 @@
-import { type DataSource, In, IsNull, LessThan, MoreThan, type Repository } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
 import type { JsonValue } from '../types/json.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { SessionEntity } from './session.entity.js';
+import { SESSION_SQL } from './session.sql.js';
 import { Statements } from './statements.js';
 
 /** A session as its row has it, with the JSON columns taken apart. */
@@ -18,38 +19,10 @@ export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data'> & {
 export type SessionFacts = Pick<SessionRow, 'id' | 'userId' | 'claims' | 'expiresAt'>;
 
 /** Rows named in one statement; every database takes that many parameters. */
-const CHUNK = 500;
-
-const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
-
-/** The row exactly as far as rotation goes; generation and redeemer change with every step of it. */
-const UNCHANGED =
-  "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
-
-/** Nothing of a revoked session remains in its row but that it was revoked, and whose it was. */
-const NO_CONTENT = { secretHash: '', claims: 'null', data: 'null', userAgent: null, ip: null } as const;
-
-const REVOKE = `UPDATE {} SET ${['revokedAt', 'expiresAt', ...Object.keys(NO_CONTENT)]
-  .map((name) => `{${name}} = :${name}`)
-  .join(', ')}`;
-
-/** See {@link ExpirySlide}. */
-const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
-
-/** The exchanges that `decideRefresh` allows, but for tokens that are kept; the caller has seen to those. */
-const REDEEM = `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
-  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} < :generation OR
-    {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-  RETURNING {*}`;
-
-/** What `decideUse` allows. No more is returned than is used: the driver takes about half a microsecond for each column. */
-const PROVE = `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
-  {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
-  WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <= :generation
-  RETURNING {* of id, userId, claims, expiresAt}`;
+const CHUNK = 512;
 
 /** Databases whose `UPDATE` gives the row back. */
-const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'cockroachdb', 'better-sqlite3']);
+const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3']);
 
 /** Where a row's expiry is to move, in epoch milliseconds, if that gains at least so many. */
 export interface ExpirySlide {
@@ -62,7 +35,6 @@ export interface ExpirySlide {
  * relies on transactions or locks, which not every database and driver gives alike.
  */
 export class SessionStore {
-  private readonly repository: Repository<SessionEntity>;
   private readonly run;
   /** Whether {@link redeem} and {@link prove} are available. */
   readonly hasReturning: boolean;
@@ -72,28 +44,9 @@ export class SessionStore {
     dataSource: DataSource,
     private readonly tombstoneLife: number,
   ) {
-    this.repository = dataSource.getRepository(SessionEntity);
     this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
     const statements = new Statements(dataSource, SessionEntity);
-    this.run = {
-      insert: statements.prepare(statements.insertion),
-      find: statements.prepare('SELECT {*} FROM {} WHERE {id} = :id'),
-      findAllForUser: statements.prepare(
-        `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
-      ),
-      revokedSince: statements.prepare('SELECT {* of id, revokedAt} FROM {} WHERE {revokedAt} >= :time'),
-      advance: statements.prepare(
-        `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
-          {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
-      ),
-      redeem: statements.prepare(REDEEM),
-      prove: statements.prepare(PROVE),
-      revokeUnchanged: statements.prepare(`${REVOKE} WHERE ${UNCHANGED}`),
-      revoke: statements.prepare(`${REVOKE} WHERE {id} = :id AND ${LIVE}`),
-      revokeWithSecret: statements.prepare(
-        `${REVOKE} WHERE {id} = :id AND {secretHash} = :wasSecretHash AND ${LIVE}`,
-      ),
-    };
+    this.run = statements.prepare({ ...SESSION_SQL, insert: statements.insertion });
   }
 
   async insert(row: SessionRow): Promise<void> {
@@ -175,9 +128,7 @@ export class SessionStore {
    */
   async revoke(id: string, now: number, secretHash?: string): Promise<boolean> {
     const run = secretHash === undefined ? this.run.revoke : this.run.revokeWithSecret;
-    const { affected } = await storageErrors(() =>
-      run({ id, now, wasSecretHash: secretHash, ...this.tombstone(now) }),
-    );
+    const { affected } = await storageErrors(() => run({ id, secretHash, ...this.tombstone(now) }));
     return affected === 1;
   }
 
@@ -185,13 +136,9 @@ export class SessionStore {
   async revokeMany(ids: readonly string[], now: number): Promise<number> {
     let revoked = 0;
     for (let start = 0; start < ids.length; start += CHUNK) {
-      const criteria = {
-        id: In(ids.slice(start, start + CHUNK)),
-        revokedAt: IsNull(),
-        expiresAt: MoreThan(now),
-      };
-      const { affected } = await storageErrors(() => this.repository.update(criteria, this.tombstone(now)));
-      revoked += affected ?? 0;
+      const values = { ids: ids.slice(start, start + CHUNK), ...this.tombstone(now) };
+      const { affected } = await storageErrors(() => this.run.revokeMany(values));
+      revoked += affected;
     }
     return revoked;
   }
@@ -215,13 +162,10 @@ export class SessionStore {
     now: number,
     version?: number,
   ): Promise<boolean> {
-    const criteria = {
-      id,
-      revokedAt: IsNull(),
-      expiresAt: MoreThan(now),
-      ...(version !== undefined && { version }),
-    };
-    return this.update(criteria, { [column]: toAsciiJson(value), version: () => 'version + 1' });
+    const run = column === 'data' ? this.run.updateData : this.run.updateClaims;
+    const values = { id, value: toAsciiJson(value), now, version: version ?? null };
+    const { affected } = await storageErrors(() => run(values));
+    return affected === 1;
   }
 
   /**
@@ -232,26 +176,17 @@ export class SessionStore {
   async removeExpired(now: number, batchSize: number): Promise<number> {
     let removed = 0;
     for (;;) {
-      const where = { expiresAt: LessThan(now) };
-      const rows = await storageErrors(() =>
-        this.repository.find({ select: { id: true }, where, take: batchSize }),
-      );
+      const { rows } = await storageErrors(() => this.run.findExpired({ now, count: batchSize }));
       if (rows.length === 0) return removed;
-      // The condition stands in the DELETE again: a session that was renewed in between survives.
-      const criteria = { id: In(rows.map(({ id }) => id)), ...where };
-      const { affected } = await storageErrors(() => this.repository.delete(criteria));
-      removed += affected ?? 0;
+      const ids = rows.map(({ id }) => id);
+      const { affected } = await storageErrors(() => this.run.removeExpired({ ids, now }));
+      removed += affected;
       if (rows.length < batchSize) return removed;
     }
   }
 
   private tombstone(now: number) {
-    return { ...NO_CONTENT, revokedAt: now, expiresAt: now + this.tombstoneLife };
-  }
-
-  private async update(...parameters: Parameters<Repository<SessionEntity>['update']>): Promise<boolean> {
-    const { affected } = await storageErrors(() => this.repository.update(...parameters));
-    return affected === 1;
+    return { now, removableAt: now + this.tombstoneLife };
   }
 }
 

@@ -9,13 +9,20 @@ export interface StatementResult<E> {
 
 type Values = Readonly<Record<string, unknown>>;
 
+/** Runs a statement with a value for each of its placeholders. */
+type Run<E> = (values: Values) => Promise<StatementResult<E>>;
+
+/** `:name...`, of which a text may have one. */
+const LIST = /:(\w+)\.\.\./;
+
 /**
  * Statements on the table of one entity whose text is made once. TypeORM's query builder makes it anew each time, which
  * costs several times what the database driver does; everything else (connections, transactions, logging, errors) stays
  * TypeORM's.
  *
- * In the text, `{}` is the table, `{property}` the column of a property, `:name` a value; `{* of one, two}` are the columns of
- * some properties under the properties' names, for what a statement returns, and `{*}` are all of them.
+ * In the text, `{}` is the table, `{property}` the column of a property, `:name` a value, `:name...` the values of a list;
+ * `{* of one, two}` are the columns of some properties under the properties' names, for what a statement returns, and `{*}`
+ * are all of them.
  */
 export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
@@ -39,16 +46,26 @@ export class Statements<E extends ObjectLiteral> {
     return `INSERT INTO {} (${columns}) VALUES (${this.properties.map((name) => `:${name}`).join(', ')})`;
   }
 
-  /** @returns a function that runs the statement */
-  prepare(text: string): (values: Values) => Promise<StatementResult<E>> {
+  /** @returns functions that run the statements, under the same names */
+  prepare<Name extends string>(texts: Readonly<Record<Name, string>>): Readonly<Record<Name, Run<E>>> {
+    const entries = Object.entries<string>(texts).map(([name, text]) => {
+      const list = LIST.exec(text)?.[1];
+      return [name, list === undefined ? this.prepareOne(name, text) : this.prepareEach(name, text, list)];
+    });
+    return Object.fromEntries(entries) as Record<Name, Run<E>>;
+  }
+
+  private prepareOne(statementName: string, text: string): Run<E> {
     const { driver } = this.dataSource;
     const names: string[] = [];
+    const known = new Map<string, number>();
     const escape = (name: string) => driver.escape(name);
     // Where parameters have numbers, a value that occurs twice is sent once.
     const isNumbered = driver.createParameter('', 0) !== driver.createParameter('', 1);
     const indexOf = (name: string) => {
-      const known = isNumbered ? names.indexOf(name) : -1;
-      return known >= 0 ? known : names.push(name) - 1;
+      let index = isNumbered ? known.get(name) : undefined;
+      if (index === undefined) known.set(name, (index = names.push(name) - 1));
+      return index;
     };
     let returned: readonly string[] = [];
     const sql = text.replace(/\{([^}]*)\}|:(\w+)/g, (_, what: string | undefined, name: string) => {
@@ -60,13 +77,43 @@ export class Statements<E extends ObjectLiteral> {
     });
     const statement = new PreparedStatement(this.dataSource, sql);
     const transformers = this.transformers.filter(({ property }) => returned.includes(property));
+    const valueOf = (values: Values, name: string) => {
+      const value = values[name];
+      // Drivers write NULL for it.
+      if (value === undefined)
+        throw new Error(`The statement "${statementName}" lacks a value for ":${name}".`);
+      return value;
+    };
     return async (values) => {
-      const { rows, rowCount } = await statement.run(names.map((name) => values[name]));
+      const { rows, rowCount } = await statement.run(names.map((name) => valueOf(values, name)));
       for (const row of rows as Record<string, unknown>[]) {
-        // Drivers give big integers as text.
+        // Drivers give big integers as text, and where the application wants it small ones too.
         for (const { property, from } of transformers) row[property] = from(row[property]);
       }
       return { rows: rows as E[], affected: rowCount ?? rows.length };
+    };
+  }
+
+  /**
+   * A statement with a list is one for each length. The list is filled up with its last value to a power of two, so that
+   * connections that keep prepared statements have few of them to keep.
+   */
+  private prepareEach(statementName: string, text: string, list: string): Run<E> {
+    const namesOf = (length: number) => Array.from({ length }, (_, n) => `${list}_${n}`);
+    const prepare = (length: number) => {
+      const placeholders = namesOf(length).map((name) => `:${name}`);
+      return this.prepareOne(statementName, text.replace(LIST, placeholders.join(', ')));
+    };
+    const byLength = new Map([[1, prepare(1)]]);
+    return async (values) => {
+      const given = values[list] as readonly unknown[] | undefined;
+      if (!given?.length) throw new Error(`The statement "${statementName}" lacks values for ":${list}...".`);
+      let length = 1;
+      while (length < given.length) length *= 2;
+      const run = byLength.get(length) ?? prepare(length);
+      byLength.set(length, run);
+      const each = namesOf(length).map((name, n) => [name, given[Math.min(n, given.length - 1)]]);
+      return run({ ...values, ...(Object.fromEntries(each) as Values) });
     };
   }
 

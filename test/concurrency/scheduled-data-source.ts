@@ -1,7 +1,5 @@
 import type { Scheduler } from 'fast-check';
-import type { DataSource, Driver, EntityTarget, ObjectLiteral, QueryRunner, Repository } from 'typeorm';
-
-const STATEMENTS: ReadonlySet<string | symbol> = new Set(['find', 'findOneBy', 'insert', 'update', 'delete']);
+import type { DataSource, Driver, QueryRunner } from 'typeorm';
 
 /** Decides when each statement begins. */
 export interface Timing {
@@ -14,9 +12,7 @@ export function scheduled(dataSource: DataSource, timing: Timing): DataSource {
     get(target, property) {
       if (property === 'driver') return scheduledDriver(target.driver, timing);
       if (property === 'createQueryRunner') return () => scheduledRunner(target.createQueryRunner(), timing);
-      if (property !== 'getRepository') return Reflect.get(target, property) as unknown;
-      return <T extends ObjectLiteral>(entity: EntityTarget<T>) =>
-        scheduledRepository(target.getRepository(entity), timing);
+      return Reflect.get(target, property) as unknown;
     },
   });
 }
@@ -27,8 +23,9 @@ function scheduledDriver(driver: Driver, timing: Timing): Driver {
     get(target, property) {
       const value = Reflect.get(target, property) as unknown;
       if (property !== 'master' || !value) return value;
-      const pool = value as { query: (config: { text: string }) => Promise<unknown> };
+      const pool = value as { Client: unknown; query: (config: { text: string }) => Promise<unknown> };
       return {
+        Client: pool.Client,
         async query(config: { text: string }): Promise<unknown> {
           await timing.scheduler?.schedule(Promise.resolve(), config.text.slice(0, 6));
           return pool.query(config);
@@ -47,23 +44,6 @@ function scheduledRunner(runner: QueryRunner, timing: Timing): QueryRunner {
       if (property !== 'query') return method.bind(target);
       return async (...parameters: unknown[]) => {
         await timing.scheduler?.schedule(Promise.resolve(), String(parameters[0]).slice(0, 6));
-        return method.apply(target, parameters);
-      };
-    },
-  });
-}
-
-function scheduledRepository<T extends ObjectLiteral>(
-  repository: Repository<T>,
-  timing: Timing,
-): Repository<T> {
-  return new Proxy(repository, {
-    get(target, property) {
-      const value = Reflect.get(target, property) as unknown;
-      if (typeof value !== 'function' || !STATEMENTS.has(property)) return value;
-      const method = value as (...parameters: unknown[]) => unknown;
-      return async (...parameters: unknown[]) => {
-        await timing.scheduler?.schedule(Promise.resolve(), String(property));
         return method.apply(target, parameters);
       };
     },

@@ -10,6 +10,7 @@ const ROTATOR = 'lib/session/session-rotator.ts';
 const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
+const STATEMENTS = 'lib/storage/session.sql.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
 const SIGN_IN_OUT = 'lib/http/sign-in-out.ts';
@@ -239,7 +240,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: '{id} = :id AND {generation} = :wasGeneration AND COALESCE',
     to: '{id} = :id AND COALESCE',
     why: 'a slower request puts the row back',
@@ -247,7 +248,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on the redeemer',
-    file: STORE,
+    file: STATEMENTS,
     from: "{generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND",
     to: '{generation} = :wasGeneration AND',
     why: 'two siblings are redeemed at the same moment, one by the thief',
@@ -255,7 +256,7 @@ export const mutations = [
   },
   {
     rule: 'update: condition on revocation',
-    file: STORE,
+    file: STATEMENTS,
     from: '= :wasRedeemedBy AND {revokedAt} IS NULL',
     to: '= :wasRedeemedBy',
     why: 'a refresh that was under way succeeds after the revocation',
@@ -431,7 +432,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: a generation that is not over',
-    file: STORE,
+    file: STATEMENTS,
     from: '({generation} < :generation OR',
     to: '({generation} <> :generation OR',
     why: 'a token that its owner has moved on from is exchanged again',
@@ -439,7 +440,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: however far ahead',
-    file: STORE,
+    file: STATEMENTS,
     from: '({generation} < :generation OR',
     to: '({generation} = :generation - 1 OR',
     why: 'the row that has gone back is mended by two statements more',
@@ -447,7 +448,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: '{generation} = :generation AND ({redeemedBy} IS NULL',
     to: '({redeemedBy} IS NULL',
     why: 'a token that its owner has moved on from is exchanged again',
@@ -455,7 +456,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: condition on the redeemer',
-    file: STORE,
+    file: STATEMENTS,
     from: '{generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))',
     to: '{generation} = :generation)',
     why: 'two siblings are redeemed, one by the thief',
@@ -463,7 +464,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: the exchange is recorded',
-    file: STORE,
+    file: STATEMENTS,
     from: '{redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}',
     to: '{redeemedBy} = NULL, {lastSeenAt} = :now, ${SLIDE}',
     why: 'siblings of one generation are all exchanged',
@@ -471,7 +472,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: the session secret',
-    file: STORE,
+    file: STATEMENTS,
     from: 'WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation}',
     to: 'WHERE {id} = :id AND ${LIVE} AND ({generation}',
     why: 'whoever reads the database makes refresh tokens',
@@ -479,7 +480,7 @@ export const mutations = [
   },
   {
     rule: 'refresh in one statement: a revoked session does not go on',
-    file: STORE,
+    file: STATEMENTS,
     from: '{secretHash} = :secretHash AND ${LIVE} AND ({generation}',
     to: '{secretHash} = :secretHash AND ({generation}',
     why: 'an expired or revoked session goes on',
@@ -487,7 +488,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: condition on the generation',
-    file: STORE,
+    file: STATEMENTS,
     from: 'AND ${LIVE} AND {generation} <= :generation\n',
     to: 'AND ${LIVE}\n',
     why: 'a late request puts the row back',
@@ -495,7 +496,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: the preimage',
-    file: STORE,
+    file: STATEMENTS,
     from: 'WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <=',
     to: 'WHERE {id} = :id AND ${LIVE} AND {generation} <=',
     why: 'whoever has the signing key makes the owner look like a thief',
@@ -503,7 +504,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: who redeemed the same generation stays',
-    file: STORE,
+    file: STATEMENTS,
     from: 'CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END',
     to: 'NULL',
     why: 'two siblings are redeemed, one by the thief',
@@ -511,7 +512,7 @@ export const mutations = [
   },
   {
     rule: 'first use in one statement: who redeemed the one before is forgotten',
-    file: STORE,
+    file: STATEMENTS,
     from: 'CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END',
     to: '{redeemedBy}',
     why: 'the next exchange of an honest client is called a theft',

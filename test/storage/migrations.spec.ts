@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { DataSource, DefaultNamingStrategy, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SESSION_ENTITIES, SESSION_MIGRATIONS } from 'nestjs-session-tokens';
+import { SESSION_ENTITIES, SESSION_MIGRATIONS, SessionEntity } from 'nestjs-session-tokens';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
@@ -73,17 +73,50 @@ describe.each(databases)('the tables on $name', (kind) => {
     });
   });
 
-  test('a naming strategy changes no name', async () => {
+  test('a naming strategy changes no name of a table or column', async () => {
     const plain = await connectTo(database);
     const named = await connectTo(withOptions({ namingStrategy: new CapitalNamingStrategy() }));
     for (const entity of SESSION_ENTITIES) {
       const names = (dataSource: DataSource) => {
-        const { tableName, columns, indices } = dataSource.getMetadata(entity);
-        return [tableName, ...columns.map(({ databaseName }) => databaseName), ...indices.map((i) => i.name)];
+        const { tableName, columns } = dataSource.getMetadata(entity);
+        return [tableName, ...columns.map(({ databaseName }) => databaseName)];
       };
       expect(names(named)).toEqual(names(plain));
     }
-    expect(await pendingChanges(named)).toEqual([]);
+    await expectToWork(named);
+  });
+
+  test.each([
+    [
+      'the migrations of applications',
+      async (prefix: string) =>
+        connectTo(withOptions({ entityPrefix: prefix, migrationsTableName: `${prefix}migrations` })),
+    ],
+    ['the option "database"', async (prefix: string) => openOwn(withOptions({ entityPrefix: prefix }))],
+  ])('stand beside each other under several prefixes, made by %s', async (_, make) => {
+    const dataSources: DataSource[] = [];
+    for (const prefix of ['', 'shop_', 'blog_']) dataSources.push(await make(prefix));
+    for (const dataSource of dataSources) {
+      expect(await pendingChanges(dataSource)).toEqual([]);
+      await expectToWork(dataSource);
+    }
+    // Each has the one session that it made, and no other's.
+    const rows = await Promise.all(
+      dataSources.map(async (dataSource) => dataSource.getRepository(SessionEntity).find()),
+    );
+    expect(rows.map(({ length }) => length)).toEqual([1, 1, 1]);
+    expect(new Set(rows.flat().map(({ id }) => id)).size).toBe(3);
+  });
+
+  test('go with their own prefix only', async () => {
+    const [shop, blog] = [
+      await openOwn(withOptions({ entityPrefix: 'shop_' })),
+      await openOwn(withOptions({ entityPrefix: 'blog_' })),
+    ];
+    await shop.undoLastMigration();
+    await expectToWork(blog);
+    expect(await pendingChanges(blog)).toEqual([]);
+    await expectToWork(await openOwn(withOptions({ entityPrefix: 'shop_' })));
   });
 
   test('go and come with the migration, and nothing else does', async () => {

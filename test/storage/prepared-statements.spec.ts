@@ -1,7 +1,8 @@
 import { Logger } from '@nestjs/common';
-import type { DataSource } from 'typeorm';
+import * as pg from 'pg';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { StorageUnavailableError } from 'nestjs-session-tokens';
+import { SESSION_ENTITIES, StorageUnavailableError } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
 import { SessionStore } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
@@ -82,5 +83,48 @@ describe.each(databases)('statements on $name', (kind) => {
     await store.find(newSessionId(1));
     expect(seen).toEqual([expect.stringMatching(/^SELECT/)]);
     expect(await prepared()).toEqual([]);
+  });
+
+  /** A pool that has what TypeORM needs, and no more; its statements have no names. */
+  class ForeignPool {
+    private readonly pool: pg.Pool;
+    constructor(options: pg.PoolConfig) {
+      this.pool = new pg.Pool(options);
+    }
+    on = (event: 'error', listener: (error: Error) => void) => this.pool.on(event, listener);
+    connect = (callback: Parameters<pg.Pool['connect']>[0]) => this.pool.connect(callback);
+    end = (callback: () => void) => this.pool.end(callback);
+    query(): never {
+      throw new Error('statements have no names here');
+    }
+  }
+
+  /** As `pg-native` has them. */
+  class NativeClient extends pg.Client {
+    static readonly Query = () => undefined;
+  }
+  class NativePool extends pg.Pool {
+    constructor(options: pg.PoolConfig) {
+      super({ ...options, Client: NativeClient });
+    }
+  }
+  class OwnPool extends pg.Pool {}
+
+  test.each<[string, object, number]>([
+    ['that TypeORM finds', {}, 1],
+    ['that the application gives', { driver: pg }, 1],
+    ['of a class made of it', { driver: { ...pg, Pool: OwnPool } }, 1],
+    ["that is not pg's", { driver: { ...pg, Pool: ForeignPool } }, 0],
+    ['whose connections are others', { driver: { ...pg, Pool: NativePool } }, 0],
+  ])('go to a pool %s, with a name where it is one of pg', async (_, driver, count) => {
+    const options = { ...database.options, ...driver, poolSize: 1, entities: [...SESSION_ENTITIES] };
+    const other = await new DataSource(options as DataSourceOptions).initialize();
+    try {
+      expect(await new SessionStore(other, 60_000).find(newSessionId(1))).toBeNull();
+      const names = await other.query<Prepared[]>('SELECT name, statement FROM pg_prepared_statements');
+      expect(names).toHaveLength(count);
+    } finally {
+      await other.destroy();
+    }
   });
 });

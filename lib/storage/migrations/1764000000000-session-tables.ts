@@ -1,4 +1,4 @@
-import { type MigrationInterface, type QueryRunner, Table } from 'typeorm';
+import { type DataSource, type MigrationInterface, type QueryRunner, Table } from 'typeorm';
 
 /**
  * The tables of sessions and keys, the same on every database. It can be run by several processes at once: what is
@@ -15,18 +15,29 @@ export class SessionTables1764000000000 implements MigrationInterface {
 
   async down(queryRunner: QueryRunner): Promise<void> {
     for (const table of tables(queryRunner).toReversed()) {
-      await queryRunner.dropTable(table, true);
+      // Its indexes go with it, whatever their names.
+      await queryRunner.dropTable(table, true, false, false);
     }
   }
 }
 
-function tables({ dataSource: { driver, options } }: QueryRunner): Table[] {
-  const prefix = options.entityPrefix ?? '';
+function tables(queryRunner: QueryRunner): Table[] {
+  const { driver, options, namingStrategy } = dataSourceOf(queryRunner);
+  const tableName = (name: string) =>
+    options.entityPrefix ? namingStrategy.prefixTableName(options.entityPrefix, name) : name;
+  const sessions = tableName('user_session');
+  const keys = tableName('user_session_key');
+  // Names of indexes are unique in a schema, or in a file: they have to differ with the prefix, as those of the entities do.
+  const index = (table: string, columnNames: string[], isUnique = false) => ({
+    name: namingStrategy.indexName(table, columnNames),
+    columnNames,
+    isUnique,
+  });
   // SQLite says "integer" for what the others call "int"; the schema builder would find a difference.
   const int = driver.normalizeType({ type: 'int' });
   return [
     new Table({
-      name: `${prefix}user_session`,
+      name: sessions,
       columns: [
         { name: 'id', type: 'varchar', length: '36', isPrimary: true },
         { name: 'user_id', type: 'varchar', length: '255' },
@@ -44,13 +55,13 @@ function tables({ dataSource: { driver, options } }: QueryRunner): Table[] {
         { name: 'ip', type: 'varchar', length: '64', isNullable: true },
       ],
       indices: [
-        { name: 'ix_user_session_user_id', columnNames: ['user_id'] },
-        { name: 'ix_user_session_expires_at', columnNames: ['expires_at'] },
-        { name: 'ix_user_session_revoked_at', columnNames: ['revoked_at'] },
+        index(sessions, ['user_id']),
+        index(sessions, ['expires_at']),
+        index(sessions, ['revoked_at']),
       ],
     }),
     new Table({
-      name: `${prefix}user_session_key`,
+      name: keys,
       columns: [
         { name: 'kid', type: 'varchar', length: '64', isPrimary: true },
         { name: 'purpose', type: 'varchar', length: '16' },
@@ -60,9 +71,14 @@ function tables({ dataSource: { driver, options } }: QueryRunner): Table[] {
         { name: 'active_at', type: 'bigint' },
         { name: 'created_at', type: 'bigint' },
       ],
-      indices: [
-        { name: 'uq_user_session_key_sequence', columnNames: ['purpose', 'sequence'], isUnique: true },
-      ],
+      indices: [index(keys, ['purpose', 'sequence'], true)],
     }),
   ];
+}
+
+/** TypeORM 0.3 calls it `connection`. */
+function dataSourceOf(queryRunner: QueryRunner): DataSource {
+  return 'dataSource' in queryRunner
+    ? queryRunner.dataSource
+    : (queryRunner as { connection: DataSource }).connection;
 }

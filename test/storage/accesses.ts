@@ -1,0 +1,151 @@
+import { Logger } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { expect } from 'vitest';
+import { SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
+import { clockSkew } from '../../lib/storage/database-clock.js';
+import { KeyStore, type StoredKey } from '../../lib/storage/key.store.js';
+import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
+import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
+import type { DatabaseKind } from '../support/databases.js';
+
+export const NOW = Date.UTC(2030, 0, 1);
+const HOUR = 3_600_000;
+const HASH = 'h'.repeat(43);
+
+/** What the library has on one connection. */
+export interface Storage {
+  readonly dataSource: DataSource;
+  readonly sessions: SessionStore;
+  readonly keys: KeyStore;
+}
+
+export function storageOn(dataSource: DataSource): Storage {
+  return { dataSource, sessions: new SessionStore(dataSource, HOUR), keys: new KeyStore(dataSource) };
+}
+
+export function row(id: string, more: Partial<SessionRow> = {}): SessionRow {
+  return {
+    id,
+    userId: 'ann',
+    secretHash: HASH,
+    claims: {},
+    data: {},
+    version: 1,
+    generation: 1,
+    redeemedBy: null,
+    createdAt: NOW - HOUR,
+    lastSeenAt: NOW - HOUR,
+    expiresAt: NOW + HOUR,
+    revokedAt: null,
+    userAgent: null,
+    ip: null,
+    ...more,
+  };
+}
+
+function key(sequence: number, more: Partial<StoredKey> = {}): StoredKey {
+  const kid = `key-${sequence}`;
+  const times = { activeAt: NOW - HOUR, createdAt: NOW - HOUR };
+  return { kid, purpose: 'access', sequence, algorithm: 'HS256', material: '{}', ...times, ...more };
+}
+
+/** The rows that {@link accesses} expect: two live sessions, one that has expired, one key that signs and one that does not yet. */
+export async function fill({ sessions, keys }: Storage): Promise<void> {
+  await sessions.insert(row('a'));
+  await sessions.insert(row('b', { createdAt: NOW - 2 * HOUR }));
+  await sessions.insert(row('expired', { expiresAt: NOW - 1 }));
+  await keys.insertUnlessTaken(key(1));
+  await keys.insertUnlessTaken(key(2, { activeAt: NOW + HOUR }));
+}
+
+/** All rows of both tables. */
+export async function contents(dataSource: DataSource): Promise<unknown> {
+  return [
+    await dataSource.getRepository(SessionEntity).find({ order: { id: 'ASC' } }),
+    await dataSource.getRepository(SessionKeyEntity).find({ order: { kid: 'ASC' } }),
+  ];
+}
+
+export async function clear(dataSource: DataSource): Promise<void> {
+  for (const entity of [SessionEntity, SessionKeyEntity]) await dataSource.getRepository(entity).clear();
+}
+
+type Access = [what: string, run: (on: Storage) => Promise<unknown>, result: unknown];
+
+const SLIDE = { target: NOW + 2 * HOUR, gain: 0 };
+const TIMES = { lastSeenAt: NOW, expiresAt: NOW + HOUR };
+const TOKEN = { sessionId: 'a', generation: 1, issuedAt: NOW, tokenId: 't' };
+
+/** Everything that the library ever asks of a database, and what comes of it. */
+export function accesses(kind: DatabaseKind): Access[] {
+  const returning: Access[] = [
+    [
+      'redeem',
+      async ({ sessions }) => sessions.redeem(TOKEN, HASH, SLIDE, NOW),
+      expect.objectContaining({ id: 'a' }),
+    ],
+    [
+      'prove',
+      async ({ sessions }) => sessions.prove({ id: 'a', secretHash: HASH }, 2, SLIDE, NOW),
+      expect.objectContaining({ id: 'a' }),
+    ],
+  ];
+  return [
+    ['insert', async ({ sessions }) => sessions.insert(row('new')), undefined],
+    ['find', async ({ sessions }) => sessions.find('a'), row('a')],
+    [
+      'findAllForUser',
+      async ({ sessions }) => sessions.findAllForUser('ann', NOW),
+      [row('a'), expect.objectContaining({ id: 'b' })],
+    ],
+    [
+      'advance',
+      async ({ sessions }) => sessions.advance(row('a'), { generation: 2, redeemedBy: null }, TIMES),
+      true,
+    ],
+    ...(kind.name === 'mysql' ? [] : returning),
+    ['revoke', async ({ sessions }) => sessions.revoke('a', NOW), true],
+    ['revoke with a secret', async ({ sessions }) => sessions.revoke('a', NOW, HASH), true],
+    ['revokeUnchanged', async ({ sessions }) => sessions.revokeUnchanged(row('a'), NOW), true],
+    ['revokeMany', async ({ sessions }) => sessions.revokeMany(['a', 'b', 'expired', 'none'], NOW), 2],
+    ['revokedSince', async ({ sessions }) => sessions.revokedSince(0), []],
+    ['updateContent of data', async ({ sessions }) => sessions.updateContent('a', 'data', 1, NOW), true],
+    [
+      'updateContent of claims of a version',
+      async ({ sessions }) => sessions.updateContent('a', 'claims', 1, NOW, 1),
+      true,
+    ],
+    [
+      'updateContent of another version',
+      async ({ sessions }) => sessions.updateContent('a', 'data', 1, NOW, 2),
+      false,
+    ],
+    ['removeExpired', async ({ sessions }) => sessions.removeExpired(NOW, 10), 1],
+    [
+      'findAll keys',
+      async ({ keys }) => keys.findAll('access'),
+      [key(1), expect.objectContaining({ sequence: 2 })],
+    ],
+    ['insertUnlessTaken of a key', async ({ keys }) => keys.insertUnlessTaken(key(3)), true],
+    [
+      'insertUnlessTaken of a key whose place is taken',
+      async ({ keys }) => keys.insertUnlessTaken(key(2, { kid: 'other' })),
+      false,
+    ],
+    ['activate a key', async ({ keys }) => keys.activate(key(2), NOW), true],
+    ['activate a key that is active', async ({ keys }) => keys.activate(key(1), NOW), false],
+    ['replaceMaterial of a key', async ({ keys }) => keys.replaceMaterial(key(1), '{"sealed":1}'), undefined],
+    ['remove keys', async ({ keys }) => keys.remove(['key-1', 'key-2', 'none']), undefined],
+    [
+      'the clock',
+      async ({ dataSource }) => clockSkew(dataSource),
+      kind.name === 'sqlite' ? undefined : expect.any(Number),
+    ],
+    [
+      'the check of the tables',
+      async ({ dataSource }) =>
+        openSessionDataSource(dataSource, { sqliteConnection: 'shared' }, new Logger()),
+      expect.objectContaining({ isOwn: false }),
+    ],
+  ];
+}
