@@ -79,6 +79,7 @@ export {
   KeysUnavailableError,
   LookAgainError,
   NoCredentialsError,
+  type SessionEndReason,
   SessionError,
   type SessionErrorCode,
   SessionNotFoundError,

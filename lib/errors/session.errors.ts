@@ -62,13 +62,15 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
 
 /** What {@link SessionError} can be told beside its message. */
 interface SessionErrorOptions extends HttpExceptionOptions {
+  /** Further members of the body. */
+  readonly details?: object;
   /** @default what belongs to the code */
   readonly status?: HttpStatus;
 }
 
 /**
  * The base of every error that this package throws. It is one of Nest's HTTP exceptions, so that every exception filter
- * answers it with its own status, wherever it was thrown. The body is `{ statusCode, code, message }`. Messages never contain
+ * answers it with its own status, wherever it was thrown. The body is `{ statusCode, code, message }`; of `session_over` also `reason`. Messages never contain
  * a token, a cookie or a secret.
  */
 export abstract class SessionError<TCode extends SessionErrorCode = SessionErrorCode> extends HttpException {
@@ -76,9 +78,9 @@ export abstract class SessionError<TCode extends SessionErrorCode = SessionError
     /** A stable, machine-readable name of what went wrong. */
     readonly code: TCode,
     message: string,
-    { status = STATUS[code], ...options }: SessionErrorOptions = {},
+    { status = STATUS[code], details, ...options }: SessionErrorOptions = {},
   ) {
-    super({ statusCode: status, code, message }, status, options);
+    super({ statusCode: status, code, message, ...details }, status, options);
     // HttpException has its message only now; a stack trace begins with it.
     Error.captureStackTrace(this, new.target);
   }
@@ -100,20 +102,34 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
   }
 }
 
+/**
+ * Why a session ended: the application revoked it (or its user signed out), nobody refreshed it in time, the same client has
+ * signed in anew, or two parties held copies of its tokens.
+ */
+export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'theft';
+
 /** The session has ended: it was revoked, has expired, or its refresh token is not one that this server can accept. */
 export class SessionOverError extends SessionError<'session_over'> {
   /** When the session ended, in epoch milliseconds, where that is known. */
   readonly endedAt: number | undefined;
+  /** Why it ended, where that is known; the body has it, too. */
+  readonly reason: SessionEndReason | undefined;
   /**
    * Whether it is certain that these credentials can never work again. It is not while a look-up of an unknown
    * refresh key is being held back; the client's cookies are then left alone.
    */
   readonly final: boolean;
 
-  constructor(options: { endedAt?: number; final?: boolean } = {}) {
-    super('session_over', 'The session is over. Sign in again.');
-    this.endedAt = options.endedAt;
-    this.final = options.final ?? true;
+  constructor({
+    endedAt,
+    reason,
+    final = true,
+  }: { endedAt?: number; reason?: SessionEndReason; final?: boolean } = {}) {
+    const details = reason === undefined ? {} : { reason };
+    super('session_over', 'The session is over. Sign in again.', { details });
+    this.endedAt = endedAt;
+    this.reason = reason;
+    this.final = final;
   }
 }
 

@@ -1,5 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { andThen } from '../util/and-then.js';
+import type { Revocation } from '../storage/session.store.js';
 import { RevocationFeed } from './revocation-checker.js';
 
 const NOW = Date.UTC(2026, 0, 15);
@@ -11,7 +13,7 @@ const LATEST = 90_000 + 30_000;
 
 /** A table of revocations. */
 class Table {
-  readonly rows: { id: string; revokedAt: number }[] = [];
+  readonly rows: Revocation[] = [];
   readonly reads: number[] = [];
   isDown = false;
 
@@ -33,7 +35,12 @@ function setUp() {
 
 /** How many revocations a feed holds. */
 function sizeOf(feed: RevocationFeed): number {
-  return (Reflect.get(feed, 'sessions') as Map<string, number>).size;
+  return (Reflect.get(feed, 'sessions') as Map<string, unknown>).size;
+}
+
+/** When a session ended, as a feed knows it. */
+function endedAt(feed: RevocationFeed, id: string, now: number) {
+  return andThen(feed.endOf(id, now), (end) => end?.endedAt);
 }
 
 afterEach(() => {
@@ -43,16 +50,16 @@ afterEach(() => {
 describe('the feed', () => {
   test('answers without a promise between two reads', async () => {
     const { table, feed } = setUp();
-    table.rows.push({ id: 'a', revokedAt: NOW });
-    expect(await feed.endedAt('a', NOW)).toBe(NOW);
-    expect(feed.endedAt('a', NOW + INTERVAL - 1)).toBe(NOW);
-    expect(feed.endedAt('b', NOW + INTERVAL - 1)).toBeUndefined();
-    expect(feed.endedAt('b', NOW + INTERVAL)).toBeInstanceOf(Promise);
+    table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'revoked' });
+    expect(await endedAt(feed, 'a', NOW)).toBe(NOW);
+    expect(endedAt(feed, 'a', NOW + INTERVAL - 1)).toBe(NOW);
+    expect(endedAt(feed, 'b', NOW + INTERVAL - 1)).toBeUndefined();
+    expect(endedAt(feed, 'b', NOW + INTERVAL)).toBeInstanceOf(Promise);
   });
 
   test('reads first what can still matter, then what is new, and now and then with room for clocks that differ', async () => {
     const { table, feed } = setUp();
-    for (let second = 0; second <= 20; second++) await feed.endedAt('a', NOW + second * INTERVAL);
+    for (let second = 0; second <= 20; second++) await endedAt(feed, 'a', NOW + second * INTERVAL);
     const back = table.reads.map((time, second) => NOW + second * INTERVAL - time);
     expect(back[0]).toBe(TTL + LATEST);
     for (const second of [10, 20]) expect(back[second]).toBe(10_000 + LATEST);
@@ -70,40 +77,42 @@ describe('the feed', () => {
       const { table, feed } = setUp();
       for (let time = 0; time <= at + within; time += 100) {
         // Its row appears after a read at the same time.
-        await feed.endedAt('a', NOW + time);
-        if (time === at) table.rows.push({ id: 'a', revokedAt: NOW + time - lateness });
+        await endedAt(feed, 'a', NOW + time);
+        if (time === at)
+          table.rows.push({ id: 'a', revokedAt: NOW + time - lateness, revokedReason: 'revoked' });
       }
-      expect(await feed.endedAt('a', NOW + at + within)).toBe(NOW + at - lateness);
+      expect(await endedAt(feed, 'a', NOW + at + within)).toBe(NOW + at - lateness);
     }
   });
 
   test('looks back from its own time when the clock has been set back', async () => {
     const { table, feed } = setUp();
-    await feed.endedAt('a', NOW + HOUR);
-    table.rows.push({ id: 'a', revokedAt: NOW - LATEST });
-    expect(await feed.endedAt('a', NOW)).toBe(NOW - LATEST);
+    await endedAt(feed, 'a', NOW + HOUR);
+    table.rows.push({ id: 'a', revokedAt: NOW - LATEST, revokedReason: 'revoked' });
+    expect(await endedAt(feed, 'a', NOW)).toBe(NOW - LATEST);
   });
 
   test('after a failure reads again all that can still matter', async () => {
     vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const { table, feed } = setUp();
-    await feed.endedAt('a', NOW);
+    await endedAt(feed, 'a', NOW);
     table.isDown = true;
-    await feed.endedAt('a', NOW + HOUR / 10);
+    await endedAt(feed, 'a', NOW + HOUR / 10);
     table.isDown = false;
-    table.rows.push({ id: 'a', revokedAt: NOW + 1 });
-    expect(await feed.endedAt('a', NOW + HOUR / 5)).toBe(NOW + 1);
+    table.rows.push({ id: 'a', revokedAt: NOW + 1, revokedReason: 'revoked' });
+    expect(await endedAt(feed, 'a', NOW + HOUR / 5)).toBe(NOW + 1);
   });
 
   test('forgets revocations whose last access token has expired', async () => {
     const { table, feed } = setUp();
-    for (let n = 0; n < 1_000; n++) table.rows.push({ id: `other-${n}`, revokedAt: NOW });
-    feed.revoked(['own'], NOW);
-    await feed.endedAt('a', NOW);
+    for (let n = 0; n < 1_000; n++)
+      table.rows.push({ id: `other-${n}`, revokedAt: NOW, revokedReason: 'revoked' });
+    feed.revoked(['own'], { endedAt: NOW });
+    await endedAt(feed, 'a', NOW);
     expect(sizeOf(feed)).toBe(1_001);
-    await feed.endedAt('a', NOW + TTL);
+    await endedAt(feed, 'a', NOW + TTL);
     expect(sizeOf(feed)).toBe(1_001);
-    await feed.endedAt('a', NOW + TTL + HOUR);
+    await endedAt(feed, 'a', NOW + TTL + HOUR);
     expect(sizeOf(feed)).toBe(0);
   });
 
@@ -112,7 +121,7 @@ describe('the feed', () => {
     for (let hour = 0; hour < 5 * 24; hour++) {
       feed.revoked(
         Array.from({ length: 100 }, (_, n) => `${hour}-${n}`),
-        NOW + hour * HOUR,
+        { endedAt: NOW + hour * HOUR },
       );
     }
     expect(sizeOf(feed)).toBeLessThan(1_000);
@@ -120,8 +129,8 @@ describe('the feed', () => {
 
   test('keeps the time of the earliest word of a revocation from being lost by a read', async () => {
     const { table, feed } = setUp();
-    feed.revoked(['a'], NOW);
-    table.rows.push({ id: 'a', revokedAt: NOW });
-    expect(await feed.endedAt('a', NOW + INTERVAL)).toBe(NOW);
+    feed.revoked(['a'], { endedAt: NOW });
+    table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'revoked' });
+    expect(await endedAt(feed, 'a', NOW + INTERVAL)).toBe(NOW);
   });
 });

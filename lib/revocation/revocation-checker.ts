@@ -1,16 +1,15 @@
 import { Logger } from '@nestjs/common';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
-import { isLive, type SessionStore } from '../storage/session.store.js';
+import { endOf, isLive, type SessionEnd, type SessionStore } from '../storage/session.store.js';
 
 /** Tells whether the session of a valid access token has been revoked. */
 export interface RevocationChecker {
   /**
-   * When the session ended, in epoch milliseconds, or `undefined` while it is not known to be over. Not a promise where
-   * the answer is known.
+   * When and why the session ended, or `undefined` while it is not known to be over. Not a promise where the answer is known.
    */
-  endedAt(sessionId: string, now: number): number | undefined | Promise<number | undefined>;
+  endOf(sessionId: string, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined>;
   /** This process has revoked these sessions. */
-  revoked(sessionIds: readonly string[], at: number): void;
+  revoked(sessionIds: readonly string[], end: SessionEnd): void;
 }
 
 export function createRevocationChecker(options: ResolvedOptions, store: SessionStore): RevocationChecker {
@@ -24,7 +23,7 @@ export function createRevocationChecker(options: ResolvedOptions, store: Session
     case 'database':
       return new DatabaseRevocation(store);
     case 'none':
-      return { endedAt: () => undefined, revoked: () => undefined };
+      return { endOf: () => undefined, revoked: () => undefined };
   }
 }
 
@@ -32,10 +31,10 @@ export function createRevocationChecker(options: ResolvedOptions, store: Session
 class DatabaseRevocation implements RevocationChecker {
   constructor(private readonly store: SessionStore) {}
 
-  async endedAt(sessionId: string, now: number): Promise<number | undefined> {
+  async endOf(sessionId: string, now: number): Promise<SessionEnd | undefined> {
     const row = await this.store.find(sessionId);
-    if (!row) return 0;
-    return isLive(row, now) ? undefined : (row.revokedAt ?? row.expiresAt);
+    if (!row) return { endedAt: 0 };
+    return isLive(row, now) ? undefined : endOf(row);
   }
 
   revoked(): void {
@@ -71,7 +70,7 @@ export interface FeedTimes {
  */
 export class RevocationFeed implements RevocationChecker {
   private readonly logger = new Logger(RevocationFeed.name);
-  private readonly sessions = new Map<string, number>();
+  private readonly sessions = new Map<string, SessionEnd>();
   private readAt = Number.NEGATIVE_INFINITY;
   private fullyReadAt = Number.NEGATIVE_INFINITY;
   private forgotAt = Number.NEGATIVE_INFINITY;
@@ -87,16 +86,16 @@ export class RevocationFeed implements RevocationChecker {
     this.overlap = times.clockTolerance + COMMIT;
   }
 
-  endedAt(sessionId: string, now: number): number | undefined | Promise<number | undefined> {
+  endOf(sessionId: string, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
     // Clocks can be set back; the feed must not sleep until they have caught up.
     if (Math.abs(now - this.readAt) < this.times.interval) return this.sessions.get(sessionId);
     return this.read(now).then(() => this.sessions.get(sessionId));
   }
 
-  revoked(sessionIds: readonly string[], at: number): void {
-    for (const id of sessionIds) this.sessions.set(id, at);
+  revoked(sessionIds: readonly string[], end: SessionEnd): void {
+    for (const id of sessionIds) this.sessions.set(id, end);
     // A process that revokes but serves no requests reads nothing, and must forget all the same.
-    if (at - this.forgotAt > this.overlap) this.forget(at);
+    if (end.endedAt - this.forgotAt > this.overlap) this.forget(end.endedAt);
   }
 
   private async read(now: number): Promise<void> {
@@ -109,8 +108,9 @@ export class RevocationFeed implements RevocationChecker {
   private async poll(now: number): Promise<void> {
     const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
-      for (const { id, revokedAt } of await this.store.revokedSince(this.startOfRead(isFull, now))) {
-        this.sessions.set(id, revokedAt);
+      const revocations = await this.store.revokedSince(this.startOfRead(isFull, now));
+      for (const { id, revokedAt, revokedReason } of revocations) {
+        this.sessions.set(id, { endedAt: revokedAt, reason: revokedReason ?? undefined });
       }
       this.isComplete = true;
       if (isFull) this.fullyReadAt = now;
@@ -139,8 +139,8 @@ export class RevocationFeed implements RevocationChecker {
 
   private forget(now: number): void {
     this.forgotAt = now;
-    for (const [id, at] of this.sessions) {
-      if (at < now - this.times.tokenLife - this.overlap) this.sessions.delete(id);
+    for (const [id, { endedAt }] of this.sessions) {
+      if (endedAt < now - this.times.tokenLife - this.overlap) this.sessions.delete(id);
     }
   }
 }

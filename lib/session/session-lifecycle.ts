@@ -16,7 +16,7 @@ import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
-import type { SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
+import type { SessionEnd, SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
@@ -79,6 +79,7 @@ export class SessionLifecycle {
       lastSeenAt: now,
       expiresAt: now + this.options.refreshToken.ttl,
       revokedAt: null,
+      revokedReason: null,
       ...checked,
     };
     const facts = { generation: 0, issuedAt: now, tokenId: newTokenId() };
@@ -100,8 +101,8 @@ export class SessionLifecycle {
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     const { unproven } = accessToken;
     if (unproven && !isYoung(unproven, now, this.options.rotation)) return this.prove(accessToken, now);
-    const endedAt = this.revocation.endedAt(accessToken.sessionId, now);
-    return andThen(endedAt, (settled) => verdictOf(accessToken, settled));
+    const end = this.revocation.endOf(accessToken.sessionId, now);
+    return andThen(end, (settled) => verdictOf(accessToken, settled));
   }
 
   /**
@@ -131,7 +132,7 @@ export class SessionLifecycle {
       if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale });
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
-        this.revocation.revoked([id], now);
+        this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
         this.events.emit({ type: 'theft', ...stale, userId });
       }
       throw error;
@@ -172,10 +173,10 @@ export class SessionLifecycle {
   }
 }
 
-function verdictOf(accessToken: AccessToken, endedAt: number | undefined): AccessVerdict {
-  return endedAt === undefined
+function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {
+  return end === undefined
     ? { status: 'active', accessToken }
-    : { status: 'over', error: new SessionOverError({ endedAt }) };
+    : { status: 'over', error: new SessionOverError(end) };
 }
 
 function subjectOf(row: SessionFacts, unproven?: UnprovenToken) {

@@ -40,7 +40,7 @@ export class SessionManager {
   async revoke(id: string): Promise<boolean> {
     if (!isSessionId(id)) return false;
     const now = Date.now();
-    const revoked = await this.store.revoke(id, now);
+    const revoked = await this.store.revoke(id, now, 'revoked');
     if (revoked) this.announce([id], now, 'revoked');
     return revoked;
   }
@@ -48,7 +48,7 @@ export class SessionManager {
   async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
     const now = Date.now();
     const known = ids.filter(isSessionId);
-    const revoked = await this.store.revokeMany(known, now);
+    const revoked = await this.store.revokeMany(known, now, reason);
     if (revoked > 0) this.announce(known, now, reason);
     return revoked;
   }
@@ -60,7 +60,7 @@ export class SessionManager {
   /** The mac of a refresh token is not enough to end a session: who has seen the database may be able to make one. */
   async replaceWithSecret(id: string, sessionSecret: Buffer): Promise<void> {
     const now = Date.now();
-    const revoked = await this.store.revoke(id, now, hashSessionSecret(sessionSecret));
+    const revoked = await this.store.revoke(id, now, 'replaced', hashSessionSecret(sessionSecret));
     if (revoked) this.announce([id], now, 'replaced');
   }
 
@@ -125,7 +125,7 @@ export class SessionManager {
     at: number,
     reason: Extract<SessionEvent, { type: 'revoked' }>['reason'],
   ): void {
-    this.revocation.revoked(sessionIds, at);
+    this.revocation.revoked(sessionIds, { endedAt: at, reason });
     this.events.emit({ type: 'revoked', sessionIds, reason });
   }
 }

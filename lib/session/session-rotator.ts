@@ -11,6 +11,7 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import { hashOfPreimage, isPreimageOf } from '../protocol/session-secret.js';
 import { timeOfSessionId } from '../protocol/session-id.js';
 import {
+  endOf,
   type ExpirySlide,
   isLive,
   type SessionFacts,
@@ -61,7 +62,8 @@ export class SessionRotator {
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
       // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
       if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
-      if (!isLive(row, now)) throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));
+      if (!isLive(row, now))
+        throw isFinal ? new SessionOverError(endOf(row)) : new LookAgainError(staleness(token, row, now));
 
       const decision = decideRefresh(row, token, now, this.options.rotation);
       switch (decision.verdict) {
@@ -76,7 +78,7 @@ export class SessionRotator {
         case 'old': {
           const stale = staleness(token, row, now);
           if (!isFinal) throw new LookAgainError(stale);
-          if (!(await this.store.revokeUnchanged(row, now))) return undefined;
+          if (!(await this.store.revokeStolen(row, now))) return undefined;
           throw new TokenTheftError(row.userId, stale);
         }
       }
@@ -138,7 +140,7 @@ export class SessionRotator {
   private async findLive(id: string, now: number): Promise<SessionRow> {
     const row = await this.store.find(id);
     if (!row) throw new SessionOverError();
-    if (!isLive(row, now)) throw overSince(row);
+    if (!isLive(row, now)) throw new SessionOverError(endOf(row));
     return row;
   }
 
@@ -175,10 +177,6 @@ export class SessionRotator {
 
 function isSame(a: RotationState, b: RotationState): boolean {
   return a.generation === b.generation && a.redeemedBy === b.redeemedBy;
-}
-
-function overSince({ revokedAt, expiresAt }: SessionRow): SessionOverError {
-  return new SessionOverError({ endedAt: revokedAt ?? expiresAt });
 }
 
 /** What an operator needs to tell a thief from a client that misbehaves. */

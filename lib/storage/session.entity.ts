@@ -53,6 +53,10 @@ export class SessionEntity {
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;
 
+  /** Why the session was revoked: `revoked`, `replaced`, `theft`. */
+  @Column({ name: 'revoked_reason', type: 'varchar', length: 16, nullable: true })
+  revokedReason!: string | null;
+
   /** `User-Agent` at sign-in. */
   @Column({ name: 'user_agent', type: 'varchar', length: 255, nullable: true })
   userAgent!: string | null;

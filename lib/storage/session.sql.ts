@@ -7,7 +7,7 @@ const UNCHANGED =
   "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
 
 /** Nothing of a revoked session remains in its row but that it was revoked, and whose it was. */
-const REVOKE = `UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt,
+const REVOKE = `UPDATE {} SET {revokedAt} = :now, {revokedReason} = :reason, {expiresAt} = :removableAt,
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
 
 /** See `ExpirySlide` of the store. */
@@ -21,7 +21,7 @@ export const SESSION_SQL = {
 
   findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
 
-  revokedSince: 'SELECT {* of id, revokedAt} FROM {} WHERE {revokedAt} >= :time',
+  revokedSince: 'SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE {revokedAt} >= :time',
 
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
@@ -46,7 +46,7 @@ export const SESSION_SQL = {
 
   revokeWithSecret: `${REVOKE} WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE}`,
 
-  revokeUnchanged: `${REVOKE} WHERE ${UNCHANGED}`,
+  revokeStolen: `${REVOKE} WHERE ${UNCHANGED}`,
 
   revokeMany: `${REVOKE} WHERE {id} IN (:ids...) AND ${LIVE}`,
 

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import type { SessionEndReason } from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
 import type { JsonValue } from '../types/json.js';
 import type { UserId } from '../types/register.js';
@@ -9,11 +10,22 @@ import { SESSION_SQL } from './session.sql.js';
 import { Statements } from './statements.js';
 
 /** A session as its row has it, with the JSON columns taken apart. */
-export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data'> & {
+export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'revokedReason'> & {
   userId: UserId;
   claims: JsonValue;
   data: JsonValue;
+  revokedReason: RevocationReason | null;
 };
+
+/** Why a row was revoked. */
+export type RevocationReason = Exclude<SessionEndReason, 'expired'>;
+
+/** What the feed reads of a revoked session. */
+export interface Revocation {
+  readonly id: string;
+  readonly revokedAt: number;
+  readonly revokedReason: RevocationReason | null;
+}
 
 /** What tokens say of a session, and its expiry. */
 export type SessionFacts = Pick<SessionRow, 'id' | 'userId' | 'claims' | 'expiresAt'>;
@@ -115,10 +127,10 @@ export class SessionStore {
     return rows[0] && factsOf(rows[0]);
   }
 
-  /** Revokes on condition that the row is still as it was read. */
-  async revokeUnchanged(row: SessionRow, now: number): Promise<boolean> {
-    const values = { ...unchanged(row), ...this.tombstone(now) };
-    const { affected } = await storageErrors(() => this.run.revokeUnchanged(values));
+  /** Revokes a stolen session, on condition that the row is still as it was read. */
+  async revokeStolen(row: SessionRow, now: number): Promise<boolean> {
+    const values = { ...unchanged(row), ...this.tombstone(now, 'theft') };
+    const { affected } = await storageErrors(() => this.run.revokeStolen(values));
     return affected === 1;
   }
 
@@ -126,17 +138,17 @@ export class SessionStore {
    * @param secretHash when given, only if the session has this one
    * @returns whether there was such a live session
    */
-  async revoke(id: string, now: number, secretHash?: string): Promise<boolean> {
+  async revoke(id: string, now: number, reason: RevocationReason, secretHash?: string): Promise<boolean> {
     const run = secretHash === undefined ? this.run.revoke : this.run.revokeWithSecret;
-    const { affected } = await storageErrors(() => run({ id, secretHash, ...this.tombstone(now) }));
+    const { affected } = await storageErrors(() => run({ id, secretHash, ...this.tombstone(now, reason) }));
     return affected === 1;
   }
 
   /** @returns how many of them were live */
-  async revokeMany(ids: readonly string[], now: number): Promise<number> {
+  async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<number> {
     let revoked = 0;
     for (let start = 0; start < ids.length; start += CHUNK) {
-      const values = { ids: ids.slice(start, start + CHUNK), ...this.tombstone(now) };
+      const values = { ids: ids.slice(start, start + CHUNK), ...this.tombstone(now, reason) };
       const { affected } = await storageErrors(() => this.run.revokeMany(values));
       revoked += affected;
     }
@@ -144,9 +156,9 @@ export class SessionStore {
   }
 
   /** Sessions revoked since then. */
-  async revokedSince(time: number): Promise<{ id: string; revokedAt: number }[]> {
+  async revokedSince(time: number): Promise<Revocation[]> {
     const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
-    return rows as { id: string; revokedAt: number }[];
+    return rows as Revocation[];
   }
 
   /**
@@ -185,13 +197,25 @@ export class SessionStore {
     }
   }
 
-  private tombstone(now: number) {
-    return { now, removableAt: now + this.tombstoneLife };
+  private tombstone(now: number, reason: RevocationReason) {
+    return { now, reason, removableAt: now + this.tombstoneLife };
   }
 }
 
 function unchanged({ id, generation, redeemedBy }: SessionRow) {
   return { id, wasGeneration: generation, wasRedeemedBy: redeemedBy ?? '' };
+}
+
+/** When and why a session ended that does not go on. */
+export interface SessionEnd {
+  readonly endedAt: number;
+  readonly reason?: SessionEndReason | undefined;
+}
+
+export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow): SessionEnd {
+  return revokedAt === null
+    ? { endedAt: expiresAt, reason: 'expired' }
+    : { endedAt: revokedAt, reason: revokedReason ?? undefined };
 }
 
 /** Whether a row stands for a session that goes on. */

@@ -273,7 +273,7 @@ export const mutations = [
   {
     rule: 'theft: the session is revoked',
     file: ROTATOR,
-    from: 'if (!(await this.store.revokeUnchanged(row, now))) return undefined;',
+    from: 'if (!(await this.store.revokeStolen(row, now))) return undefined;',
     to: '',
     why: 'theft is reported, and the other party goes on',
     suites: ['cases'],
@@ -289,8 +289,8 @@ export const mutations = [
   {
     rule: 'look again: before a session is over',
     file: ROTATOR,
-    from: 'throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));',
-    to: 'throw overSince(row);',
+    from: 'throw isFinal ? new SessionOverError(endOf(row)) : new LookAgainError(staleness(token, row, now));',
+    to: 'throw new SessionOverError(endOf(row));',
     why: 'a late request of the previous session clears the cookies of the present one',
     suites: ['look again'],
   },
@@ -305,7 +305,7 @@ export const mutations = [
   {
     rule: 'refresh: a revoked session does not go on',
     file: ROTATOR,
-    from: 'if (!isLive(row, now)) throw isFinal ? overSince(row) : new LookAgainError(staleness(token, row, now));',
+    from: 'if (!isLive(row, now)) throw isFinal ? new SessionOverError(endOf(row)) : new LookAgainError(staleness(token, row, now));',
     to: '',
     why: 'revocation is not final',
     suites: ['store'],

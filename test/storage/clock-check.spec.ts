@@ -22,8 +22,9 @@ const answers: [string, () => unknown][] = [
   ['what is no number', () => [{ now: 'soon' }]],
 ];
 
-// SQLite is not asked.
-describe.each(databases.filter(({ name }) => name !== 'sqlite'))('a clock of $name that gives', (kind) => {
+describe.each(databases)('a clock of $name that gives', (kind) => {
+  // SQLite has no clock but this machine's, and is not asked.
+  const isAsked = kind.name !== 'sqlite';
   const { start, database, onEnd } = applications(kind);
 
   it.each(answers)('%s is told once, and the application starts and works', async (_, answer) => {
@@ -56,9 +57,8 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('a clock of $na
     const log = new LogCapture();
     const { sessions } = await start({ imports: [storage, SessionModule.forRoot()] }, log);
     await expectToWork(sessions);
-    expect(asked).toBe(1);
-    expect(log.lines.filter((line) => /clock/i.test(line))).toEqual([
-      expect.stringMatching(/database's clock could not be read/),
-    ]);
+    expect(asked).toBe(isAsked ? 1 : 0);
+    const warning = expect.stringMatching(/database's clock could not be read/) as string;
+    expect(log.lines.filter((line) => /clock/i.test(line))).toEqual(isAsked ? [warning] : []);
   });
 });

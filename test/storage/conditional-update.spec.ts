@@ -43,7 +43,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
     const proven = { ...row, generation: 1 };
     expect(await store.advance(row, proven, times)).toBe(true);
     expect(await store.advance(row, { ...row, redeemedBy: 'a' }, times)).toBe(false);
-    expect(await store.revokeUnchanged(row, Date.now())).toBe(false);
+    expect(await store.revokeStolen(row, Date.now())).toBe(false);
     expect(await store.find(row.id)).toMatchObject({ generation: 1, redeemedBy: null, revokedAt: null });
   });
 
@@ -54,10 +54,15 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
   });
 
   test('is not written once the session has been revoked', async () => {
-    expect(await store.revoke(row.id, Date.now())).toBe(true);
+    expect(await store.revoke(row.id, Date.now(), 'revoked')).toBe(true);
     expect(await store.advance(row, { ...row, redeemedBy: 'a' }, times)).toBe(false);
-    expect(await store.revokeUnchanged(row, Date.now())).toBe(false);
-    const tombstone = { redeemedBy: null, secretHash: '', revokedAt: expect.any(Number) };
+    expect(await store.revokeStolen(row, Date.now())).toBe(false);
+    const tombstone = {
+      redeemedBy: null,
+      secretHash: '',
+      revokedAt: expect.any(Number),
+      revokedReason: 'revoked',
+    };
     expect(await store.find(row.id)).toMatchObject(tombstone);
   });
 

@@ -71,6 +71,7 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
       lastSeenAt: NOW - HOUR,
       expiresAt: NOW + HOUR,
       revokedAt: null,
+      revokedReason: null,
       userAgent: null,
       ip: null,
       ...state,

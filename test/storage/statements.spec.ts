@@ -110,9 +110,9 @@ describe.each(databases)('statements on $name', (kind) => {
 
   test.each([0, 1, 513, 1_100])('revoke %i sessions, and no other', async (count) => {
     const ids = await insert(count + 3);
-    await storage.sessions.revoke(ids[0]!, NOW);
+    await storage.sessions.revoke(ids[0]!, NOW, 'revoked');
     const asked = ids.slice(0, count);
-    expect(await storage.sessions.revokeMany(asked, NOW)).toBe(Math.max(0, count - 1));
+    expect(await storage.sessions.revokeMany(asked, NOW, 'revoked')).toBe(Math.max(0, count - 1));
     expect(await storage.sessions.findAllForUser('ann', NOW)).toHaveLength(count === 0 ? 2 : 3);
   });
 
@@ -130,14 +130,20 @@ describe.each(databases)('statements on $name', (kind) => {
       );
     }
     const { sessions } = storage;
-    await sessions.revoke('a', NOW);
-    await sessions.revoke('b', NOW, row('b').secretHash);
-    await sessions.revokeUnchanged((await sessions.find('c'))!, NOW);
-    await sessions.revokeMany(['d'], NOW);
-    for (const id of ['a', 'b', 'c', 'd']) {
+    await sessions.revoke('a', NOW, 'revoked');
+    await sessions.revoke('b', NOW, 'replaced', row('b').secretHash);
+    await sessions.revokeStolen((await sessions.find('c'))!, NOW);
+    await sessions.revokeMany(['d'], NOW, 'revoked');
+    for (const [id, revokedReason] of [
+      ['a', 'revoked'],
+      ['b', 'replaced'],
+      ['c', 'theft'],
+      ['d', 'revoked'],
+    ] as const) {
       expect(await sessions.find(id)).toEqual({
         ...row(id, { secretHash: '', claims: null, data: null, redeemedBy: 't' }),
         revokedAt: NOW,
+        revokedReason,
         expiresAt: NOW + 3_600_000,
       });
     }

@@ -51,6 +51,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'last_seen_at', type: 'bigint' },
         { name: 'expires_at', type: 'bigint' },
         { name: 'revoked_at', type: 'bigint', isNullable: true },
+        { name: 'revoked_reason', type: 'varchar', length: '16', isNullable: true },
         { name: 'user_agent', type: 'varchar', length: '255', isNullable: true },
         { name: 'ip', type: 'varchar', length: '64', isNullable: true },
       ],
