@@ -20,7 +20,9 @@ export class SessionTables1764000000000 implements MigrationInterface {
   }
 }
 
-function tables({ dataSource: { driver, options } }: QueryRunner): Table[] {
+function tables(queryRunner: QueryRunner): Table[] {
+  // TypeORM 0.3 has it under the second name only.
+  const { driver, options } = queryRunner.dataSource ?? queryRunner.connection;
   const prefix = options.entityPrefix ?? '';
   // SQLite says "integer" for what the others call "int"; the schema builder would find a difference.
   const int = driver.normalizeType({ type: 'int' });
