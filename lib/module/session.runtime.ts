@@ -95,7 +95,9 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
 
   async onApplicationShutdown(): Promise<void> {
     this.core.events.complete();
-    if (this.database.isOwn) await this.database.dataSource.destroy();
+    const { dataSource, isOwn } = this.database;
+    // Nest 11 shuts an application down again when it is closed twice.
+    if (isOwn && dataSource.isInitialized) await dataSource.destroy();
   }
 }
 

@@ -4,7 +4,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { retryAtStart } from './database-error.js';
 import { withQueryRunner } from './query-runner.js';
-import { sqliteLocking } from './sqlite-locking.js';
+import { sqliteLocking, useWriteAheadLog } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
 /** The application's choice of a database. */
@@ -98,7 +98,9 @@ async function connect(options: DataSourceOptions): Promise<DataSource> {
     migrationsRun: false,
     dropSchema: false,
   });
-  return dataSource.initialize();
+  await dataSource.initialize();
+  if (options.type === 'better-sqlite3') await useWriteAheadLog(dataSource);
+  return dataSource;
 }
 
 /** Several processes may start at once on an empty database: all but one then fail here, and find its work done. */

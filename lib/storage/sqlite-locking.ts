@@ -1,4 +1,4 @@
-import type { DataSourceOptions } from 'typeorm';
+import type { DataSource, DataSourceOptions } from 'typeorm';
 import { retryAtStart } from './database-error.js';
 
 type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
@@ -31,18 +31,27 @@ const END = /^\s*(commit|rollback)\b/i;
  *
  * `libsql` (0.5) does not reset a statement that has met a lock; the next write on the connection then looks done and is
  * not committed. With the lock in hand no statement can meet one. The lock itself is taken by `exec`, which leaves nothing
- * behind when it fails. The file is put into WAL mode, in which readers and writers do not wait for each other; with a
- * rollback journal, two connections can keep each other from ever committing.
+ * behind when it fails.
  */
 export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
   return {
     timeout: BUSY_MS,
-    prepareDatabase: async (connection: Connection) => {
-      await prepareDatabase?.(connection);
-      await retryAtStart(() => connection.exec('PRAGMA journal_mode = WAL'));
+    // TypeORM before 0.3.26 does not wait for what this returns.
+    prepareDatabase: (connection: Connection) => {
+      const prepared = prepareDatabase?.(connection);
       lockBeforeWriting(connection);
+      return prepared;
     },
   };
+}
+
+/**
+ * Puts the file of an open connection into WAL mode, in which readers and writers do not wait for each other; with a rollback
+ * journal, two connections can keep each other from ever committing.
+ */
+export async function useWriteAheadLog({ driver }: DataSource): Promise<void> {
+  const { databaseConnection } = driver as unknown as { databaseConnection: Connection };
+  await retryAtStart(() => databaseConnection.exec('PRAGMA journal_mode = WAL'));
 }
 
 function lockBeforeWriting(connection: Connection): void {
