@@ -4,7 +4,7 @@ import {
   type HttpRequest,
   type HttpResponse,
   type JsonValue,
-  Session,
+  CurrentSession,
   SessionGuard,
   SessionService,
 } from 'nestjs-session-tokens';
@@ -45,14 +45,14 @@ export class AuthController {
 
   @UseGuards(SessionGuard)
   @Get('me')
-  me(@Session() session: ActiveSession): object {
+  me(@CurrentSession() session: ActiveSession): object {
     return { userId: session.userId, sessionId: session.id, claims: session.claims };
   }
 
   @UseGuards(SessionGuard)
   @Post('logout')
   @HttpCode(204)
-  async logout(@Session() session: ActiveSession): Promise<void> {
+  async logout(@CurrentSession() session: ActiveSession): Promise<void> {
     await session.revoke();
   }
 }

@@ -1,7 +1,7 @@
 import { Controller, Delete, Get, HttpCode, Param, UseGuards } from '@nestjs/common';
 import {
   ActiveSession,
-  Session,
+  CurrentSession,
   SessionGuard,
   SessionNotFoundError,
   SessionService,
@@ -14,7 +14,7 @@ export class DevicesController {
   constructor(private readonly sessions: SessionService) {}
 
   @Get()
-  async list(@Session() current: ActiveSession): Promise<object[]> {
+  async list(@CurrentSession() current: ActiveSession): Promise<object[]> {
     const sessions = await this.sessions.findAllForUser(current.userId);
     return sessions.map(({ id, createdAt, lastSeenAt, expiresAt, userAgent, ip }) => ({
       id,
@@ -29,7 +29,7 @@ export class DevicesController {
 
   @Delete(':id')
   @HttpCode(204)
-  async signOut(@Session() current: ActiveSession, @Param('id') id: string): Promise<void> {
+  async signOut(@CurrentSession() current: ActiveSession, @Param('id') id: string): Promise<void> {
     // Its own revoke() takes the cookies from this browser, too.
     if (id === current.id) {
       await current.revoke();
@@ -42,7 +42,7 @@ export class DevicesController {
   }
 
   @Delete()
-  async signOutOthers(@Session() current: ActiveSession): Promise<object> {
+  async signOutOthers(@CurrentSession() current: ActiveSession): Promise<object> {
     return { revoked: await this.sessions.revokeAllForUser(current.userId, { except: current.id }) };
   }
 }

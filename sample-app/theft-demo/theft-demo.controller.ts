@@ -6,7 +6,7 @@ import {
   type HttpRequest,
   type HttpResponse,
   type JsonValue,
-  Session,
+  CurrentSession,
   SessionGuard,
 } from 'nestjs-session-tokens';
 import { badRequest, JsonBody } from '../json-body.decorator.js';
@@ -42,7 +42,7 @@ export class TheftDemoController {
   @Post(['demo/theft/copy', 'auth/refresh/theft-copy'])
   @HttpCode(200)
   copy(
-    @Session('id') sessionId: string,
+    @CurrentSession('id') sessionId: string,
     @Req() request: HttpRequest,
     @Res({ passthrough: true }) response: HttpResponse,
   ): object {

@@ -68,7 +68,7 @@ export default defineConfig({ test: { globals: true, include: ['src/**/*.spec.ts
 
 const controller = ({ imports }) => `
 import { Body, Controller, Get, HttpCode, Post, Req, Res, UseGuards } from '@nestjs/common';
-import { ActiveSession, Session, SessionGuard, SessionService } from 'nestjs-session-tokens';
+import { ActiveSession, CurrentSession, SessionGuard, SessionService } from 'nestjs-session-tokens';
 ${imports}
 
 @Controller()
@@ -83,7 +83,7 @@ export class AccountController {
 
   @UseGuards(SessionGuard)
   @Get('me')
-  me(@Session() session: ActiveSession, @Session('userId') userId: string) {
+  me(@CurrentSession() session: ActiveSession, @CurrentSession('userId') userId: string) {
     return { userId, claims: session.claims };
   }
 
@@ -169,10 +169,10 @@ it('issues, verifies and revokes', async () => {
   const module = await Test.createTestingModule({ imports: [AppModule] }).compile();
   await module.init();
   const sessions = module.get(SessionService);
-  const { session, accessToken } = await sessions.issue({ userId: 'alice' });
-  expect((await sessions.verify(accessToken.token)).userId).toBe('alice');
+  const { session, accessToken } = await sessions.tokens.issue({ userId: 'alice' });
+  expect((await sessions.tokens.verify(accessToken.token)).userId).toBe('alice');
   expect(await sessions.revoke(session.id)).toBe(true);
-  await expect(sessions.verify(accessToken.token)).rejects.toThrow(SessionOverError);
+  await expect(sessions.tokens.verify(accessToken.token)).rejects.toThrow(SessionOverError);
   await module.close();
   await module.close(); // Nest 11 runs the hooks again.
 });

@@ -83,8 +83,8 @@ export class ServiceController {
 
   @SkipSession()
   @Get('open')
-  open(@Session() session?: AuthenticatedSession): object {
-    return { hasSession: session !== undefined };
+  open(@Req() request: HttpRequest): object {
+    return { hasSession: attachedSession(request) !== undefined };
   }
 
   /** Something unsafe, as CSRF sees it. */

@@ -368,7 +368,8 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       const session = await verifier.verify(token);
       expect(session).toBeInstanceOf(AuthenticatedSession);
       expect(session).toMatchObject({ userId: 'alice', claims: {}, id: decodeJwt(token)['sid'] });
-      expect(() => Object.assign(session, { userId: 'root' })).toThrow(TypeError);
+      expect(() => Object.assign(session.claims, { role: 'root' })).toThrow(TypeError);
+      expect(session.newAccessToken).toBeUndefined();
       await expect(verifier.verify('junk')).rejects.toThrow(TryRefreshError);
       pass('15m');
       await expect(verifier.verify(token)).rejects.toThrow(TryRefreshError);
