@@ -18,7 +18,7 @@ const TABLE = `
   CREATE TABLE IF NOT EXISTS user_session (
     id varchar(36) PRIMARY KEY, user_id varchar(255) NOT NULL, secret_hash varchar(43) NOT NULL, claims text NOT NULL,
     data text NOT NULL, version int NOT NULL, generation int NOT NULL, redeemed_by varchar(16),
-    created_at bigint NOT NULL, last_seen_at bigint NOT NULL, expires_at bigint NOT NULL, revoked_at bigint,
+    created_at bigint NOT NULL, last_seen_at bigint NOT NULL, expires_at bigint NOT NULL, revoked_at bigint, revoked_reason varchar(16),
     user_agent varchar(255), ip varchar(64)
   );
   CREATE INDEX IF NOT EXISTS ix_user_session_user_id ON user_session (user_id);

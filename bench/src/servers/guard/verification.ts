@@ -82,7 +82,7 @@ function useJose(token: string): Promise<unknown> {
 }
 
 function verify(token: string): Promise<unknown> {
-  return sessions.verify(token);
+  return sessions.tokens.verify(token);
 }
 
 const response = { headersSent: false, getHeader: () => undefined, setHeader: () => undefined };
@@ -94,7 +94,7 @@ function authenticate(cookie: string): Promise<unknown> {
 async function issue(count: number): Promise<string[]> {
   const tokens: string[] = [];
   for (let index = 0; index < count; index++) {
-    const { accessToken } = await sessions.issue({ userId: `user-${index}`, claims: CLAIMS });
+    const { accessToken } = await sessions.tokens.issue({ userId: `user-${index}`, claims: CLAIMS });
     tokens.push(accessToken.token);
   }
   return tokens;

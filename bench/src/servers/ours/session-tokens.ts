@@ -5,7 +5,7 @@ import {
   type ActiveSession,
   type HttpRequest,
   type HttpResponse,
-  Session,
+  CurrentSession,
   SessionGuard,
   SessionModule,
   type SessionModuleOptions,
@@ -42,7 +42,7 @@ class AccountController {
 
   @UseGuards(SessionGuard)
   @Get('me')
-  me(@Session('userId') userId: string): object {
+  me(@CurrentSession('userId') userId: string): object {
     return { userId };
   }
 
@@ -52,19 +52,19 @@ class AccountController {
     @Req() request: HttpRequest,
     @Res({ passthrough: true }) response: HttpResponse,
   ): Promise<void> {
-    await this.sessions.refreshRequest(request, response);
+    await this.sessions.refresh(request, response);
   }
 
   @UseGuards(SessionGuard)
   @Post('logout')
   @HttpCode(204)
-  async logout(@Session() session: ActiveSession): Promise<void> {
+  async logout(@CurrentSession() session: ActiveSession): Promise<void> {
     await session.revoke();
   }
 
   @UseGuards(SessionGuard)
   @Get('devices')
-  async devices(@Session('userId') userId: string): Promise<object[]> {
+  async devices(@CurrentSession('userId') userId: string): Promise<object[]> {
     return this.sessions.findAllForUser(userId);
   }
 }
