@@ -19,6 +19,12 @@ describe('the values of a cookie', () => {
     ['=a; ; a=1;', ['1']],
     ['aa=1; ba=2; A=3; __Host-a=4', []],
     ['b=a=1', []],
+    ['a="1"', ['1']],
+    ['a = "1" ; a=2', ['1', '2']],
+    ['a=""; a="', ['"']],
+    ['a="1; b=2"', ['"1']],
+    ['a=1"', ['1"']],
+    ['$Version="1"; a="1";$Path="/"; b="2";$Path="/"', ['1']],
   ])('in %j are %j', (header, values) => {
     expect(cookieValues(header, 'a')).toEqual(values);
     expect(cookieValues(header, 'a', 1)).toEqual(values.slice(0, 1));

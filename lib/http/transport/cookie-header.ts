@@ -46,10 +46,15 @@ function valueAt(header: string, at: number): string {
   let [start, end] = [at, semicolon === -1 ? header.length : semicolon];
   while (start < end && isSpace(header.charCodeAt(start))) start++;
   while (start < end && isSpace(header.charCodeAt(end - 1))) end--;
+  // Quotes around a value are not part of it (RFC 6265, 4.1.1). Java's HttpCookie sends them.
+  if (end - start >= 2 && header.charCodeAt(start) === QUOTE && header.charCodeAt(end - 1) === QUOTE) {
+    start++;
+    end--;
+  }
   return header.slice(start, end);
 }
 
-const [EQUALS, SEMICOLON, SPACE, TAB] = ['=', ';', ' ', '\t'].map((char) => char.charCodeAt(0));
+const [EQUALS, SEMICOLON, SPACE, TAB, QUOTE] = ['=', ';', ' ', '\t', '"'].map((char) => char.charCodeAt(0));
 
 function isSpace(code: number): boolean {
   return code === SPACE || code === TAB;
