@@ -63,7 +63,7 @@ export class SessionTokens {
   async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
     const now = Date.now();
     const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);
-    const hasLookedAgain = options.lookedAgain === token.tokenId;
+    const hasLookedAgain = options?.lookedAgain === token.tokenId;
     return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain), now);
   }
 

@@ -52,7 +52,8 @@ export interface ParsedRefreshToken extends RefreshToken {
 
 /** @returns the parts, or `undefined` for anything of another length, alphabet or version */
 export function parseRefreshToken(text: string): ParsedRefreshToken | undefined {
-  if (text.length !== LENGTH) return undefined;
+  // Without types, or from JSON, it may be anything.
+  if (typeof text !== 'string' || text.length !== LENGTH) return undefined;
   const bytes = Buffer.from(text, 'base64url');
   // Decoding skips foreign characters and ignores unused bits; only the canonical spelling of a token is that token.
   if (bytes.length !== AT.end || bytes[0] !== VERSION || bytes.toString('base64url') !== text)

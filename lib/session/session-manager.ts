@@ -47,7 +47,7 @@ export class SessionManager {
 
   async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
     const now = Date.now();
-    const known = ids.filter(isSessionId);
+    const known = Array.isArray(ids) ? ids.filter(isSessionId) : [];
     const revoked = await this.store.revokeMany(known, now, reason);
     if (revoked > 0) this.announce(known, now, reason);
     return revoked;

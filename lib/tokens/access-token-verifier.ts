@@ -47,6 +47,8 @@ export class AccessTokenVerifier {
    *   could not; that says nothing about the token
    */
   verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
+    // Without types, or from JSON, it may be anything.
+    if (typeof token !== 'string') return INVALID;
     const known = this.verified.find(token);
     if (!known) return this.verifyAnew(token, now);
     // Asked each time, so that a key that is dropped takes its tokens along.
