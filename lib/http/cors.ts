@@ -1,4 +1,6 @@
+import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
+import { ACCESS_TOKEN_HEADER } from './transport/bearer-transport.js';
 
 /** Options for Nest's `app.enableCors()`, on either adapter. */
 export interface SessionCorsOptions {
@@ -10,9 +12,14 @@ export interface SessionCorsOptions {
   maxAge: number;
 }
 
-/** What a browser client on a trusted origin needs: credentials, and the CSRF header in both directions. */
+/** What a browser client on a trusted origin needs: credentials, the CSRF header, and to see every header that carries a token. */
 export function corsOptions(options: ResolvedOptions, allowedHeaders: readonly string[]): SessionCorsOptions {
   const { mode, header, trustedOrigins } = options.csrf;
+  if (trustedOrigins.size === 0) {
+    new Logger('SessionModule').warn(
+      'corsOptions() allows no origin: list those of your pages in csrf.trustedOrigins.',
+    );
+  }
   const ours = mode === 'token' || mode === 'header' ? [header] : [];
   return {
     origin: [...trustedOrigins],
@@ -20,7 +27,7 @@ export function corsOptions(options: ResolvedOptions, allowedHeaders: readonly s
     allowedHeaders: [
       ...new Set(['content-type', ...allowedHeaders.map((name) => name.toLowerCase()), ...ours]),
     ],
-    exposedHeaders: mode === 'token' ? [header] : [],
+    exposedHeaders: [ACCESS_TOKEN_HEADER, ...(mode === 'token' ? [header] : [])],
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     maxAge: 600,
   };

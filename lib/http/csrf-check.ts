@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import { checkOrigin } from './origin-check.js';
 import {
   areHeadersSent,
   type HttpRequest,
@@ -20,9 +21,9 @@ export class CsrfCheck {
     private readonly options: ResolvedOptions['csrf'],
   ) {}
 
-  /** Whether a request has to be checked at all. */
+  /** Whether a request has to be checked at all. A connection is upgraded by a safe method, and may do anything then. */
   concerns(request: HttpRequest): boolean {
-    return this.options.mode !== 'off' && !SAFE_METHODS.has(request.method);
+    return this.options.mode !== 'off' && (!SAFE_METHODS.has(request.method) || isUpgrade(request));
   }
 
   /**
@@ -31,10 +32,21 @@ export class CsrfCheck {
    * @throws {@link CsrfError}
    */
   checkRequest(request: HttpRequest): void {
-    if (this.options.mode === 'origin') this.checkOrigin(request);
-    if (this.options.mode === 'header' && !requestHeader(request, this.options.header)) {
+    // Pages cannot give an upgrade headers of their own.
+    if (this.options.mode === 'origin' || isUpgrade(request)) {
+      this.checkOrigin(request);
+    } else if (this.options.mode === 'header' && !requestHeader(request, this.options.header)) {
       throw new CsrfError(`The request lacks the header "${this.options.header}".`);
     }
+  }
+
+  /**
+   * The check of requests that cannot have a token: sign-in, and what brings the token to a page that has lost it.
+   *
+   * @throws {@link CsrfError}
+   */
+  checkOrigin(request: HttpRequest): void {
+    if (this.concerns(request)) checkOrigin(request, this.options.trustedOrigins);
   }
 
   /**
@@ -44,12 +56,18 @@ export class CsrfCheck {
    * @returns the error to refuse with, or `undefined` when all is well
    */
   checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
-    if (this.options.mode !== 'token') return undefined;
+    if (this.options.mode !== 'token' || isUpgrade(request)) return undefined;
     const token = requestHeader(request, this.options.header);
     if (token === undefined || !this.tokens?.isCsrfToken(token, sessionId)) {
       return new CsrfError(`The header "${this.options.header}" does not carry this session's CSRF token.`);
     }
     return undefined;
+  }
+
+  /** The CSRF token of a session. */
+  async tokenOf(sessionId: string, now: number): Promise<string> {
+    if (!this.tokens) throw new CsrfError('A service without the database has no CSRF tokens.');
+    return this.tokens.csrfToken(sessionId, now);
   }
 
   /** Gives the client of a session its CSRF token, in the mode that has one. */
@@ -63,33 +81,8 @@ export class CsrfCheck {
   withdrawToken(response: ServerResponse): void {
     if (this.options.mode === 'token') response.removeHeader(this.options.header);
   }
-
-  private checkOrigin(request: HttpRequest): void {
-    const origin = requestHeader(request, 'origin');
-    if (origin !== undefined && this.options.trustedOrigins.has(origin)) return;
-    const site = requestHeader(request, 'sec-fetch-site');
-    if (site === 'same-origin' || site === 'none') return;
-    if (site !== undefined)
-      throw new CsrfError(`The request comes from another site (Sec-Fetch-Site: ${shorten(site)}).`);
-    // Every browser in use sends Origin with unsafe methods; what sends neither is no browser and holds no victim's cookies.
-    if (origin === undefined) return;
-    const host = hostOf(origin);
-    if (host === undefined || host !== (request.host ?? requestHeader(request, 'host'))?.toLowerCase()) {
-      throw new CsrfError(
-        'The request comes from another origin. Add it to csrf.trustedOrigins if it is yours.',
-      );
-    }
-  }
 }
 
-function hostOf(origin: string): string | undefined {
-  try {
-    return new URL(origin).host;
-  } catch {
-    return undefined; // "null", as sandboxed frames send it
-  }
-}
-
-function shorten(text: string): string {
-  return text.replace(/[^\w-]/g, '').slice(0, 20);
+function isUpgrade({ headers }: HttpRequest): boolean {
+  return headers.upgrade !== undefined;
 }

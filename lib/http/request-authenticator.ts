@@ -82,8 +82,9 @@ export class RequestAuthenticator<
   ): Promise<TSession> {
     const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
     if (!transport) throw noCredentials();
-    const checksCsrf = this.beginCsrfCheck(request, transport, options);
-    return this.authority.exchange(request, response, transport, checksCsrf, Date.now());
+    // A page that has lost its CSRF token gets it here, and so cannot show it.
+    if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
+    return this.authority.exchange(request, response, transport, false, Date.now());
   }
 
   isUnauthenticated(error: unknown): boolean {

@@ -2,6 +2,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import type { ClientLink } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionFacts } from '../storage/session.store.js';
+import type { CsrfCheck } from './csrf-check.js';
 import type { HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { TokenTransport } from './transport/token-transport.js';
@@ -10,6 +11,7 @@ import type { TokenTransport } from './transport/token-transport.js';
 export class ResponseLink implements ClientLink {
   constructor(
     private readonly lifecycle: SessionLifecycle,
+    private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
     private readonly transport: TokenTransport,
     private readonly response: HttpResponse,
@@ -21,6 +23,10 @@ export class ResponseLink implements ClientLink {
     this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
     this.responses.watch(this.response, row.id);
     return reissued;
+  }
+
+  async csrfToken(sessionId: string): Promise<string> {
+    return this.csrf.tokenOf(sessionId, Date.now());
   }
 
   clear(): void {

@@ -9,6 +9,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import { ActiveSession } from '../session/active-session.js';
 import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
+import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
@@ -22,6 +23,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
     private readonly refresher: RequestRefresher,
+    private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
     private readonly options: ResolvedOptions,
   ) {}
@@ -45,8 +47,8 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
 
   /** The session of an access token that the client has, or is being given. */
   sessionOf(accessToken: AccessToken, response: HttpResponse, transport: TokenTransport): ActiveSession {
-    const { lifecycle, responses } = this;
-    const link = new ResponseLink(lifecycle, responses, transport, response);
+    const { lifecycle, csrf, responses } = this;
+    const link = new ResponseLink(lifecycle, csrf, responses, transport, response);
     return new ActiveSession(accessToken, this.manager, link);
   }
 

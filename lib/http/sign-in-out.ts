@@ -31,7 +31,14 @@ export class SignInOut {
   ) {}
 
   /** Makes a session and gives the client its tokens; one that the client already had ends (no fixation). */
-  async signIn(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
+  async signIn(
+    request: HttpRequest,
+    response: HttpResponse,
+    input: SessionInput,
+    { csrf = true }: AuthenticateOptions = {},
+  ): Promise<ActiveSession> {
+    // A form of another site could make its visitor the attacker's user.
+    if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = Date.now();
     const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
     const tokens = await this.lifecycle.issue(input, now, device);
@@ -53,7 +60,7 @@ export class SignInOut {
     { csrf = true }: AuthenticateOptions = {},
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
-    if (csrf && isForgeable && this.csrf.concerns(request)) this.csrf.checkRequest(request);
+    if (csrf && isForgeable) this.csrf.checkOrigin(request);
     await this.endPresent(request, Date.now());
     this.clear(response);
   }

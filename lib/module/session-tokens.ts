@@ -1,4 +1,4 @@
-import { TryRefreshError } from '../errors/session.errors.js';
+import { CsrfError, TryRefreshError } from '../errors/session.errors.js';
 import type { SignedAccessToken } from '../protocol/access-token.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import { toInfo } from '../session/session-manager.js';
@@ -38,13 +38,16 @@ export class SessionTokens {
    * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
    * replacement.
    *
+   * @param options.csrfToken what the request had for the session's CSRF token, where it has to have one
    * @throws {@link TryRefreshError} when it has expired or is not one of ours
+   * @throws {@link CsrfError} when `csrfToken` is given, and is not this session's
    * @throws {@link SessionOverError} when its session is known to be over
    */
-  async verify(accessToken: string): Promise<VerifiedSession> {
+  async verify(accessToken: string, options: { csrfToken?: string } = {}): Promise<VerifiedSession> {
     const now = Date.now();
     const verification = await this.#parts.accessTokens.verify(accessToken, now);
     if (verification.status !== 'valid') throw new TryRefreshError();
+    this.#checkCsrfToken(verification.accessToken.sessionId, options);
     const verdict = await this.#parts.lifecycle.use(verification.accessToken, now);
     if (verdict.status === 'over') throw verdict.error;
     if (verdict.status === 'stale') throw new TryRefreshError();
@@ -65,6 +68,14 @@ export class SessionTokens {
     const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);
     const hasLookedAgain = options?.lookedAgain === token.tokenId;
     return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain), now);
+  }
+
+  #checkCsrfToken(sessionId: string, options: { csrfToken?: string } | null): void {
+    // A request without the token gives undefined: that is not the same as not to ask for it.
+    if (!options || !('csrfToken' in options)) return;
+    const { csrfToken } = options;
+    if (typeof csrfToken === 'string' && this.#parts.refreshTokens.isCsrfToken(csrfToken, sessionId)) return;
+    throw new CsrfError('The CSRF token is not this session’s.');
   }
 
   async #toRefreshed({ row, accessToken, refreshToken }: TokenSet, now: number): Promise<RefreshedSession> {

@@ -39,9 +39,6 @@ export interface SessionCore {
 /** How much longer than an access token the row of a revoked session stays: what a slow process may need to read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
 
-/** Response header with the access token that a client without cookies is to use from now on. */
-const NEW_ACCESS_TOKEN = 'access-token';
-
 /**
  * The one place that knows which part needs which.
  *
@@ -74,7 +71,7 @@ export function createSessionCore(
   const revocation = createRevocationChecker(options, sessions);
   const events = new SessionEvents();
   const cookies = new CookieTransport(options, refreshRoute);
-  const transports: readonly TokenTransport[] = [new BearerTransport(NEW_ACCESS_TOKEN), cookies];
+  const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const lifecycle = new SessionLifecycle(
@@ -102,7 +99,7 @@ export function createSessionCore(
     options.rotation,
   );
   const refresher = new RequestRefresher(lifecycle, refreshTokens, csrf, responses, options);
-  const authority = new SessionAuthority(lifecycle, manager, refresher, responses, options);
+  const authority = new SessionAuthority(lifecycle, manager, refresher, csrf, responses, options);
   const authenticator = new RequestAuthenticator(module, accessTokens, transports, csrf, authority);
   const signInOut = new SignInOut(
     accessTokens,
@@ -121,6 +118,7 @@ export function createSessionCore(
     manager,
     authenticator,
     signInOut,
+    csrf,
     refreshTokens,
     signingKeys,
     events,

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import { corsOptions, type SessionCorsOptions } from '../http/cors.js';
+import type { CsrfCheck } from '../http/csrf-check.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import type { RequestAuthenticator } from '../http/request-authenticator.js';
 import type { AuthenticateOptions } from '../http/session-authenticator.js';
@@ -20,6 +21,7 @@ export interface SessionParts extends TokenParts {
   readonly manager: SessionManager;
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly signInOut: SignInOut;
+  readonly csrf: CsrfCheck;
   readonly signingKeys: SigningKeys;
   readonly events: SessionEvents;
   readonly options: ResolvedOptions;
@@ -58,10 +60,27 @@ export class SessionService {
    *
    * @param request of Express or Fastify
    * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   * @param options.csrf whether an unsafe request is checked for coming from another origin. Say `false` where that is right:
+   *   an identity provider posts its answer (`response_mode=form_post`). @default true
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link CsrfError}
    */
-  async create(request: HttpRequest, response: HttpResponse, input: SessionInput): Promise<ActiveSession> {
-    return this.#parts.signInOut.signIn(request, response, input);
+  async create(
+    request: HttpRequest,
+    response: HttpResponse,
+    input: SessionInput,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    return this.#parts.signInOut.signIn(request, response, input, options);
+  }
+
+  /**
+   * Refuses an unsafe request, or an upgrade to a WebSocket, that comes from a page of another origin. Guard, `create()`,
+   * `refresh()` and `signOut()` do so by themselves.
+   *
+   * @throws {@link CsrfError}
+   */
+  checkOrigin(request: HttpRequest): void {
+    this.#parts.csrf.checkOrigin(request);
   }
 
   /**

@@ -16,12 +16,8 @@ export function resolveCsrf(input: CsrfOptions | undefined, warnings: string[]):
     } catch {
       // reported below, with every other form that is not an origin
     }
-    if (
-      !parsed ||
-      parsed.origin === 'null' ||
-      parsed.hostname.includes('*') ||
-      parsed.origin !== origin.toLowerCase()
-    ) {
+    const exact = parsed && originOf(parsed);
+    if (!parsed || exact === undefined || parsed.hostname.includes('*') || exact !== origin.toLowerCase()) {
       fail(
         'csrf.trustedOrigins',
         `${JSON.stringify(origin)} is not an origin. Write scheme, host and port only, such as "https://app.example.com".`,
@@ -32,7 +28,7 @@ export function resolveCsrf(input: CsrfOptions | undefined, warnings: string[]):
         `csrf.trustedOrigins has ${origin}: whoever can change unencrypted traffic can act as that origin.`,
       );
     }
-    trustedOrigins.add(parsed.origin);
+    trustedOrigins.add(exact);
   }
   const header = (text('csrf.header', input?.header) ?? 'anti-csrf').toLowerCase();
   if (!TOKEN.test(header)) fail('csrf.header', 'is not a header name.');
@@ -47,4 +43,13 @@ export function resolveCsrf(input: CsrfOptions | undefined, warnings: string[]):
     header,
     trustedOrigins,
   };
+}
+
+/**
+ * The origin of a URL. Those of custom schemes (`capacitor://localhost`, `chrome-extension://…`) are opaque to `URL`; browsers send
+ * them as they are.
+ */
+function originOf({ protocol, host, origin }: URL): string | undefined {
+  if (origin !== 'null') return origin;
+  return host === '' || protocol === 'file:' ? undefined : `${protocol}//${host}`;
 }

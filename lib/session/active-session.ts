@@ -9,6 +9,8 @@ import type { SessionInfo } from './session.types.js';
 export interface ClientLink {
   /** Gives the client an access token with the row's claims in place of the present one. */
   replace(row: SessionFacts, present: AccessToken): Promise<AccessToken>;
+  /** The CSRF token of the session. */
+  csrfToken(sessionId: string): Promise<string>;
   /** Takes the cookies from the client. */
   clear(): void;
 }
@@ -29,6 +31,11 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
     const revoked = await this.#manager.revoke(this.id);
     this.#client.clear();
     return revoked;
+  }
+
+  /** The CSRF token of the session, for a page that needs it in mode `token`: give it to the page in the answer. */
+  async csrfToken(): Promise<string> {
+    return this.#client.csrfToken(this.id);
   }
 
   /** What the database has of the session. @throws {@link SessionNotFoundError} when it is over */

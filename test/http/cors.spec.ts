@@ -1,5 +1,6 @@
+import { Logger } from '@nestjs/common';
 import { SessionService } from 'nestjs-session-tokens';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { accountApps, pass } from './account-app.js';
 
@@ -52,7 +53,7 @@ describe.each(adapters)('CORS over %s', (adapter) => {
     const login = await browser.post('/login', { userId: 'alice' }, { headers: fromPage });
     expect(login.headers.get('access-control-allow-origin')).toBe(ORIGINS[0]);
     expect(login.headers.get('access-control-allow-credentials')).toBe('true');
-    expect(list(login.headers.get('access-control-expose-headers'))).toEqual(['anti-csrf']);
+    expect(list(login.headers.get('access-control-expose-headers'))).toEqual(['access-token', 'anti-csrf']);
     expect(login.setCookies.map(({ attributes }) => attributes['samesite'])).toEqual(['None', 'None']);
 
     const headers = { ...fromPage, 'anti-csrf': login.headers.get('anti-csrf')! };
@@ -81,14 +82,26 @@ describe.each(adapters)('CORS over %s', (adapter) => {
     expect(get.headers.get('access-control-allow-origin')).toBeNull();
   });
 
+  it('says when it lets nobody in', async () => {
+    const warn = vi.spyOn(Logger.prototype, 'warn').mockReturnValue();
+    const { sessions } = await start();
+    warn.mockClear();
+    sessions.corsOptions();
+    expect(warn.mock.calls).toEqual([[expect.stringMatching(/csrf\.trustedOrigins/)]]);
+    warn.mockRestore();
+  });
+
   it('names the CSRF header only where there is one', async () => {
     const header = { mode: 'header', header: 'X-Requested-By', trustedOrigins: ORIGINS };
     const withHeader = (await startWithCors(header)).sessions.corsOptions();
     expect(withHeader).toMatchObject({
       allowedHeaders: ['content-type', 'x-requested-by'],
-      exposedHeaders: [],
+      exposedHeaders: ['access-token'],
     });
     const withoutHeader = (await startWithCors({ trustedOrigins: ORIGINS })).sessions.corsOptions(['Accept']);
-    expect(withoutHeader).toMatchObject({ allowedHeaders: ['content-type', 'accept'], exposedHeaders: [] });
+    expect(withoutHeader).toMatchObject({
+      allowedHeaders: ['content-type', 'accept'],
+      exposedHeaders: ['access-token'],
+    });
   });
 });

@@ -1,9 +1,41 @@
+import { Controller, Get, HttpCode, Post, Req, Res, UseGuards } from '@nestjs/common';
+import {
+  type ActiveSession,
+  CurrentSession,
+  type HttpRequest,
+  type HttpResponse,
+  SessionGuard,
+  SessionService,
+} from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import { accountApps, cookieOf, pass, refusal, REFRESH } from './account-app.js';
 
 const TRUSTED = 'https://app.example.com';
 const FORGED = refusal(403, 'csrf_failed');
+
+@Controller()
+class CallbackController {
+  constructor(private readonly sessions: SessionService) {}
+
+  @Post('callback')
+  @HttpCode(204)
+  async callback(@Req() request: HttpRequest, @Res({ passthrough: true }) response: HttpResponse) {
+    await this.sessions.create(request, response, { userId: 'from the provider' }, { csrf: false });
+  }
+
+  @Post('checked')
+  @HttpCode(204)
+  checked(@Req() request: HttpRequest) {
+    this.sessions.checkOrigin(request);
+  }
+
+  @UseGuards(SessionGuard)
+  @Get('csrf-token')
+  async token(@CurrentSession() session: ActiveSession) {
+    return { token: await session.csrfToken() };
+  }
+}
 
 describe.each(adapters)('CSRF mode "origin" over %s', (adapter) => {
   const start = accountApps(adapter);
@@ -53,7 +85,52 @@ describe.each(adapters)('CSRF mode "origin" over %s', (adapter) => {
     expect((await browser.get('/me', { headers })).status).toBe(200);
     expect((await browser.request('HEAD', '/me', { headers })).status).toBe(200);
     expect((await browser.post('/hook', {}, { headers })).status).toBe(200);
-    expect((await browser.post('/login', { userId: 'bob' }, { headers })).status).toBe(200);
+  });
+
+  it('protects sign-in, so that no form of another site makes its visitor somebody else', async () => {
+    const app = await start({}, { metadata: { controllers: [CallbackController] } });
+    const browser = await app.signIn();
+    for (const headers of <Record<string, string>[]>[
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+    ]) {
+      const answer = await browser.post('/login', { userId: 'mallory' }, { headers });
+      expect(answer).toMatchObject(FORGED);
+      expect(answer.setCookies).toEqual([]);
+      expect(await browser.get('/me')).toMatchObject({ status: 200, body: { userId: 'alice' } });
+      // An identity provider posts its answer; the application has checked its state.
+      const callback = await browser.post('/callback', undefined, { headers });
+      expect(callback.status).toBe(204);
+      expect(await browser.get('/me')).toMatchObject({ body: { userId: 'from the provider' } });
+      await browser.post('/login', { userId: 'alice' });
+    }
+    expect(await app.sessions.findAllForUser('mallory')).toEqual([]);
+  });
+
+  it('can be called on its own', async () => {
+    const app = await start({}, { metadata: { controllers: [CallbackController] } });
+    const headers = { origin: 'https://evil.example' };
+    expect(await app.browser().post('/checked', undefined, { headers })).toMatchObject(FORGED);
+    expect((await app.browser().post('/checked')).status).toBe(204);
+  });
+
+  it('checks upgrades to WebSockets, which may do anything', async () => {
+    const app = await start();
+    const browser = await app.signIn();
+    const request = (origin: string, upgrade?: string) => ({
+      method: 'GET',
+      headers: { cookie: browser.cookieHeader('/'), host: 'app.example.com', origin, upgrade },
+    });
+    const response = { headersSent: true, getHeader: () => undefined, setHeader: () => undefined };
+    const authenticate = (origin: string, upgrade?: string) =>
+      app.sessions.authenticate(request(origin, upgrade), response);
+    await expect(authenticate('https://evil.example', 'websocket')).rejects.toMatchObject({
+      code: 'csrf_failed',
+    });
+    await expect(authenticate('https://app.example.com', 'websocket')).resolves.toBeDefined();
+    await expect(authenticate('https://evil.example')).resolves.toBeDefined();
   });
 
   it('refuses nobody who is not signed in for another reason than that', async () => {
@@ -183,30 +260,61 @@ describe.each(adapters)('CSRF mode "token" over %s', (adapter) => {
     expect((await browser.post('/orders', {}, { headers: { 'anti-csrf': token } })).status).toBe(200);
   });
 
-  it('protects sign-out, which needs no guard', async () => {
-    const app = await start();
-    const browser = await app.signIn();
-    const headers = { 'sec-fetch-site': 'cross-site' };
-    for (const passed of ['0s', '16m']) {
-      pass(passed);
-      const answer = await browser.post('/sign-out', undefined, { headers });
-      expect(answer, `after ${passed}`).toMatchObject(FORGED);
-      expect(answer.setCookies).toEqual([]);
-    }
-    expect((await browser.get('/me')).status).toBe(200);
-    expect((await browser.post('/sign-out')).status).toBe(204);
-    expect((await browser.post('/sign-out', undefined, { headers })).status, 'nobody is signed in').toBe(204);
-  });
-
-  it('protects the refresh route as well', async () => {
-    const app = await start({ csrf: { mode: 'token' }, refresh: 'endpoint', refreshPath: '/refresh' });
+  it.each<[when: string, pause: string, refresh: 'endpoint' | 'transparent']>([
+    ['its access token has expired', '16m', 'endpoint'],
+    ['its access token is still good', '1m', 'endpoint'],
+    ['the guard refreshes', '16m', 'transparent'],
+    ['the guard would refresh', '1m', 'transparent'],
+  ])('gives it at the refresh route to a page that has lost it: %s', async (_, pause, refresh) => {
+    const app = await start({ csrf: { mode: 'token' }, refresh, refreshPath: '/refresh' });
     const browser = app.browser();
     const token = (await browser.post('/login', { userId: 'alice' })).headers.get('anti-csrf')!;
-    pass('16m');
-    expect(await browser.post('/refresh')).toMatchObject(FORGED);
-    const refreshed = await browser.post('/refresh', undefined, { headers: { 'anti-csrf': token } });
+    pass(pause);
+    for (const [name, value] of [
+      ['sec-fetch-site', 'cross-site'],
+      ['origin', 'https://evil.example'],
+    ] as const) {
+      const headers = { [name]: value };
+      const forged = await browser.post('/refresh', undefined, { headers });
+      expect(forged).toMatchObject(FORGED);
+      expect(forged.headers.has('anti-csrf')).toBe(false);
+    }
+    const refreshed = await browser.post('/refresh');
     expect(refreshed.status).toBe(204);
     expect(refreshed.headers.get('anti-csrf')).toBe(token);
+    expect((await browser.post('/orders', {}, { headers: { 'anti-csrf': token } })).status).toBe(200);
+  });
+
+  it('gives it to the handler, which can write it into its page', async () => {
+    const app = await start({ csrf: { mode: 'token' } }, { metadata: { controllers: [CallbackController] } });
+    const browser = app.browser();
+    const atSignIn = (await browser.post('/login', { userId: 'alice' })).headers.get('anti-csrf');
+    for (const pause of ['0s', '16m', '91s']) {
+      pass(pause);
+      expect(await browser.get('/csrf-token')).toMatchObject({ body: { token: atSignIn } });
+    }
+  });
+
+  it('protects sign-in and sign-out by the origin', async () => {
+    const app = await start({ csrf: { mode: 'token' } });
+    const browser = await app.signIn();
+    const headers = { 'sec-fetch-site': 'cross-site' };
+    expect(await browser.post('/login', { userId: 'mallory' }, { headers })).toMatchObject(FORGED);
+    expect(await browser.post('/sign-out', undefined, { headers })).toMatchObject(FORGED);
+    expect((await browser.get('/me')).status).toBe(200);
+    expect((await browser.post('/sign-out')).status).toBe(204);
+  });
+
+  it('can be checked without HTTP', async () => {
+    const { sessions } = await start({ csrf: { mode: 'token' } });
+    const { tokens } = sessions;
+    const [own, other] = [await tokens.issue({ userId: 'alice' }), await tokens.issue({ userId: 'bob' })];
+    const verify = (options?: object) => tokens.verify(own.accessToken.token, options);
+    await expect(verify({ csrfToken: own.csrfToken })).resolves.toMatchObject({ userId: 'alice' });
+    await expect(verify()).resolves.toMatchObject({ userId: 'alice' });
+    for (const csrfToken of [other.csrfToken, '', 'wrong', undefined, null, 5, {}]) {
+      await expect(verify({ csrfToken })).rejects.toMatchObject({ code: 'csrf_failed' });
+    }
   });
 
   it('finds among duplicate cookies the session that the token belongs to', async () => {

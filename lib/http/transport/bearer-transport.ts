@@ -5,6 +5,9 @@ import type { TokenSet } from '../../session/session-lifecycle.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse, setResponseHeader } from '../messages.js';
 import type { TokenReader, TokenTransport } from './token-transport.js';
 
+/** Response header with the access token that a client without cookies is to use from now on. */
+export const ACCESS_TOKEN_HEADER = 'access-token';
+
 const NONE: ReadonlySet<string> = new Set();
 
 /** Access tokens in the `Authorization: Bearer` header (RFC 6750, 2.1), by which clients without cookies authenticate. */
@@ -27,11 +30,6 @@ export class BearerReader implements TokenReader {
 export class BearerTransport extends BearerReader implements TokenTransport {
   readonly maxAccessTokenLength = Number.POSITIVE_INFINITY;
 
-  /** @param responseHeader gives the client the access token that it is to use from now on */
-  constructor(private readonly responseHeader: string) {
-    super();
-  }
-
   readRefreshTokens(): string[] {
     return [];
   }
@@ -49,7 +47,7 @@ export class BearerTransport extends BearerReader implements TokenTransport {
   }
 
   writeAccessToken(response: HttpResponse, { token }: SignedAccessToken): void {
-    if (!areHeadersSent(response)) setResponseHeader(response, this.responseHeader, token);
+    if (!areHeadersSent(response)) setResponseHeader(response, ACCESS_TOKEN_HEADER, token);
   }
 
   async tellToLookAgain(
@@ -64,6 +62,6 @@ export class BearerTransport extends BearerReader implements TokenTransport {
   clear(): void {}
 
   withdraw(response: ServerResponse): void {
-    response.removeHeader(this.responseHeader);
+    response.removeHeader(ACCESS_TOKEN_HEADER);
   }
 }
