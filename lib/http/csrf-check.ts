@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import { keepPrivate } from './private-responses.js';
 import { checkOrigin } from './origin-check.js';
 import {
   areHeadersSent,
@@ -74,7 +75,9 @@ export class CsrfCheck {
   async giveToken(response: HttpResponse, sessionId: string, now: number): Promise<void> {
     if (this.options.mode !== 'token' || !this.tokens) return;
     const token = await this.tokens.csrfToken(sessionId, now);
-    if (!areHeadersSent(response)) setResponseHeader(response, this.options.header, token);
+    if (areHeadersSent(response)) return;
+    setResponseHeader(response, this.options.header, token);
+    keepPrivate(response);
   }
 
   /** Takes it back before the headers leave. */

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
-import onHeaders from 'on-headers';
 import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
 import type { SessionEvent } from '../session/session.types.js';
+import { beforeHeaders } from './before-headers.js';
 import { type HttpResponse, rawResponse } from './messages.js';
 
 /** A response whose tokens have not left yet. */
@@ -61,7 +61,6 @@ export class LateResponses {
     const raw: WatchedResponse = rawResponse(response);
     // Whatever looks like a response, but has no headers to wait for, is left to its maker.
     if (typeof raw.writeHead !== 'function') return;
-    const isWatched = PENDING in raw;
     const known = raw[PENDING];
     if (known?.sessionId === sessionId) {
       known.madeAt ??= refreshedAt;
@@ -73,7 +72,7 @@ export class LateResponses {
     raw[PENDING] = pending;
     this.pending.add(pending);
     this.lookLater();
-    if (!isWatched) onHeaders(raw, () => this.leave(raw));
+    beforeHeaders(raw, this.leave);
   }
 
   /** What the response carries from now on has been decided: somebody has signed in or out with it. */
@@ -81,12 +80,12 @@ export class LateResponses {
     this.forget(rawResponse(response));
   }
 
-  private leave(raw: ServerResponse): void {
+  private readonly leave = (raw: ServerResponse): void => {
     const pending = this.forget(raw);
     if (!pending) return;
     const isLate = pending.madeAt !== undefined && !mayLeave(pending.madeAt, Date.now(), this.times);
     if (isLate || pending.hasEnded) this.withdraw(raw);
-  }
+  };
 
   private forget(raw: WatchedResponse): Pending | undefined {
     const pending = raw[PENDING];

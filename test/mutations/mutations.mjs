@@ -425,7 +425,7 @@ export const mutations = [
   {
     rule: 'sign-out: only who is not forged',
     file: SIGN_IN_OUT,
-    from: 'if (csrf && isForgeable && this.csrf.concerns(request)) this.csrf.checkRequest(request);',
+    from: 'if (csrf && isForgeable) this.csrf.checkOrigin(request);',
     to: '',
     why: 'another site signs users out',
     suites: ['csrf'],
@@ -685,5 +685,29 @@ export const mutations = [
     to: 'readonly isAmbient = false;',
     why: 'another site’s page acts for its visitor',
     suites: ['csrf'],
+  },
+  {
+    rule: 'sign-in: only who is not forged',
+    file: SIGN_IN_OUT,
+    from: 'if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);',
+    to: '',
+    why: 'a form of another site makes its visitor the attacker’s user',
+    suites: ['csrf'],
+  },
+  {
+    rule: 'upgrades: only who is not forged',
+    file: 'lib/http/csrf-check.ts',
+    from: '(!SAFE_METHODS.has(request.method) || isUpgrade(request))',
+    to: '!SAFE_METHODS.has(request.method)',
+    why: 'another site’s page opens a WebSocket in the name of its visitor',
+    suites: ['csrf'],
+  },
+  {
+    rule: 'caches: nobody stores what carries tokens',
+    file: 'lib/http/private-responses.ts',
+    from: 'if (!isForOneClient(cacheControl)) response.setHeader(',
+    to: 'if (false) response.setHeader(',
+    why: 'a shared cache hands one visitor’s session to the next',
+    suites: ['caches'],
   },
 ];

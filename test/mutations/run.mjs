@@ -39,6 +39,7 @@ const SUITES = [
     ],
   ],
   ['csrf', ['test/http/csrf.spec.ts']],
+  ['caches', ['test/http/caches.spec.ts']],
   ['modules', ['test/module/several-modules.spec.ts']],
   ['contexts', ['test/contexts']],
   ['interleavings', ['test/concurrency']],

@@ -3,6 +3,7 @@ import { LookAgainError, type StaleRefreshToken } from '../../errors/session.err
 import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse, setResponseHeader } from '../messages.js';
+import { keepPrivate } from '../private-responses.js';
 import type { TokenReader, TokenTransport } from './token-transport.js';
 
 /** Response header with the access token that a client without cookies is to use from now on. */
@@ -47,7 +48,9 @@ export class BearerTransport extends BearerReader implements TokenTransport {
   }
 
   writeAccessToken(response: HttpResponse, { token }: SignedAccessToken): void {
-    if (!areHeadersSent(response)) setResponseHeader(response, ACCESS_TOKEN_HEADER, token);
+    if (areHeadersSent(response)) return;
+    setResponseHeader(response, ACCESS_TOKEN_HEADER, token);
+    keepPrivate(response);
   }
 
   async tellToLookAgain(

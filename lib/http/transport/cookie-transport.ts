@@ -11,6 +11,7 @@ import {
   responseHeader,
   setResponseHeader,
 } from '../messages.js';
+import { keepPrivate } from '../private-responses.js';
 import { AccessCookie } from './access-cookie.js';
 import {
   type CookieAttributes,
@@ -168,10 +169,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
       'set-cookie',
       mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines),
     );
-    // A cache that kept this response would hand one client's session to others.
-    if (responseHeader(response, 'cache-control').length === 0) {
-      setResponseHeader(response, 'cache-control', 'private, no-store');
-    }
+    keepPrivate(response);
   }
 
   private get cookies(): Cookie[] {

@@ -1,0 +1,197 @@
+import { Readable } from 'node:stream';
+import {
+  Controller,
+  Get,
+  Header,
+  type INestApplication,
+  Req,
+  Res,
+  Sse,
+  StreamableFile,
+} from '@nestjs/common';
+import {
+  CurrentSession,
+  type HttpRequest,
+  type HttpResponse,
+  OptionalSession,
+  SessionGuard,
+  SessionService,
+} from 'nestjs-session-tokens';
+import { of } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { type Adapter, adapters } from '../support/app.js';
+import { accountApps, pass } from './account-app.js';
+
+const PUBLIC = 'public, max-age=3600, s-maxage=3600';
+
+@Controller('pages')
+@UseGuards(SessionGuard)
+@OptionalSession()
+class PagesController {
+  constructor(private readonly sessions: SessionService) {}
+
+  @Get('public')
+  @Header('Cache-Control', PUBLIC)
+  public(): string {
+    return 'public';
+  }
+
+  @Get('max-age')
+  @Header('Cache-Control', 'max-age=60')
+  maxAge(): string {
+    return 'max-age';
+  }
+
+  @Get('private-and-shared')
+  @Header('Cache-Control', 'private, s-maxage=60')
+  privateAndShared(): string {
+    return 'both';
+  }
+
+  @Get('targeted')
+  @Header('CDN-Cache-Control', 'max-age=600')
+  @Header('Surrogate-Control', 'max-age=600')
+  targeted(): string {
+    return 'targeted';
+  }
+
+  @Get('stream')
+  @Header('Cache-Control', PUBLIC)
+  stream(): StreamableFile {
+    return new StreamableFile(Readable.from(['a', 'b']));
+  }
+
+  @Sse('events')
+  @Header('Cache-Control', PUBLIC)
+  events() {
+    return of({ data: 'a' });
+  }
+
+  @Get('late')
+  async late(@Res({ passthrough: true }) response: HttpResponse): Promise<string> {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    if ('header' in response) response.header('cache-control', PUBLIC);
+    else response.setHeader('cache-control', PUBLIC);
+    return 'late';
+  }
+
+  @Get('private')
+  @Header('Cache-Control', 'private, max-age=60')
+  private(): string {
+    return 'private';
+  }
+
+  @Get('no-store')
+  @Header('Cache-Control', 'no-store')
+  noStore(): string {
+    return 'no-store';
+  }
+
+  @Get('claims')
+  @Header('Cache-Control', PUBLIC)
+  async claims(@CurrentSession() session?: { updateClaims(claims: object): Promise<void> }): Promise<string> {
+    await session?.updateClaims({ seen: true });
+    return 'claims';
+  }
+
+  @Get('sign-in')
+  @Header('Cache-Control', PUBLIC)
+  async signIn(
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<string> {
+    await this.sessions.create(request, response, { userId: 'alice' });
+    return 'signed in';
+  }
+}
+
+/** What writes its headers itself, as middleware for static files does. */
+function staticFiles(adapter: Adapter): (app: INestApplication) => void {
+  return (app) => {
+    if (adapter === 'fastify') return;
+    app.use(
+      '/static',
+      async (request: HttpRequest, response: HttpResponse, next: (error?: unknown) => void) => {
+        try {
+          await app.get(SessionService).authenticate(request, response);
+          const raw = response as unknown as ServerResponse;
+          raw.writeHead(200, { 'cache-control': PUBLIC, 'content-type': 'text/plain' }).end('file');
+        } catch (error) {
+          next(error);
+        }
+      },
+    );
+  };
+}
+
+/** Whether a shared cache may store an answer (RFC 9111, 3). */
+function isShared(headers: Headers): boolean {
+  if (headers.has('cdn-cache-control') || headers.has('surrogate-control')) return true;
+  const cacheControl = headers.get('cache-control') ?? '';
+  if (/no-store/.test(cacheControl)) return false;
+  return !/private/.test(cacheControl) || /public|s-maxage/.test(cacheControl);
+}
+
+describe.each(adapters)('a shared cache over %s', (adapter) => {
+  const apps = accountApps(adapter);
+  const start = () =>
+    apps({}, { metadata: { controllers: [PagesController] }, configure: staticFiles(adapter) });
+
+  const paths = [
+    '/pages/public',
+    '/pages/max-age',
+    '/pages/private-and-shared',
+    '/pages/targeted',
+    '/pages/stream',
+    '/pages/events',
+    '/pages/late',
+    '/pages/claims',
+    '/pages/sign-in',
+    ...(adapter === 'express' ? ['/static/file.txt'] : []),
+  ];
+
+  it.each(paths)('stores no answer that carries tokens: %s', async (path) => {
+    const app = await start();
+    const browser = await app.signIn();
+    for (const pause of ['16m', '91s']) {
+      pass(pause);
+      const answer = await browser.get(path);
+      expect(answer.status).toBe(200);
+      expect(answer.setCookies.length, `cookies after ${pause}`).toBeGreaterThan(0);
+      expect(isShared(answer.headers), answer.headers.get('cache-control') ?? 'none').toBe(false);
+    }
+  });
+
+  it('nor one with a token in a header', async () => {
+    const app = await start();
+    const { tokens } = app.sessions;
+    const { refreshToken } = await tokens.issue({ userId: 'alice' });
+    pass('16m');
+    const { accessToken } = await tokens.refresh(refreshToken.token);
+    pass('91s');
+    const headers = { authorization: `Bearer ${accessToken.token}` };
+    const answer = await app.browser().get('/pages/public', { headers });
+    expect(answer.headers.has('access-token')).toBe(true);
+    expect(isShared(answer.headers)).toBe(false);
+  });
+
+  it('goes by what the application says of all others', async () => {
+    const app = await start();
+    const browser = await app.signIn();
+    expect((await browser.get('/pages/public')).headers.get('cache-control')).toBe(PUBLIC);
+    expect((await app.browser().get('/pages/public')).headers.get('cache-control')).toBe(PUBLIC);
+    expect((await browser.get('/pages/targeted')).headers.get('cdn-cache-control')).toBe('max-age=600');
+  });
+
+  it.each([
+    ['private', 'private, max-age=60'],
+    ['no-store', 'no-store'],
+  ])('and by stricter settings: %s', async (path, expected) => {
+    const app = await start();
+    const browser = await app.signIn();
+    pass('16m');
+    const answer = await browser.get(`/pages/${path}`);
+    expect(answer.setCookies.length).toBeGreaterThan(0);
+    expect(answer.headers.get('cache-control')).toBe(expected);
+  });
+});
