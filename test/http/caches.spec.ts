@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import {
   Controller,
@@ -8,6 +9,7 @@ import {
   Res,
   Sse,
   StreamableFile,
+  UseGuards,
 } from '@nestjs/common';
 import {
   CurrentSession,
@@ -109,18 +111,13 @@ class PagesController {
 function staticFiles(adapter: Adapter): (app: INestApplication) => void {
   return (app) => {
     if (adapter === 'fastify') return;
-    app.use(
-      '/static',
-      async (request: HttpRequest, response: HttpResponse, next: (error?: unknown) => void) => {
-        try {
-          await app.get(SessionService).authenticate(request, response);
-          const raw = response as unknown as ServerResponse;
-          raw.writeHead(200, { 'cache-control': PUBLIC, 'content-type': 'text/plain' }).end('file');
-        } catch (error) {
-          next(error);
-        }
-      },
-    );
+    const serve = async (request: HttpRequest, response: ServerResponse) => {
+      await app.get(SessionService).authenticate(request, response);
+      response.writeHead(200, { 'cache-control': PUBLIC, 'content-type': 'text/plain' }).end('file');
+    };
+    app.use('/static', (request: HttpRequest, response: ServerResponse, next: (error: unknown) => void) => {
+      serve(request, response).catch(next);
+    });
   };
 }
 
@@ -158,7 +155,7 @@ describe.each(adapters)('a shared cache over %s', (adapter) => {
       const answer = await browser.get(path);
       expect(answer.status).toBe(200);
       expect(answer.setCookies.length, `cookies after ${pause}`).toBeGreaterThan(0);
-      expect(isShared(answer.headers), answer.headers.get('cache-control') ?? 'none').toBe(false);
+      expect(isShared(answer.headers)).toBe(false);
     }
   });
 
