@@ -81,7 +81,12 @@ export function toPayload(
  */
 export function fromPayload(
   payload: unknown,
-  expected: { readonly issuer: string | undefined; readonly audience: string | undefined },
+  expected: {
+    readonly issuer: string | undefined;
+    readonly audience: string | undefined;
+    /** The longest life of a token, in milliseconds. */
+    readonly ttl?: number;
+  },
 ): AccessToken | undefined {
   if (!isRecord(payload as JsonValue)) return undefined;
   const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, claims, ...rest } = payload as JWTPayload;
@@ -100,7 +105,7 @@ export function fromPayload(
     userId: uid ?? sub,
     claims: (claims === undefined ? rest : claims) as JsonValue,
     issuedAt: iat * 1_000,
-    expiresAt: exp * 1_000,
+    expiresAt: Math.min(exp, iat + (expected.ttl ?? Number.POSITIVE_INFINITY) / 1_000) * 1_000,
     unproven,
   };
 }

@@ -84,7 +84,7 @@ export class SessionLifecycle {
     };
     const facts = { generation: 0, issuedAt: now, tokenId: newTokenId() };
     const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
-    const accessToken = await this.accessTokens.sign(subjectOf(row), now, expiresAt);
+    const accessToken = await this.sign(row, now, expiresAt);
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await this.store.insert(row);
@@ -118,13 +118,13 @@ export class SessionLifecycle {
       const { row, generation, kept } = await this.rotator.refresh(token, preimage, now, hasLookedAgain);
       if (kept) {
         const unproven = { generation, issuedAt: kept.issuedAt, preimage };
-        const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, kept.expiresAt);
+        const accessToken = await this.sign(row, now, kept.expiresAt, unproven);
         return { row, accessToken, refreshToken: undefined };
       }
       const facts = { generation, issuedAt: now, tokenId: newTokenId() };
       const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
       const unproven = { generation, issuedAt: now, preimage };
-      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);
+      const accessToken = await this.sign(row, now, expiresAt, unproven);
       const refreshToken = await this.refreshTokens.make({ sessionId, sessionSecret, ...facts });
       this.events.emit({ type: 'refreshed', sessionId, userId: row.userId });
       return { row, accessToken, refreshToken };
@@ -144,7 +144,7 @@ export class SessionLifecycle {
    * claims prolongs nothing.
    */
   async reissue(row: SessionFacts, present: AccessToken, now: number): Promise<SignedAccessToken> {
-    return this.accessTokens.sign(subjectOf(row, present.unproven), now, Math.max(present.expiresAt, now));
+    return this.sign(row, now, Math.max(present.expiresAt, now), present.unproven);
   }
 
   /** @throws {@link InvalidClaimsError} when an access token with these claims would not fit into a cookie */
@@ -152,11 +152,21 @@ export class SessionLifecycle {
     this.checkSize(await this.accessTokens.sign({ ...subjectOf(row), claims }, now), claims);
   }
 
+  /** An access token never outlives its session: otherwise nobody could end what has ended, and is still accepted. */
+  private sign(
+    row: SessionFacts,
+    now: number,
+    expiresAt: number,
+    unproven?: UnprovenToken,
+  ): Promise<SignedAccessToken> {
+    return this.accessTokens.sign(subjectOf(row, unproven), now, Math.min(expiresAt, row.expiresAt));
+  }
+
   private async prove(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
     try {
       const row = await this.rotator.use(accessToken, now);
       if (!row) return { status: 'stale' };
-      const replacement = await this.accessTokens.sign(subjectOf(row), now, accessToken.expiresAt);
+      const replacement = await this.sign(row, now, accessToken.expiresAt);
       return { status: 'active', accessToken: replacement, row, replacement };
     } catch (error) {
       if (error instanceof SessionOverError) return { status: 'over', error };

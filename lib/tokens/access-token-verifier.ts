@@ -11,6 +11,11 @@ import { type VerifiedToken, VerifiedTokens } from './verified-tokens.js';
 export interface AccessTokenExpectations {
   readonly issuer: string | undefined;
   readonly audience: string | undefined;
+  /**
+   * The longest life of a token, in milliseconds. Tokens that were issued under a longer one count no longer than that: what is
+   * remembered of revoked sessions covers this life. @default what the token says
+   */
+  readonly ttl?: number;
   /** How far ahead the clock of the process that issued a token may be, in milliseconds. */
   readonly clockTolerance: number;
   /** How many verified tokens are remembered. */

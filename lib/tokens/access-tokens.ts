@@ -7,7 +7,6 @@ import { type TokenSubject, toPayload } from '../protocol/access-token.payload.j
 
 /** Times in milliseconds. */
 export interface AccessTokenSettings extends AccessTokenExpectations {
-  /** The longest life of a token. */
   readonly ttl: number;
 }
 

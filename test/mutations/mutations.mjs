@@ -209,7 +209,7 @@ export const mutations = [
   {
     rule: 'proven tokens: what a refresh issues is unproven',
     file: LIFECYCLE,
-    from: 'const unproven = { generation, issuedAt: now, preimage };\n      const accessToken = await this.accessTokens.sign(subjectOf(row, unproven), now, expiresAt);',
+    from: 'const unproven = { generation, issuedAt: now, preimage };\n      const accessToken = await this.sign(row, now, expiresAt, unproven);',
     to: 'const accessToken = await this.accessTokens.sign(subjectOf(row), now, expiresAt);',
     why: 'a refresh is never proven to have arrived, and a split is seen late or never',
     suites: ['store', 'cases'],
@@ -225,8 +225,8 @@ export const mutations = [
   {
     rule: 'kept tokens: their access token ends when the rules say',
     file: LIFECYCLE,
-    from: 'now, kept.expiresAt);',
-    to: 'now);',
+    from: 'now, kept.expiresAt, unproven);',
+    to: 'now, now + this.options.rotation.ttl, unproven);',
     why: 'a thief lives on kept tokens',
     suites: ['cases'],
   },
@@ -709,5 +709,13 @@ export const mutations = [
     to: 'if (false) response.setHeader(',
     why: 'a shared cache hands one visitor’s session to the next',
     suites: ['caches'],
+  },
+  {
+    rule: 'session: no access token outlives it',
+    file: LIFECYCLE,
+    from: 'Math.min(expiresAt, row.expiresAt)',
+    to: 'expiresAt',
+    why: 'a session past its end goes on, and nobody can revoke it',
+    suites: ['session end'],
   },
 ];

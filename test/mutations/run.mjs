@@ -40,6 +40,7 @@ const SUITES = [
   ],
   ['csrf', ['test/http/csrf.spec.ts']],
   ['caches', ['test/http/caches.spec.ts']],
+  ['session end', ['test/http/session-end.spec.ts']],
   ['modules', ['test/module/several-modules.spec.ts']],
   ['contexts', ['test/contexts']],
   ['interleavings', ['test/concurrency']],
