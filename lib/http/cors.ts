@@ -10,7 +10,7 @@ export interface SessionCorsOptions {
   maxAge: number;
 }
 
-/** What a browser client on a trusted origin needs: credentials, and the CSRF header in both directions. */
+/** The CORS options for browser clients on trusted origins: credentials, and the CSRF header in both directions. */
 export function corsOptions(options: ResolvedOptions, allowedHeaders: readonly string[]): SessionCorsOptions {
   const { mode, header, trustedOrigins } = options.csrf;
   const ours = mode === 'token' || mode === 'header' ? [header] : [];

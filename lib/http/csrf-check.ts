@@ -12,21 +12,21 @@ import {
 
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
 
-/** Refuses unsafe requests that another site's page may have sent. */
+/** Refuses requests with unsafe methods that a page of another site may have sent. */
 export class CsrfCheck {
-  /** @param tokens of mode `token` */
+  /** @param tokens makes and checks the CSRF tokens of mode `token` */
   constructor(
     private readonly tokens: Pick<RefreshTokens, 'csrfToken' | 'isCsrfToken'> | undefined,
     private readonly options: ResolvedOptions['csrf'],
   ) {}
 
-  /** Whether a request has to be checked at all. */
+  /** Whether a request must be checked. */
   concerns(request: HttpRequest): boolean {
     return this.options.mode !== 'off' && !SAFE_METHODS.has(request.method);
   }
 
   /**
-   * What can be told from the request alone; comes before anything else.
+   * The part of the check that needs only the request. It comes before anything else.
    *
    * @throws {@link CsrfError}
    */
@@ -38,10 +38,10 @@ export class CsrfCheck {
   }
 
   /**
-   * What needs to know the session; comes before anything is changed. A client with duplicates of a cookie may hold
-   * tokens of several sessions, so that one mismatch does not decide yet.
+   * The part of the check that needs the session. It comes before anything is changed. It returns the error and does not
+   * throw it, because a client with duplicate cookies may have tokens of several sessions: another one may match.
    *
-   * @returns the error to refuse with, or `undefined` when all is well
+   * @returns the error, or `undefined` when the check passes
    */
   checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
     if (this.options.mode !== 'token') return undefined;
@@ -52,14 +52,14 @@ export class CsrfCheck {
     return undefined;
   }
 
-  /** Gives the client of a session its CSRF token, in the mode that has one. */
+  /** Gives the client the CSRF token of its session, in mode `token`. */
   async giveToken(response: HttpResponse, sessionId: string, now: number): Promise<void> {
     if (this.options.mode !== 'token' || !this.tokens) return;
     const token = await this.tokens.csrfToken(sessionId, now);
     if (!areHeadersSent(response)) setResponseHeader(response, this.options.header, token);
   }
 
-  /** Takes it back before the headers leave. */
+  /** Removes the CSRF token from a response before its headers leave. */
   withdrawToken(response: ServerResponse): void {
     if (this.options.mode === 'token') response.removeHeader(this.options.header);
   }
@@ -71,7 +71,8 @@ export class CsrfCheck {
     if (site === 'same-origin' || site === 'none') return;
     if (site !== undefined)
       throw new CsrfError(`The request comes from another site (Sec-Fetch-Site: ${shorten(site)}).`);
-    // Every browser in use sends Origin with unsafe methods; what sends neither is no browser and holds no victim's cookies.
+    // Every browser in use sends Origin with unsafe methods. A request with neither header does not come from a browser, so
+    // it does not carry a victim's cookies.
     if (origin === undefined) return;
     const host = hostOf(origin);
     if (host === undefined || host !== (request.host ?? requestHeader(request, 'host'))?.toLowerCase()) {
@@ -86,7 +87,7 @@ function hostOf(origin: string): string | undefined {
   try {
     return new URL(origin).host;
   } catch {
-    return undefined; // "null", as sandboxed frames send it
+    return undefined; // the text "null", which sandboxed frames send
   }
 }
 

@@ -7,7 +7,7 @@ import { type TokenSubject, toPayload } from '../protocol/access-token.payload.j
 
 /** Times in milliseconds. */
 export interface AccessTokenSettings extends AccessTokenExpectations {
-  /** The longest life of a token. */
+  /** The longest lifetime of a token. */
   readonly ttl: number;
 }
 
@@ -22,7 +22,7 @@ export class AccessTokens {
     this.verifier = new AccessTokenVerifier(keys, options);
   }
 
-  /** @param expiresAt epoch milliseconds; defaults to the longest configured life from now */
+  /** @param expiresAt epoch milliseconds. @default `now + ttl` */
   async sign(
     subject: TokenSubject,
     now: number,
