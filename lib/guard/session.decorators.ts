@@ -27,8 +27,8 @@ const decorate = createParamDecorator(
 );
 
 /**
- * The session of the request, or one property of it. It is `undefined` on a route with {@link OptionalSession} when nobody is
- * signed in.
+ * The session of the request, or one property of it. It is `undefined` on a route with {@link OptionalSession} when nobody
+ * is signed in.
  *
  * @throws {@link UnguardedRouteError} on a route without the guard
  * @example
@@ -44,7 +44,9 @@ export const CurrentSession =
     hideFromPipes(target, key, index);
   };
 
-/** The same as {@link CurrentSession}. Nest also has a decorator `Session`; that one gives the session of `express-session`. */
+/**
+ * The same as {@link CurrentSession}. Nest also has a decorator `Session`; that one gives the session of `express-session`.
+ */
 export const Session = CurrentSession;
 
 /**
@@ -70,9 +72,9 @@ export const OptionalSession = (optional = true, module?: string): CustomDecorat
 export const SkipCsrf = (skip = true, module?: string): CustomDecorator => setRule('skipCsrf', skip, module);
 
 /**
- * Hides the class of a session parameter from pipes. Pipes validate and transform input of clients, by the parameter's class.
- * A session is not input: `ValidationPipe` with `validateCustomDecorators` would replace it by an empty object. Pipes do not
- * change parameters of type `Object`.
+ * Hides the class of a session parameter from pipes. Pipes validate and transform input of clients, by the parameter's
+ * class. A session is not input: `ValidationPipe` with `validateCustomDecorators` would replace it by an empty object.
+ * Pipes do not change parameters of type `Object`.
  */
 function hideFromPipes(target: object, key: string | symbol | undefined, index: number): void {
   if (key === undefined) return;

@@ -65,7 +65,8 @@ export class SessionGuard implements CanActivate {
   }
 
   /**
-   * The guard of one of several modules: `@UseGuards(SessionGuard.of('admin'))`. It accepts the sessions of that module only.
+   * The guard of one of several modules: `@UseGuards(SessionGuard.of('admin'))`. It accepts the sessions of that module
+   * only.
    *
    * @param module the `name` that the module was given
    */
@@ -91,8 +92,8 @@ export class SessionGuard implements CanActivate {
     if (rules.skip) return true;
     const exchange = this.getExchange(context);
     const { request, response } = exchange;
-    // If the guard is both APP_GUARD and on a controller, the first call has already found the session. A WebSocket connection
-    // is long-lived, so each of its messages is checked again.
+    // If the guard is both APP_GUARD and on a controller, the first call has already found the session. A WebSocket
+    // connection is long-lived, so each of its messages is checked again.
     if (hasSessionOf(request, this.#sessions) && context.getType() !== 'ws') return true;
     if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);

@@ -52,9 +52,10 @@ const ROTATION_ATTEMPTS = 10;
  * The keys of one purpose: the retired keys, the current key and, some time before it signs, the next key. All processes
  * share them through the database.
  *
- * Each key has a number in a sequence, and a time from which it signs. If several processes make a key for the same number, a
- * unique constraint on purpose and sequence accepts one of them, and the other processes read that one. A key is published
- * before it signs. It is kept until the last token that it signed has expired. So a rotation forces no client to refresh.
+ * Each key has a number in a sequence, and a time from which it signs. If several processes make a key for the same number,
+ * a unique constraint on purpose and sequence accepts one of them, and the other processes read that one. A key is
+ * published before it signs. It is kept until the last token that it signed has expired. So a rotation forces no client to
+ * refresh.
  */
 export class KeyRing<K> {
   private readonly logger = new Logger(KeyRing.name);
@@ -92,7 +93,8 @@ export class KeyRing<K> {
     await this.reloader.reload(now);
     const newest = this.entries.at(-1)?.stored;
     if (newest === undefined || !this.settings.isOutdated?.(newest)) return;
-    // This is done only at start. Otherwise processes with different settings would replace each other's keys again and again.
+    // This is done only at start. Otherwise processes with different settings would replace each other's keys again and
+    // again.
     const activeAt = Math.max(newest.activeAt, now + this.publishAhead);
     await this.insert(newest.sequence + 1, activeAt, now);
     await this.reloader.reloadAnew(now);
@@ -130,8 +132,8 @@ export class KeyRing<K> {
   }
 
   /**
-   * The key of a name that {@link find} did not know. This reads the ring again, at most once per cooldown, so that junk tokens
-   * do not cause database load.
+   * The key of a name that {@link find} did not know. This reads the ring again, at most once per cooldown, so that junk
+   * tokens do not cause database load.
    *
    * @returns the key; `'unknown'` when there is none; `'unchecked'` when the cooldown does not allow a read
    */
@@ -141,8 +143,8 @@ export class KeyRing<K> {
   }
 
   /**
-   * Makes the next key sign at once, and deletes the dropped keys. Every process refuses tokens of these keys when it has read
-   * the ring again.
+   * Makes the next key sign at once, and deletes the dropped keys. Every process refuses tokens of these keys when it has
+   * read the ring again.
    *
    * @throws {@link SigningKeyNotFoundError}
    */
@@ -187,8 +189,8 @@ export class KeyRing<K> {
     dropped: readonly StoredKey[],
     now: number,
   ): Promise<string | undefined> {
-    // The published next key is best, because all processes know it already. A key with a number below the current one is not
-    // a next key: another process is about to delete it.
+    // The published next key is best, because all processes know it already. A key with a number below the current one is
+    // not a next key: another process is about to delete it.
     const isNext = (key: StoredKey) => key.activeAt > now && key.sequence > (current?.sequence ?? 0);
     const next = keys.find((key) => isNext(key) && !dropped.includes(key));
     if (next) return (await this.store.activate(next, now)) ? next.kid : undefined;
@@ -211,8 +213,8 @@ export class KeyRing<K> {
 
   private async read(now: number): Promise<void> {
     const { purpose } = this.settings;
-    // Existing keys are decrypted first. A process with a wrong secret, or with none, fails here. So it does not add a key that
-    // other processes cannot decrypt.
+    // Existing keys are decrypted first. A process with a wrong secret, or with none, fails here. So it does not add a key
+    // that other processes cannot decrypt.
     let keys = await this.store.findAll(purpose);
     let opened = await this.open(keys);
     const newest = keys.at(-1);

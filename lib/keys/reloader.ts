@@ -9,8 +9,8 @@ export interface ReloadTimes {
 }
 
 /**
- * Loads a value that changes from time to time. Concurrent callers share one load. Tokens with unknown keys, and a source that
- * is down, cause at most one load per cooldown.
+ * Loads a value that changes from time to time. Concurrent callers share one load. Tokens with unknown keys, and a source
+ * that is down, cause at most one load per cooldown.
  */
 export class Reloader {
   private loadedAt = Number.NEGATIVE_INFINITY;
@@ -26,7 +26,8 @@ export class Reloader {
   ) {}
 
   /**
-   * Loads the value again if it is due. If the load fails, the old value stays in use, and the next try waits for the cooldown.
+   * Loads the value again if it is due. If the load fails, the old value stays in use, and the next try waits for the
+   * cooldown.
    *
    * @returns a promise only if something must be waited for
    */

@@ -34,7 +34,9 @@ export type VerificationKey = SymmetricKey | AsymmetricKey;
 /** A key that signs and verifies access tokens. */
 export type SigningKey = SymmetricKey | (AsymmetricKey & { readonly signKey: CryptoKey });
 
-/** The keys for verification. Junk tokens must be cheap: they cause {@link lookUp}, which loads at most once per cooldown. */
+/**
+ * The keys for verification. Junk tokens must be cheap: they cause {@link lookUp}, which loads at most once per cooldown.
+ */
 export interface VerificationKeys {
   /** The key of this name, if this process knows it. */
   find(kid: string): VerificationKey | undefined;
