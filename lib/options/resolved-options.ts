@@ -226,8 +226,7 @@ const delayOf = (reuseWindow: number) => (reuseWindow === 0 ? 10 * SECOND : reus
 
 /**
  * The shortest window with which a killed browser stays signed in. Chromium writes cookies to disk up to 30 s late. The
- * model allows a killed browser to have lost the cookies of the last 4/9 W, less the time in flight: 4/9 × 70 s = 31 s > 30
- * s.
+ * model allows a killed browser to have lost the cookies of the last 4/9 W, less the time in flight: 4/9 × 70 s = 31 s.
  */
 const KILLED_BROWSER = 70 * SECOND;
 
