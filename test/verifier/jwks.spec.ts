@@ -148,7 +148,7 @@ describe.each(databases)('the published keys on $name', (kind) => {
           const { kid } = await newToken(app);
           signers.add(kid);
           if (kid === first) continue;
-          // A client that asked any process just before that has the new key when its cached response expires.
+          // Each process has published the key for longer than maxAge before it signs. So no cached key set lacks the key.
           for (const seen of since) expect(Date.now() - seen.get(kid)!).toBeGreaterThan(maxAge);
         }
       };

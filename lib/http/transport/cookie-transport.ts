@@ -137,9 +137,9 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
       // name only if its path is not "/".
       const withDomain = name.replace(/^__Host-/, '__Secure-');
       const values = cookieValues(request.headers.cookie, name).length;
-      const ghosts =
+      const duplicates =
         withDomain === name ? values - 1 : cookieValues(request.headers.cookie, withDomain).length;
-      if (ghosts < 1) continue;
+      if (duplicates < 1) continue;
       const lines = formerDomains
         .filter((domain) => domain !== attributes.domain)
         .map((domain) => setCookieLine(withDomain, '', 0, { ...attributes, domain }));
