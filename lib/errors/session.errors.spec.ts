@@ -28,7 +28,7 @@ const stale: StaleRefreshToken = {
   age: 5_000,
 };
 
-/** What clients and applications branch on: changing a line breaks them. */
+/** Codes and statuses that clients and applications depend on. A change of a line breaks them. */
 const errors: [error: SessionError, code: SessionErrorCode, name: string, status: number][] = [
   [new NoCredentialsError(), 'no_credentials', 'NoCredentialsError', 401],
   [new TryRefreshError(), 'try_refresh', 'TryRefreshError', 401],

@@ -60,40 +60,40 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   storage_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
 };
 
-/** What {@link SessionError} can be told beside its message. */
+/** Options of a {@link SessionError}. */
 interface SessionErrorOptions extends HttpExceptionOptions {
-  /** Further members of the body. */
+  /** Additional members of the response body. */
   readonly details?: object;
-  /** @default what belongs to the code */
+  /** @default the status of the code */
   readonly status?: HttpStatus;
 }
 
 /**
- * The base of every error that this package throws. It is one of Nest's HTTP exceptions, so that every exception filter
- * answers it with its own status, wherever it was thrown. The body is `{ statusCode, code, message }`; of `session_over` also `reason`. Messages never contain
- * a token, a cookie or a secret.
+ * The base class of every error that this package throws. It extends Nest's `HttpException`, so every exception filter
+ * answers with its status. The response body is `{ statusCode, code, message }`, and for `session_over` also `reason`.
+ * Messages never contain a token, a cookie or a secret.
  */
 export abstract class SessionError<TCode extends SessionErrorCode = SessionErrorCode> extends HttpException {
   constructor(
-    /** A stable, machine-readable name of what went wrong. */
+    /** A stable, machine-readable name of the error. */
     readonly code: TCode,
     message: string,
     { status = STATUS[code], details, ...options }: SessionErrorOptions = {},
   ) {
     super({ statusCode: status, code, message, ...details }, status, options);
-    // HttpException has its message only now; a stack trace begins with it.
+    // HttpException sets its message after the stack trace was recorded. A new stack trace begins with the message.
     Error.captureStackTrace(this, new.target);
   }
 }
 
-/** The request carries no session at all: nobody is signed in. */
+/** The request carries no session: nobody is signed in. */
 export class NoCredentialsError extends SessionError<'no_credentials'> {
   constructor() {
     super('no_credentials', 'The request carries no session. Sign in first.');
   }
 }
 
-/** The access token has expired or is not one of ours: exchange the refresh token, then send the request again. */
+/** The access token has expired, or this module has not made it. Exchange the refresh token, then send the request again. */
 export class TryRefreshError extends SessionError<'try_refresh'> {
   constructor(
     message = 'The access token is no longer good. Refresh the session and send the request again.',
@@ -103,20 +103,24 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
 }
 
 /**
- * Why a session ended: the application revoked it (or its user signed out), nobody refreshed it in time, the same client has
- * signed in anew, or two parties held copies of its tokens.
+ * Why a session ended.
+ *
+ * - `revoked`: the application revoked it.
+ * - `expired`: nobody refreshed it in time.
+ * - `replaced`: the same client has signed in again, or has signed out.
+ * - `theft`: two parties held copies of its tokens.
  */
 export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'theft';
 
-/** The session has ended: it was revoked, has expired, or its refresh token is not one that this server can accept. */
+/** The session has ended: it was revoked, or it has expired, or the server cannot accept its refresh token. */
 export class SessionOverError extends SessionError<'session_over'> {
-  /** When the session ended, in epoch milliseconds, where that is known. */
+  /** When the session ended, in epoch milliseconds, if known. */
   readonly endedAt: number | undefined;
-  /** Why it ended, where that is known; the body has it, too. */
+  /** Why it ended, if known. The response body has it, too. */
   readonly reason: SessionEndReason | undefined;
   /**
-   * Whether it is certain that these credentials can never work again. It is not while a look-up of an unknown
-   * refresh key is being held back; the client's cookies are then left alone.
+   * Whether these credentials can certainly never work again. It is `false` if the refresh token names an unknown key, and
+   * the cooldown does not allow to look for new keys yet. The client's cookies are then not cleared.
    */
   readonly final: boolean;
 
@@ -133,39 +137,40 @@ export class SessionOverError extends SessionError<'session_over'> {
   }
 }
 
-/** A refresh token that looked old, with what tells a thief's from that of a client that misbehaves. */
+/** A refresh token that looked old. These facts help to tell a thief from a client that stores tokens wrongly. */
 export interface StaleRefreshToken {
   readonly sessionId: string;
-  /** Whose session it is; `undefined` where the database has no row of it any more. */
+  /** The user of the session; `undefined` if the database does not have the row any more. */
   readonly userId: UserId | undefined;
-  /** Names the token; no secret. The same in the event `stale` and in the `theft` that may follow. */
+  /** The id of the token. It is not a secret. The event `stale` and a later event `theft` have the same id. */
   readonly tokenId: string;
   /**
-   * - `sibling`: of the row's generation, of which another token has been exchanged. Two parties hold copies of one token, or
-   *   a client has put an older response over a newer one.
-   * - `superseded`: the client has moved on to a later generation. A copy from before, or a request that was made long ago.
+   * - `sibling`: the token is of the row's generation, and a sibling of it was exchanged. Either two parties hold copies of
+   *   one token, or a client has replaced newer tokens by those of an older response.
+   * - `superseded`: the client has proven a later generation. The token is an old copy, or the request was made long ago.
    * - `session_over`: the session was revoked, or has expired.
    */
   readonly kind: 'sibling' | 'superseded' | 'session_over';
-  /** How many generations the row is ahead; 0 for a sibling. */
+  /** How many generations the token is behind the row. 0 for a sibling. */
   readonly behind: number;
   /** How long ago the token was issued, in milliseconds. */
   readonly age: number;
 }
 
 /**
- * A refresh token looks old, or its session is over. That proves nothing yet: the request may be older than what the client
- * holds now. Nothing has been revoked or cleared. Over HTTP, a browser is sent to the same URL again (307) with the cookies
- * that it has now; any other client gets 401 and has to do the same. Without HTTP, read the stored tokens again, and repeat
- * the call with {@link LookAgainError.tokenId}: `sessions.refresh(token, { lookedAgain: error.tokenId })`.
+ * A refresh token looks old, or its session is over. This alone proves nothing, because the client may have got newer tokens
+ * since it made the request. Nothing has been revoked or cleared. Over HTTP, a browser is redirected to the same URL (307)
+ * and sends the cookies that it has then. Any other client gets 401, and must repeat the request. Without HTTP, read the
+ * stored tokens again, and repeat the call with {@link LookAgainError.tokenId}: `sessions.tokens.refresh(token, {
+ * lookedAgain: error.tokenId })`.
  */
 export class LookAgainError extends SessionError<'look_again'> {
-  /** Names the token that looks old. */
+  /** The id of the token that looks old. */
   readonly tokenId: string;
 
   constructor(
     readonly stale: StaleRefreshToken,
-    /** Over HTTP, where a browser is sent: the same URL, as a relative reference. */
+    /** For browsers, the URL of the redirect: the same URL, as a relative reference. */
     readonly location?: string,
   ) {
     super(
@@ -178,15 +183,15 @@ export class LookAgainError extends SessionError<'look_again'> {
 }
 
 /**
- * A refresh token was used that its rightful client has moved on from, and the client has nothing newer: two parties hold
- * copies of this session's tokens. The session has been revoked before this is thrown.
+ * A client has looked again and came back with the same old refresh token. So two parties hold copies of this session's
+ * tokens. The session has been revoked before this is thrown.
  */
 export class TokenTheftError extends SessionError<'token_theft'> {
   /** The session that was revoked. */
   readonly sessionId: string;
 
   constructor(
-    /** The user whose session it was. */
+    /** The user of the session. */
     readonly userId: UserId,
     /** The token that was used. */
     readonly stale: StaleRefreshToken,
@@ -213,7 +218,7 @@ export class SessionNotFoundError extends SessionError<'session_not_found'> {
   }
 }
 
-/** There is no signing key with this `kid`: it was never there, or has been dropped or removed already. */
+/** There is no signing key with this `kid`: it never existed, or it has been dropped or removed. */
 export class SigningKeyNotFoundError extends SessionError<'signing_key_not_found'> {
   constructor(readonly kid: string) {
     super('signing_key_not_found', 'There is no signing key with this "kid".');
@@ -241,7 +246,7 @@ export class InvalidDataError extends SessionError<'invalid_data'> {
   }
 }
 
-/** A handler asks for the session of a request that no guard has let through. */
+/** A handler asks for the session of a request that no guard has accepted. */
 export class UnguardedRouteError extends SessionError<'unguarded_route'> {
   /** @param module the name of the module whose session was asked for */
   constructor(module?: string) {
@@ -272,21 +277,23 @@ export class InvalidOptionError extends SessionError<'invalid_option'> {
   }
 }
 
-/** The key material that is needed to sign, verify or decrypt cannot be had. */
+/** The keys to sign, verify or decrypt are not available. */
 export class KeysUnavailableError extends SessionError<'keys_unavailable'> {
   constructor(message: string, options?: ErrorOptions) {
     super('keys_unavailable', message, options);
   }
 }
 
-/** The database did not do what was asked of it; `cause` holds its error. Says nothing about whether a session is valid. */
+/**
+ * A database operation failed; `cause` has the error of the database. This says nothing about whether a session is valid.
+ */
 export class StorageUnavailableError extends SessionError<'storage_unavailable'> {
   constructor(message: string, options?: ErrorOptions) {
     super('storage_unavailable', message, options);
   }
 }
 
-/** Every error that this package throws, told apart by `code`. */
+/** Every error that this package throws. `code` tells them apart. */
 export type AnySessionError =
   | NoCredentialsError
   | TryRefreshError

@@ -3,9 +3,9 @@ import type { ActiveSession } from '../session/active-session.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 
 /**
- * Where guards leave sessions; a symbol, so that it gets in nobody's way (`express-session` has `req.session`). A WeakMap
- * would be slower by far: the session leads to the response and from there back to the request, so that each request would
- * outlive the garbage collector's quick rounds.
+ * The property of a request in which guards store sessions. It is a symbol, so that it cannot clash with other properties
+ * (`express-session` uses `req.session`). A WeakMap would be much slower: the session refers to the response, and the
+ * response to the request, so requests would survive the garbage collector's fast collections of young objects.
  */
 const ATTACHED = Symbol('nestjs-session-tokens.session');
 
@@ -13,11 +13,11 @@ interface GuardedRequest {
   [ATTACHED]?: Attached | undefined;
 }
 
-/** What one guard found. The parts are private, so that an inspected request shows none of them. */
+/** The result of one guard. The members are private, so that an inspected request does not show them. */
 class Attached {
   readonly #authenticator: SessionAuthenticator;
   readonly #session: AuthenticatedSession | undefined;
-  /** What guards of other modules have found before. */
+  /** The results of guards that ran before. */
   readonly #others: Attached | undefined;
 
   constructor(
@@ -44,9 +44,9 @@ class Attached {
 }
 
 /**
- * Leaves with a request what a guard found.
+ * Attaches the result of a guard to a request.
  *
- * @param session `undefined` for a request that is let through without one
+ * @param session `undefined` for a request that is accepted without a session
  */
 export function attachSession(
   request: object,
@@ -58,20 +58,20 @@ export function attachSession(
   return true;
 }
 
-/** Whether a guard that asks this authenticator has found a session. */
+/** Whether a guard with this authenticator has found a session. */
 export function hasSessionOf(request: object, authenticator: SessionAuthenticator): boolean {
   return (request as GuardedRequest)[ATTACHED]?.by(authenticator)?.session !== undefined;
 }
 
-/** Whether a guard has let a request through. */
+/** Whether a guard has accepted a request. */
 export function isGuarded(request: object): boolean {
   return ATTACHED in request;
 }
 
 /**
- * What a guard found for a request: of one module, or the last.
+ * The result of a guard for a request: of the guard of one module, or of the guard that ran last.
  *
- * @returns `undefined` when no such guard has let the request through
+ * @returns `undefined` when no such guard has accepted the request
  */
 export function attachmentOf(
   request: object,
@@ -83,9 +83,9 @@ export function attachmentOf(
 
 /**
  * The session that the guard attached to a request, for code that has the request but no parameter decorator. In a service
- * that only verifies tokens it has the members of {@link AuthenticatedSession} alone.
+ * that only verifies tokens, it has only the members of {@link AuthenticatedSession}.
  *
- * @param module where the application has several: the name of the one to ask. @default the one whose guard came last
+ * @param module name of the module, if the application has several. @default the module whose guard ran last
  */
 export function attachedSession(request: object, module?: string): ActiveSession | undefined {
   return attachmentOf(request, module)?.session as ActiveSession | undefined;

@@ -2,20 +2,20 @@ import type { ExecutionContext } from '@nestjs/common';
 import { UnsupportedContextError } from '../errors/session.errors.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
 
-/** A request that may carry a session, and the response that can give the client its tokens. */
+/** A request that may carry a session, and the response that can carry new tokens. */
 export interface Exchange {
   readonly request: HttpRequest;
   readonly response: HttpResponse;
 }
 
-/** Where headers have left long ago: nothing can be given to the client. */
+/** The response of a WebSocket or subscription. Its headers were sent at the handshake, so it cannot carry tokens. */
 const NO_RESPONSE: HttpResponse = {
   headersSent: true,
   getHeader: () => undefined,
   setHeader: () => undefined,
 };
 
-/** What GraphQL servers leave in a resolver's context: Apollo on Express and Fastify, Mercurius, graphql-ws. */
+/** The members of a resolver's context by which GraphQL servers give the request: Apollo, Mercurius, graphql-ws. */
 interface GraphQLContext {
   readonly req?: HttpRequest & { readonly res?: HttpResponse };
   readonly res?: HttpResponse;
@@ -24,15 +24,15 @@ interface GraphQLContext {
   readonly extra?: { readonly request?: HttpRequest };
 }
 
-/** Socket.IO's socket, or one of `ws` that the application has given its upgrade request. */
+/** A socket of Socket.IO, or a socket of `ws` to which the application has attached the upgrade request. */
 interface WebSocketClient {
   readonly request?: HttpRequest;
   readonly handshake?: HttpRequest;
 }
 
-/** How each of Nest's contexts names the two. */
+/** Reads request and response from each kind of Nest's contexts. */
 const READERS: Readonly<Record<string, (context: ExecutionContext) => Exchange>> = {
-  // What switchToHttp() gives, without the object that it makes each time.
+  // The same as switchToHttp(), without making an object for each call.
   http: (context) => ({ request: context.getArgByIndex(0), response: context.getArgByIndex(1) }),
 
   graphql(context) {
@@ -59,7 +59,7 @@ const READERS: Readonly<Record<string, (context: ExecutionContext) => Exchange>>
 };
 
 /**
- * The request and response of a context; the one place that knows where Nest's contexts have them.
+ * The request and the response of a context. No other code knows where Nest's contexts have them.
  *
  * @throws {@link UnsupportedContextError}
  */

@@ -2,10 +2,10 @@ import type { ExecutionContext } from '@nestjs/common';
 import { UnguardedRouteError } from '../errors/session.errors.js';
 import { exchangeOf } from './exchange-of.js';
 
-/** Requests that guards with a `getExchange()` of their own have found, by what their contexts have. */
+/** Requests that guards with an overridden `getExchange()` have found, by the arguments of their contexts. */
 const found = new WeakMap<object, object>();
 
-/** Remembers which request a guard has found in a context, for decorators: they get a context of their own. */
+/** Stores which request a guard has found. Decorators look it up by argument, because they get another context object. */
 export function rememberRequest(context: ExecutionContext, request: object): void {
   for (const argument of context.getArgs<unknown[]>()) {
     if (isObject(argument)) found.set(argument, request);
@@ -13,7 +13,7 @@ export function rememberRequest(context: ExecutionContext, request: object): voi
 }
 
 /**
- * The request of a context, as the guard has found it.
+ * The request that the guard has found for a context.
  *
  * @throws {@link UnsupportedContextError} | {@link UnguardedRouteError}
  */

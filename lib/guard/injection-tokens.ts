@@ -1,12 +1,16 @@
 import type { InjectionToken } from '@nestjs/common';
 
-/** What a module is called that has no `name`. */
+/** The name of a module without the option `name`. */
 export const DEFAULT_MODULE = 'default';
 
-/** What {@link SessionGuard} asks, for guards with a constructor of their own. */
+/** Injection token of the {@link SessionAuthenticator}, for guards with their own constructor. */
 export const SESSION_AUTHENTICATOR = Symbol('SESSION_AUTHENTICATOR');
 
-/** Injection token of what the guard of a module asks. @param module its `name`. @default the module without one */
+/**
+ * Injection token of the {@link SessionAuthenticator} of a module.
+ *
+ * @param module its `name`. @default the module without one
+ */
 export function sessionAuthenticatorToken(module: string = DEFAULT_MODULE): InjectionToken {
   return module === DEFAULT_MODULE ? SESSION_AUTHENTICATOR : `SESSION_AUTHENTICATOR ${module}`;
 }

@@ -8,7 +8,7 @@ import type { SessionAuthenticator } from '../http/session-authenticator.js';
 
 type WithCookies = HttpRequest & { cookies?: unknown };
 
-/** What the guard does with a request that it lets through. */
+/** Does the same with a request as the guard does when it accepts it. */
 function guard(request: WithCookies): void {
   provideCookies(request);
   attachSession(request, { module: 'default' } as SessionAuthenticator, undefined);

@@ -7,16 +7,16 @@ type WithCookies = HttpRequest & { cookies?: unknown };
 
 const parse = cookieParser();
 
-/** Prototypes whose requests have the property from them. */
+/** Prototypes on which the property is defined. */
 const prepared = new WeakSet<object>();
 
 const PARSED_LATER: PropertyDescriptor & ThisType<WithCookies> = {
   configurable: true,
   enumerable: true,
   get() {
-    // Others have none, so that a parser of the application's own, which looks for some first, does its work.
+    // Without a guard there are no cookies here. An application's own parser does nothing if it finds cookies.
     if (!isGuarded(this)) return undefined;
-    // cookie-parser wants Express's request, but looks at its headers alone; it calls back before it returns.
+    // The type of cookie-parser asks for Express's request, but it reads only the headers. It is synchronous.
     const parsed = { headers: this.headers } as Parameters<typeof parse>[0];
     parse(parsed, undefined as never, () => undefined);
     setCookies(this, parsed.cookies);
@@ -28,11 +28,11 @@ const PARSED_LATER: PropertyDescriptor & ThisType<WithCookies> = {
 };
 
 /**
- * Gives requests `req.cookies`, once the guard lets them through, where the application has not installed a parser of its own.
- * The header is parsed when a handler looks, not before.
+ * Gives accepted requests `req.cookies`, unless the application has its own cookie parser. The header is parsed only when a
+ * handler reads the property.
  *
- * The property is defined once, on what the adapter's requests inherit from, which is how Express and Fastify have requests
- * extended: on each request it would cost more than verifying its token.
+ * The property is defined once, on the prototype of the adapter's requests. Express and Fastify extend requests in the same
+ * way. To define it on each request would cost more than to verify the token.
  */
 export function provideCookies(request: WithCookies): void {
   const prototype = Object.getPrototypeOf(request) as object;

@@ -5,12 +5,12 @@ import { attachmentOf } from './attached-session.js';
 import { guardedRequest } from './guarded-request.js';
 import { setRule } from './session.metadata.js';
 
-/** What {@link CurrentSession} can give instead of the whole session. */
+/** The properties that {@link CurrentSession} can give instead of the whole session. */
 export type SessionProperty = 'id' | 'userId' | 'claims' | 'tokenIssuedAt' | 'tokenExpiresAt';
 
-/** What {@link CurrentSession} is to give, where an application has several modules. */
+/** Selects what {@link CurrentSession} gives, if the application has several modules. */
 export interface SessionSelector {
-  /** Name of the module whose session is meant. @default the one whose guard came last */
+  /** Name of the session's module. @default the module whose guard ran last */
   module?: string;
   /** @default the whole session */
   property?: SessionProperty;
@@ -27,10 +27,10 @@ const decorate = createParamDecorator(
 );
 
 /**
- * The session of the request, or one property of it. `undefined` on a route with {@link OptionalSession} when nobody is
- * signed in.
+ * The session of the request, or one property of it. It is `undefined` on a route with {@link OptionalSession} when nobody
+ * is signed in.
  *
- * @throws {@link UnguardedRouteError} on a route that no guard has seen
+ * @throws {@link UnguardedRouteError} on a route without the guard
  * @example
  * ```ts
  * @Get('me')
@@ -44,20 +44,22 @@ export const CurrentSession =
     hideFromPipes(target, key, index);
   };
 
-/** The same as {@link CurrentSession}. Nest has a `Session` of its own, which gives what `express-session` leaves. */
+/**
+ * The same as {@link CurrentSession}. Nest also has a decorator `Session`; that one gives the session of `express-session`.
+ */
 export const Session = CurrentSession;
 
 /**
- * The guard lets everybody through, and looks for no session. `SkipSession(false)` undoes that for one handler.
+ * The guard accepts every request, and does not look for a session. `SkipSession(false)` undoes that for one handler.
  *
- * @param module where the application has several: the name of the one that is meant. @default all
+ * @param module name of the module, if the application has several. @default all modules
  */
 export const SkipSession = (skip = true, module?: string): CustomDecorator => setRule('skip', skip, module);
 
 /**
- * The guard lets through who is not signed in; `@CurrentSession()` then gives `undefined`.
+ * The guard also accepts requests without a session. `@CurrentSession()` then gives `undefined`.
  *
- * @param module where the application has several: the name of the one that is meant. @default all
+ * @param module name of the module, if the application has several. @default all modules
  */
 export const OptionalSession = (optional = true, module?: string): CustomDecorator =>
   setRule('optional', optional, module);
@@ -65,13 +67,14 @@ export const OptionalSession = (optional = true, module?: string): CustomDecorat
 /**
  * The guard does not check for cross-site request forgery.
  *
- * @param module where the application has several: the name of the one that is meant. @default all
+ * @param module name of the module, if the application has several. @default all modules
  */
 export const SkipCsrf = (skip = true, module?: string): CustomDecorator => setRule('skipCsrf', skip, module);
 
 /**
- * Pipes validate and transform what clients send, by the parameter's class. A session is none of it: `ValidationPipe` with
- * `validateCustomDecorators` would make an empty one. Pipes leave parameters of no class alone.
+ * Hides the class of a session parameter from pipes. Pipes validate and transform input of clients, by the parameter's
+ * class. A session is not input: `ValidationPipe` with `validateCustomDecorators` would replace it by an empty object.
+ * Pipes do not change parameters of type `Object`.
  */
 function hideFromPipes(target: object, key: string | symbol | undefined, index: number): void {
   if (key === undefined) return;

@@ -10,7 +10,7 @@ import { sessionAuthenticatorToken } from './injection-tokens.js';
 import { provideCookies } from './request-cookies.js';
 import { readRule } from './session.metadata.js';
 
-/** What decorators say of a handler. */
+/** The rules that decorators set for a handler. */
 interface RouteRules {
   readonly skip: boolean;
   readonly optional: boolean;
@@ -21,14 +21,14 @@ interface RouteRules {
 const named = new Map<string, Type<SessionGuard>>();
 
 /**
- * Lets requests with a session through, and attaches it to them: see {@link CurrentSession}. Works on a handler, on a
- * controller, and for the whole application as `APP_GUARD`.
+ * Accepts requests with a session, and attaches the session to the request: see {@link CurrentSession}. Works on a handler,
+ * on a controller, and for the whole application as `APP_GUARD`.
  *
- * What it refuses it answers with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over` or
+ * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over` or
  * `token_theft`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
  * unavailable.
  *
- * It can be extended, also with a constructor of its own; {@link getExchange} and {@link refuse} are there to be overridden.
+ * You can extend it, with or without your own constructor. Override {@link getExchange} and {@link refuse} as you need.
  *
  * @example
  * ```ts
@@ -48,7 +48,10 @@ const named = new Map<string, Type<SessionGuard>>();
 export class SessionGuard implements CanActivate {
   readonly #sessions: SessionAuthenticator;
   readonly #reflector: Reflector;
-  /** Decorators do not change while the application runs. A handler can be inherited, so it is the pair that counts. */
+  /**
+   * The rules by handler and controller class. They are read once, because decorators do not change while the application
+   * runs. The class is part of the key, because a handler can be inherited.
+   */
   readonly #rules = new WeakMap<object, WeakMap<object, RouteRules>>();
   readonly #hasOwnExchange: boolean;
 
@@ -62,7 +65,8 @@ export class SessionGuard implements CanActivate {
   }
 
   /**
-   * The guard of one of several modules: `@UseGuards(SessionGuard.of('admin'))`. It accepts the sessions of that module only.
+   * The guard of one of several modules: `@UseGuards(SessionGuard.of('admin'))`. It accepts the sessions of that module
+   * only.
    *
    * @param module the `name` that the module was given
    */
@@ -82,13 +86,14 @@ export class SessionGuard implements CanActivate {
     return NamedSessionGuard;
   }
 
-  /** A promise only where there is something to wait for: most requests are let through at once. */
+  /** @returns a promise only if something must be waited for. Most requests are accepted at once */
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
     const rules = this.#rulesOf(context);
     if (rules.skip) return true;
     const exchange = this.getExchange(context);
     const { request, response } = exchange;
-    // As APP_GUARD and on a controller at once, it has already done its work. A connection lives on, and is asked each time.
+    // If the guard is both APP_GUARD and on a controller, the first call has already found the session. A WebSocket
+    // connection is long-lived, so each of its messages is checked again.
     if (hasSessionOf(request, this.#sessions) && context.getType() !== 'ws') return true;
     if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);
@@ -107,8 +112,8 @@ export class SessionGuard implements CanActivate {
   }
 
   /**
-   * Where the request and the response are found. Override it for a context that the guard does not know; decorators find the
-   * same request.
+   * Finds the request and the response in a context. Override it for a context that the guard does not know. Decorators then
+   * use the same request.
    *
    * @throws {@link UnsupportedContextError}
    */
@@ -116,7 +121,7 @@ export class SessionGuard implements CanActivate {
     return exchangeOf(context);
   }
 
-  /** Answers a request that is not let through. Override it to answer in another way. */
+  /** Refuses a request by throwing the error. Override it to refuse in another way. */
   protected refuse(error: SessionError, _context: ExecutionContext): never {
     throw error;
   }

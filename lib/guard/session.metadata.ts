@@ -1,14 +1,14 @@
 import { type CustomDecorator } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 
-/** What decorators can say of a handler or a controller. */
+/** The rules that decorators can set for a handler or a controller. */
 export type RouteRule = 'skip' | 'optional' | 'skipCsrf';
 
 type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean>>;
 
 const decorators = new Map<string, RuleDecorator>();
 
-/** One kind of metadata for each rule and module; `undefined` is all modules. */
+/** The metadata key of a rule and a module. `undefined` means all modules. */
 function decoratorOf(rule: RouteRule, module: string | undefined): RuleDecorator {
   const key = `${rule} ${module ?? ''}`;
   const known = decorators.get(key);
@@ -22,7 +22,10 @@ export function setRule(rule: RouteRule, value: boolean, module: string | undefi
   return decoratorOf(rule, module)(value);
 }
 
-/** The handler's rule for a module, else the controller's; what names the module counts before what does not. */
+/**
+ * The rule for a module. The handler's rule comes before the controller's. A rule that names the module comes before one for
+ * all modules.
+ */
 export function readRule(
   reflector: Reflector,
   rule: RouteRule,

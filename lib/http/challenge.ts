@@ -1,18 +1,18 @@
 import type { SessionError } from '../errors/session.errors.js';
 import { areHeadersSent, type HttpResponse, setResponseHeader } from './messages.js';
 
-/** How soon a client may try again that was refused because keys or database are unavailable, in seconds. */
+/** After how many seconds a client may try again when keys or database are unavailable. */
 const RETRY_AFTER = '1';
 
 /**
- * Adds the headers that an answer of this status has to carry: 401 a challenge (RFC 9110, 15.5.2; RFC 6750, 3), without which
- * some clients (Java's with an `Authenticator`) fail, and 503 when to try again.
+ * Adds the headers that a response of this status must have. A 401 gets a challenge (RFC 9110, 15.5.2; RFC 6750, 3); some
+ * clients, such as Java's with an `Authenticator`, fail without it. A 503 gets `Retry-After`.
  */
 export function challenge(response: HttpResponse, error: SessionError): void {
   if (areHeadersSent(response)) return;
   switch (error.getStatus()) {
     case 401:
-      // Without an error code where no token came (RFC 6750, 3.1).
+      // If the request has no token, the challenge has no error code (RFC 6750, 3.1).
       setResponseHeader(
         response,
         'www-authenticate',

@@ -41,7 +41,7 @@ describe('the CSRF check', () => {
     { origin: 'https://app.example.com:8443', host: 'app.example.com:8443', expected: true },
     { origin: 'https://app.example.com', header: 'app.example.com', expected: true },
     { origin: 'http://[::1]:3000', host: '[::1]:3000', expected: true },
-    // What the adapter says about the host counts, not what the header says.
+    // The host of the adapter counts, not the header.
     { origin: 'https://evil.example', host: 'app.example.com', header: 'evil.example', expected: false },
     // A proxy may say the port that goes without saying.
     { origin: 'https://app.example.com', host: 'app.example.com:443', expected: true },

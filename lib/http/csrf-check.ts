@@ -14,9 +14,9 @@ import {
 
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
 
-/** Refuses unsafe requests that another site's page may have sent. */
+/** Refuses requests with unsafe methods that a page of another site may have sent. */
 export class CsrfCheck {
-  /** @param tokens of mode `token` */
+  /** @param tokens makes and checks the CSRF tokens of mode `token` */
   constructor(
     private readonly tokens: Pick<RefreshTokens, 'csrfToken' | 'isCsrfToken'> | undefined,
     private readonly options: ResolvedOptions['csrf'],
@@ -28,7 +28,7 @@ export class CsrfCheck {
   }
 
   /**
-   * What can be told from the request alone; comes before anything else.
+   * The part of the check that needs only the request. It comes before anything else.
    *
    * @throws {@link CsrfError}
    */
@@ -54,7 +54,7 @@ export class CsrfCheck {
    * What needs to know the session; comes before anything is changed. A client with duplicates of a cookie may hold
    * tokens of several sessions, so that one mismatch does not decide yet.
    *
-   * @returns the error to refuse with, or `undefined` when all is well
+   * @returns the error, or `undefined` when the check passes
    */
   checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
     if (this.options.mode !== 'token' || isUpgrade(request)) return undefined;
@@ -80,7 +80,7 @@ export class CsrfCheck {
     keepPrivate(response);
   }
 
-  /** Takes it back before the headers leave. */
+  /** Removes the CSRF token from a response before its headers leave. */
   withdrawToken(response: ServerResponse): void {
     if (this.options.mode === 'token') response.removeHeader(this.options.header);
   }

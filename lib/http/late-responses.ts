@@ -5,40 +5,43 @@ import type { SessionEvent } from '../session/session.types.js';
 import { beforeHeaders } from './before-headers.js';
 import { type HttpResponse, rawResponse } from './messages.js';
 
-/** A response whose tokens have not left yet. */
+/** A response with tokens whose headers have not been sent. */
 interface Pending {
   readonly raw: ServerResponse;
   readonly sessionId: string;
-  /** Since when it has been watched: by the clock of tokens, and by one that never jumps. */
+  /** When the watch began: by the clock that tokens use, and by a monotonic clock. */
   readonly since: { readonly time: number; readonly tick: number };
   /** When the tokens of a refresh were made. */
   madeAt: number | undefined;
   hasEnded: boolean;
 }
 
-/** Where a response has what is {@link Pending} of it; a WeakMap would cost several times as much. */
+/** The property of a response that holds its {@link Pending} state. A WeakMap would cost several times as much. */
 const PENDING = Symbol('nestjs-session-tokens.pending');
 
 type WatchedResponse = ServerResponse & { [PENDING]?: Pending | undefined };
 
-/** How often other processes are asked whether they have ended a session, in milliseconds. */
+/** How often the database is asked whether another process has ended a session, in milliseconds. */
 const LOOK_INTERVAL = 1_000;
 
 /**
- * Takes tokens back from responses that leave too late: when a refresh was too long ago, the client may hold newer ones by
- * then; when the session has ended since, it may hold those of another sign-in. To the client that is as if the response had
- * been lost. A sign-in is never taken back.
+ * Removes tokens from responses whose headers leave too late. There are two cases:
+ *
+ * - The tokens of a refresh are too old. The client may have newer tokens by now.
+ * - The session has ended. The client may have the tokens of another sign-in by now.
+ *
+ * For the client this is the same as a lost response. The tokens of a sign-in are never removed.
  */
 export class LateResponses {
-  /** Those of the requests that are being handled: few. */
+  /** The responses that are being watched: those of requests in progress, so they are few. */
   private readonly pending = new Set<Pending>();
-  /** One for all: a timer for each response would be most of what watching it costs. */
+  /** One timer for all responses. A timer for each would be most of the cost of watching. */
   private timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param events of this process; its own revocations are known at once
+   * @param events the events of this process, which tell of its own revocations at once
    * @param isOver asks the database whether a session has ended
-   * @param withdraw takes the module's tokens out of a response
+   * @param withdraw removes the module's tokens from a response
    */
   constructor(
     events: Observable<SessionEvent>,
@@ -47,19 +50,19 @@ export class LateResponses {
     private readonly times: RotationTimes,
   ) {
     events.subscribe((event) => {
-      if (event.type === 'revoked') this.ended(event.sessionIds);
-      if (event.type === 'theft') this.ended([event.sessionId]);
+      if (event.type === 'revoked') this.markEnded(event.sessionIds);
+      if (event.type === 'theft') this.markEnded([event.sessionId]);
     });
   }
 
   /**
-   * Watches over a response that tokens have been written to.
+   * Watches a response that tokens have been written to.
    *
-   * @param refreshedAt when the tokens were made, if by a refresh or a first use
+   * @param refreshedAt when the tokens were made, if a refresh or a first use made them
    */
   watch(response: HttpResponse, sessionId: string, refreshedAt?: number): void {
     const raw: WatchedResponse = rawResponse(response);
-    // Whatever looks like a response, but has no headers to wait for, is left to its maker.
+    // An object without writeHead() is not a response of Node. There are no headers to wait for, so it is not watched.
     if (typeof raw.writeHead !== 'function') return;
     const known = raw[PENDING];
     if (known?.sessionId === sessionId) {
@@ -71,11 +74,11 @@ export class LateResponses {
     const pending = { raw, sessionId, since, madeAt: refreshedAt, hasEnded: false };
     raw[PENDING] = pending;
     this.pending.add(pending);
-    this.lookLater();
+    this.scheduleCheck();
     beforeHeaders(raw, this.leave);
   }
 
-  /** What the response carries from now on has been decided: somebody has signed in or out with it. */
+  /** Stops watching a response, because the client has signed in or out with it: its cookies must stay as they are. */
   release(response: HttpResponse): void {
     this.forget(rawResponse(response));
   }
@@ -95,7 +98,7 @@ export class LateResponses {
     return pending;
   }
 
-  private ended(sessionIds: readonly string[]): void {
+  private markEnded(sessionIds: readonly string[]): void {
     if (this.pending.size === 0) return;
     const ids = new Set(sessionIds);
     for (const pending of this.pending) {
@@ -103,30 +106,30 @@ export class LateResponses {
     }
   }
 
-  /** Few handlers take that long; while one does, other processes may end the session. */
-  private lookLater(): void {
+  /** Few handlers take longer than `LOOK_INTERVAL`. While one does, another process may end the session. */
+  private scheduleCheck(): void {
     if (this.timer || this.times.delay < LOOK_INTERVAL) return;
     this.timer = setTimeout(() => {
       this.timer = undefined;
-      for (const pending of this.pending) this.look(pending);
-      if (this.pending.size > 0) this.lookLater();
+      for (const pending of this.pending) this.check(pending);
+      if (this.pending.size > 0) this.scheduleCheck();
     }, LOOK_INTERVAL).unref();
   }
 
-  private look(pending: Pending): void {
+  private check(pending: Pending): void {
     const { raw, since } = pending;
     const isNew = performance.now() - since.tick < LOOK_INTERVAL / 2;
-    // What is late by now stays late.
+    // A response that is already late stays late: its tokens will be removed anyway.
     const staysLate = !mayLeave(since.time, Date.now(), this.times);
     if (raw.destroyed) {
-      // The connection is gone, and nothing leaves any more.
+      // The connection is closed. Nothing can be sent any more.
       this.forget(raw);
     } else if (!isNew && !staysLate) {
       this.isOver(pending.sessionId).then(
         (isOver) => {
           pending.hasEnded ||= isOver;
         },
-        // The next look asks again.
+        // The next check asks again.
         () => undefined,
       );
     }

@@ -1,16 +1,16 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
 /**
- * What a request of Express, of Fastify, or of Node has in common. Passing the adapter's own request object is all an
- * application does; nothing here imports an adapter.
+ * What the requests of Express, Fastify and Node have in common. The application passes the adapter's own request object.
+ * This package imports no adapter.
  */
 export interface HttpRequest {
   readonly headers: IncomingHttpHeaders;
   readonly method?: string | undefined;
   readonly url?: string | undefined;
-  /** What the client asked for, where `url` is only what the handler is concerned with. */
+  /** The URL that the client requested. Express shortens `url` for mounted routers. */
   readonly originalUrl?: string | undefined;
-  /** With port; behind a trusted proxy what the client asked for. */
+  /** Host with port. Behind a trusted proxy, the host that the client requested. */
   readonly host?: string | undefined;
   readonly ip?: string | undefined;
 }
@@ -22,7 +22,7 @@ interface NodeResponse {
   setHeader(name: string, value: string | string[]): unknown;
 }
 
-/** A reply of Fastify. Its headers must not be set on the raw response: it would overwrite them when it sends. */
+/** A reply of Fastify. Do not set headers on its raw response: Fastify overwrites them when it sends. */
 interface FastifyReply {
   readonly sent: boolean;
   readonly raw: { readonly headersSent: boolean };
@@ -34,7 +34,7 @@ interface FastifyReply {
 /** A response of either adapter. */
 export type HttpResponse = NodeResponse | FastifyReply;
 
-/** The value of a request header, the first where there are several. */
+/** The value of a request header; the first one if there are several. */
 export function requestHeader(request: HttpRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value[0] : value;
@@ -49,7 +49,7 @@ export function responseHeader(response: HttpResponse, name: string): string[] {
 /** Replaces a response header. */
 export function setResponseHeader(response: HttpResponse, name: string, value: string | string[]): void {
   if (isFastify(response)) {
-    // Fastify adds to an existing Set-Cookie header instead of replacing it.
+    // Fastify appends to an existing Set-Cookie header instead of replacing it.
     response.removeHeader(name);
     response.header(name, value);
   } else {
@@ -61,12 +61,12 @@ export function areHeadersSent(response: HttpResponse): boolean {
   return isFastify(response) ? response.sent || response.raw.headersSent : response.headersSent;
 }
 
-/** Node's own request. Whatever else looks like a request has less of it. */
+/** Node's request. Other objects that look like a request may lack some of its members. */
 export function rawRequest(request: HttpRequest): Partial<IncomingMessage> & Pick<IncomingMessage, 'once'> {
   return ('raw' in request ? request.raw : request) as IncomingMessage;
 }
 
-/** Node's own response, whose headers leave when either adapter is ready. */
+/** Node's response. Both adapters send their headers with it. */
 export function rawResponse(response: HttpResponse): ServerResponse {
   return (isFastify(response) ? response.raw : response) as ServerResponse;
 }

@@ -9,21 +9,21 @@ import type { AuthenticateOptions, SessionAuthenticator } from './session-authen
 import type { TokenAuthority, TokenUse } from './token-authority.js';
 import type { TokenReader } from './transport/token-transport.js';
 
-/** What came of one access token of a request. */
+/** The result for one access token of a request. */
 type Outcome = TokenUse | { readonly status: 'forged'; readonly error: CsrfError };
 
-/** One transport's part in a request. */
+/** The attempt to find the session with one transport. */
 interface Attempt<TTransport> {
   readonly transport: TTransport;
-  /** Whether the session's part of the CSRF check is to come. */
+  /** Whether the CSRF check must still compare the session. */
   readonly checksCsrf: boolean;
-  /** What came of the transport's first access token. */
+  /** The result for the transport's first access token. */
   readonly first: Outcome | Promise<Outcome>;
 }
 
 /**
- * Finds the session of a request: by the access tokens that the transports read, in their order, else by exchanging a refresh
- * token.
+ * Finds the session of a request. It tries the access tokens of each transport, in the order of the transports, and then
+ * exchanges a refresh token.
  */
 export class RequestAuthenticator<
   TTransport extends TokenReader,
@@ -42,7 +42,7 @@ export class RequestAuthenticator<
   /**
    * The session of a request.
    *
-   * @returns a promise only where there is something to wait for: not for a token that has been verified and proven before
+   * @returns a promise only if something must be waited for. A proven token that was verified before needs no promise
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
    *   {@link LookAgainError} | {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
@@ -52,7 +52,7 @@ export class RequestAuthenticator<
     options: AuthenticateOptions = {},
   ): TSession | Promise<TSession> {
     const now = Date.now();
-    // Looked up once: Express gives each request a prototype, so that V8 cannot remember where to find what.
+    // Property look-ups on Express's requests are slow, because Express changes the prototype of each. So this is done once.
     const { headers } = request;
     for (const transport of this.transports) {
       const token = transport.readAccessToken(headers);
@@ -70,7 +70,7 @@ export class RequestAuthenticator<
   }
 
   /**
-   * Refreshes the session of a request, whatever state its access token is in.
+   * Refreshes the session of a request, whether or not its access token is still valid.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
    *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
@@ -92,9 +92,9 @@ export class RequestAuthenticator<
   }
 
   /**
-   * Checks what the request alone tells.
+   * Does the part of the CSRF check that needs only the request.
    *
-   * @returns whether the session's part of the check is still to come
+   * @returns whether the part that needs the session must still be done
    */
   private beginCsrfCheck(
     request: HttpRequest,
@@ -107,10 +107,10 @@ export class RequestAuthenticator<
   }
 
   /**
-   * A transport whose tokens are no good leaves the request to the next one: an `Authorization` header may be for something
-   * else than this module.
+   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried, because an
+   * `Authorization` header may not be meant for this module.
    *
-   * @param begun the attempt that `authenticate` has begun
+   * @param begun the attempt that `authenticate` has started
    */
   private async authenticateInTurn(
     request: HttpRequest,
@@ -134,7 +134,7 @@ export class RequestAuthenticator<
     throw refusal ?? noCredentials();
   }
 
-  /** @returns `undefined` where the transport carries nothing */
+  /** @returns `undefined` when the request has no token of this transport */
   private beginAttempt(
     request: HttpRequest,
     response: HttpResponse,
@@ -157,7 +157,7 @@ export class RequestAuthenticator<
     { transport, checksCsrf, first }: Attempt<TTransport>,
     now: number,
   ): Promise<TSession | Error> {
-    // A browser that holds the cookie for several domains or paths sends them all.
+    // A browser that has the cookie for several domains or paths sends all of them.
     const others = transport.readAccessTokens(request).slice(1);
     let over: SessionOverError | undefined;
     let forged: Error | undefined;

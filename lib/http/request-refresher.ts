@@ -14,7 +14,7 @@ import type { HttpRequest, HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
-/** Why none of the refresh tokens of a request was exchanged. */
+/** The reasons why no refresh token of a request was exchanged. */
 interface Failures {
   theft?: TokenTheftError;
   forged?: CsrfError;
@@ -22,7 +22,7 @@ interface Failures {
   readonly stale: StaleRefreshToken[];
 }
 
-/** Exchanges the refresh tokens that requests carry, and gives clients what they are to have instead. */
+/** Exchanges the refresh tokens of requests, and gives clients the new tokens. */
 export class RequestRefresher {
   constructor(
     private readonly lifecycle: SessionLifecycle,
@@ -60,7 +60,7 @@ export class RequestRefresher {
         this.responses.watch(response, tokens.row.id, now);
         return tokens;
       } catch (error) {
-        // A sibling domain may have planted it: the next one may be the client's own.
+        // A sibling subdomain may have set this cookie. The next token may be the client's own.
         if (error instanceof TokenTheftError) failures.theft = error;
         else if (error instanceof LookAgainError) failures.stale.push(error.stale);
         else if (error instanceof SessionOverError) failures.over = error;
@@ -70,7 +70,7 @@ export class RequestRefresher {
     throw await this.refuse(request, response, transport, failures, now);
   }
 
-  /** The newest token of each session. */
+  /** The newest authentic token of each session. */
   private async authenticCandidates(
     request: HttpRequest,
     transport: TokenTransport,
@@ -89,7 +89,7 @@ export class RequestRefresher {
     return newestOfEachSession(ours);
   }
 
-  /** The error to refuse a request with; the client is told, or its cookies are cleared, as that demands. */
+  /** Returns the error for the request. Before that, tells the client to look again, or clears its cookies, if necessary. */
   private async refuse(
     request: HttpRequest,
     response: HttpResponse,
@@ -105,8 +105,8 @@ export class RequestRefresher {
   }
 
   /**
-   * Right after a session has ended its cookies are left alone: the client may have signed in anew, and the response to that
-   * be on its way. Its cookies would be lost. The client's next request with the old ones clears them.
+   * Whether the cookies may be cleared. They may not be right after the session has ended: the client may have signed in
+   * again, and clearing could remove the new cookies. A later request with the old cookies clears them.
    */
   private mayClear({ final, endedAt }: SessionOverError, now: number): boolean {
     const { lookAgain: looksAgain, rotation } = this.options;
@@ -115,7 +115,10 @@ export class RequestRefresher {
   }
 }
 
-/** Where a client holds duplicates of the refresh cookie, an older token of the same session is a leftover, not a theft. */
+/**
+ * Keeps the newest token of each session. If a client has duplicate refresh cookies, an older token of the same session is
+ * not a theft.
+ */
 function newestOfEachSession(tokens: readonly RefreshToken[]): RefreshToken[] {
   const seen = new Set<string>();
   return tokens

@@ -7,7 +7,7 @@ import type { HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
-/** Reaches the client by the response to its request. */
+/** Sends tokens to the client with the response to its request. */
 export class ResponseLink implements ClientLink {
   constructor(
     private readonly lifecycle: SessionLifecycle,

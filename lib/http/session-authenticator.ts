@@ -3,19 +3,19 @@ import type { HttpRequest, HttpResponse } from './messages.js';
 
 /** How a request is authenticated. */
 export interface AuthenticateOptions {
-  /** Whether unsafe methods are checked for cross-site forgery. @default true */
+  /** Whether requests with unsafe methods are checked for cross-site request forgery. @default true */
   csrf?: boolean;
 }
 
-/** What a guard asks: with a database behind it, or with the public keys alone. */
+/** Authenticates requests for a guard, with the database or with public keys alone. */
 export interface SessionAuthenticator {
-  /** Name of the module that it belongs to. */
+  /** Name of its module. */
   readonly module: string;
 
   /**
    * The session of a request.
    *
-   * @returns a promise only where there is something to wait for
+   * @returns a promise only if something must be waited for
    */
   authenticate(
     request: HttpRequest,
@@ -23,6 +23,6 @@ export interface SessionAuthenticator {
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession>;
 
-  /** Whether an error says that nobody is signed in, as opposed to: that could not be found out, or must not be ignored. */
+  /** Whether an error means that nobody is signed in. Other errors mean that this is unknown, or must not be ignored. */
   isUnauthenticated(error: unknown): boolean;
 }

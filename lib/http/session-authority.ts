@@ -17,7 +17,7 @@ import { ResponseLink } from './response-link.js';
 import type { ActiveVerdict, TokenAuthority } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
-/** Decides with the sessions behind it. */
+/** Decides with the sessions in the database. */
 export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSession> {
   constructor(
     private readonly lifecycle: SessionLifecycle,
@@ -45,7 +45,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     return this.sessionOf(accessToken, response, transport);
   }
 
-  /** The session of an access token that the client has, or is being given. */
+  /** The session of an access token that the client has, or gets with this response. */
   sessionOf(accessToken: AccessToken, response: HttpResponse, transport: TokenTransport): ActiveSession {
     const { lifecycle, csrf, responses } = this;
     const link = new ResponseLink(lifecycle, csrf, responses, transport, response);
@@ -57,7 +57,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
   }
 
   mayExchange(request: HttpRequest, response: HttpResponse, transport: TokenTransport): boolean {
-    // Where nothing can be given any more, the new tokens would be lost.
+    // If the headers have been sent, the new tokens would be lost.
     return (
       this.options.refresh === 'transparent' &&
       this.hasRefreshTokens(request, transport) &&
@@ -77,11 +77,12 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
   }
 
   refuse(over: SessionOverError | undefined, transport: TokenTransport): SessionOverError | undefined {
-    // In endpoint mode, the refresh route sees the refresh token, and knows whether another session has replaced this one.
+    // In endpoint mode, only the refresh route gets the refresh token. So it decides whether a new sign-in has replaced the
+    // session.
     return this.options.refresh === 'endpoint' && transport.isAmbient ? undefined : over;
   }
 
-  /** Without a refresh route, an unusable access token says so, too. */
+  /** Without a refresh route, a request with an unusable access token is also unauthenticated. */
   isUnauthenticated(error: unknown): boolean {
     return (
       error instanceof NoCredentialsError ||

@@ -14,7 +14,7 @@ import { AccessCookie } from './transport/access-cookie.js';
 import { BearerReader } from './transport/bearer-transport.js';
 import type { TokenReader } from './transport/token-transport.js';
 
-/** Without the sessions, every valid token is good, and none can be exchanged. */
+/** Without the database, every valid token is accepted, and no token can be exchanged. */
 const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
   use: (accessToken) => ({ status: 'active', accessToken }),
   accept: ({ accessToken }) => new AuthenticatedSession(accessToken),
@@ -26,8 +26,8 @@ const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
 };
 
 /**
- * What a service without the database injects to verify access tokens. It does not know of revoked sessions; their tokens
- * are good until they expire.
+ * Verifies access tokens in a service without the database. It does not know which sessions are revoked: it accepts their
+ * access tokens until they expire.
  */
 export class SessionVerifier implements SessionAuthenticator {
   readonly #tokens: AccessTokenVerifier;
@@ -51,7 +51,7 @@ export class SessionVerifier implements SessionAuthenticator {
   /**
    * Verifies an access token.
    *
-   * @throws {@link TryRefreshError} when it has expired or is not one that was issued for this service
+   * @throws {@link TryRefreshError} when it has expired, or was not issued for this service
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
@@ -61,7 +61,7 @@ export class SessionVerifier implements SessionAuthenticator {
   }
 
   /**
-   * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard does just this.
+   * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link CsrfError} | {@link KeysUnavailableError}
    */

@@ -12,11 +12,11 @@ import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
-/** Begins and ends sessions over HTTP. Either ends those that the request carries. */
+/** Signs clients in and out over HTTP. Both end the sessions that the request carries. */
 export class SignInOut {
   /**
-   * @param transport gives clients their tokens at sign-in
-   * @param transports where a request may carry those of a present session
+   * @param transport writes the tokens of a sign-in
+   * @param transports read the tokens that a request may already carry
    */
   constructor(
     private readonly accessTokens: Pick<AccessTokens, 'verify'>,
@@ -30,7 +30,7 @@ export class SignInOut {
     private readonly responses: LateResponses,
   ) {}
 
-  /** Makes a session and gives the client its tokens; one that the client already had ends (no fixation). */
+  /** Makes a session and gives the client its tokens. A session that the client already had ends (against fixation). */
   async signIn(
     request: HttpRequest,
     response: HttpResponse,
@@ -50,7 +50,7 @@ export class SignInOut {
   }
 
   /**
-   * Ends the sessions whose tokens a request carries, however old those look, and takes the tokens from the client.
+   * Ends the sessions whose tokens a request carries, even if these tokens look old, and clears the client's tokens.
    *
    * @throws {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
@@ -65,13 +65,13 @@ export class SignInOut {
     this.clear(response);
   }
 
-  /** Takes the session's tokens from the client. */
+  /** Clears the client's tokens. */
   clear(response: HttpResponse): void {
     for (const transport of this.transports) transport.clear(response);
     this.responses.release(response);
   }
 
-  /** Ends the sessions whose tokens a request carries, expired ones included. */
+  /** Ends the sessions whose tokens a request carries, including expired tokens. */
   private async endPresent(request: HttpRequest, now: number): Promise<void> {
     const ids = new Set<string>();
     for (const transport of this.transports) {

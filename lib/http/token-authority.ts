@@ -5,20 +5,20 @@ import type { AccessVerdict } from '../session/session-lifecycle.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import type { TokenReader } from './transport/token-transport.js';
 
-/** What becomes of an access token that a request carries. */
+/** The decision on an access token of a request. */
 export type TokenUse = AccessVerdict | { readonly status: 'unusable' };
 
 export type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
 
-/** Decides what a request's tokens are good for: with the sessions behind it, or with public keys alone. */
+/** Decides on the tokens of a request, with the sessions in the database or with public keys alone. */
 export interface TokenAuthority<TTransport extends TokenReader, TSession extends AuthenticatedSession> {
-  /** Decides on a valid access token. @returns a promise only where there is something to wait for */
+  /** Decides on a valid access token. @returns a promise only if something must be waited for */
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict>;
-  /** The session of an accepted access token; the client is given what replaces the token. */
+  /** The session of an accepted access token. If the verdict has a replacement, the client gets it. */
   accept(verdict: ActiveVerdict, response: HttpResponse, transport: TTransport, now: number): TSession;
   /** Whether a request carries refresh tokens. */
   hasRefreshTokens(request: HttpRequest, transport: TTransport): boolean;
-  /** Whether the refresh tokens of a request may be exchanged on the way to another route than the refresh route. */
+  /** Whether the refresh tokens of a request may be exchanged by a route other than the refresh route. */
   mayExchange(request: HttpRequest, response: HttpResponse, transport: TTransport): boolean;
   /** Exchanges a refresh token of a request, and gives the client the new ones. */
   exchange(
@@ -28,7 +28,7 @@ export interface TokenAuthority<TTransport extends TokenReader, TSession extends
     checksCsrf: boolean,
     now: number,
   ): Promise<TSession>;
-  /** What a request is refused with whose session is known to be over. @returns `undefined` where the refresh route decides */
+  /** The error for a request whose session is known to be over. @returns `undefined` when the refresh route decides */
   refuse(over: SessionOverError | undefined, transport: TTransport): SessionOverError | undefined;
   /** See {@link SessionAuthenticator.isUnauthenticated}. */
   isUnauthenticated(error: unknown): boolean;

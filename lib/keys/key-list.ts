@@ -2,10 +2,10 @@ import type { JWK } from 'jose';
 import { Reloader, type ReloadTimes } from './reloader.js';
 import { importKey, type VerificationKey, type VerificationKeys } from './signing-key.js';
 
-/** Imports a JWK, or gives the key that it was imported to before. */
+/** Imports a JWK. Gives the same object for a JWK that is already imported. */
 export type KeyImport = (jwk: JWK) => Promise<VerificationKey>;
 
-/** A list of keys that comes from somewhere else and is asked for again from time to time. */
+/** A list of keys from an external source, which is loaded again from time to time. */
 export class KeyList implements VerificationKeys {
   private keys: readonly VerificationKey[] = [];
   private imported: ReadonlyMap<string, VerificationKey> = new Map();
@@ -23,7 +23,7 @@ export class KeyList implements VerificationKeys {
     await this.reloader.reload(now);
   }
 
-  /** All keys, where they are not too old. */
+  /** All keys. Loads them again if they are too old. */
   async all(now: number): Promise<readonly VerificationKey[]> {
     await this.reloader.ensureUsable(now);
     return this.keys;
@@ -38,13 +38,13 @@ export class KeyList implements VerificationKeys {
     return this.find(kid);
   }
 
-  /** A key that was taken away must go; but while the source fails, the known keys stay. */
+  /** A key that the source has removed is refused. While the source fails, the known keys stay in use. */
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
     const freshened = this.reloader.freshen(now);
     return freshened ? freshened.then(() => this.keys.includes(key)) : this.keys.includes(key);
   }
 
-  /** A key that is still in the list stays the same object, so that what has been verified with it stays verified. */
+  /** A key that is still in the list stays the same object, so that cached verified tokens stay valid. */
   private async read(): Promise<void> {
     const imported = new Map<string, VerificationKey>();
     this.keys = await this.load(async (jwk) => {

@@ -3,36 +3,36 @@ import { SigningKeyNotFoundError, StorageUnavailableError } from '../errors/sess
 import type { KeyStore, StoredKey } from '../storage/key.store.js';
 import { Reloader } from './reloader.js';
 
-/** What tells one ring from another. All times in milliseconds. */
+/** The settings of a key ring. All times in milliseconds. */
 export interface KeyRingSettings<K> {
-  /** Which keys in the database are this ring's. */
+  /** The `purpose` of this ring's keys in the database. */
   readonly purpose: string;
-  /** How long a key is current before the next one takes over. */
+  /** How long a key signs before the next one takes over. */
   readonly rotation: number;
-  /** How long what a key has signed can live. */
+  /** The longest lifetime of a token. */
   readonly lifetime: number;
-  /** How old this process's view of the ring may become, so that a dropped key is refused. @default `maxAge` of the ring */
+  /** The age at which this process reads the ring again, to refuse dropped keys. @default `maxAge` of the ring */
   readonly interval?: number;
   /** Makes new key material. */
   generate(): Promise<Pick<StoredKey, 'kid' | 'algorithm' | 'material'>>;
   /** Turns stored material into a usable key. */
   load(stored: StoredKey): Promise<LoadedKey<K>>;
-  /** The name that a token gives this key. */
+  /** The name by which tokens refer to this key. */
   nameOf(stored: StoredKey): string;
-  /** Whether a key is not as this process would make it now. The next one is then made at the start, not when due. */
+  /** Whether this process would make the key in another way now. The next key is then made at start, before it is due. */
   isOutdated?(stored: StoredKey): boolean;
 }
 
 export interface LoadedKey<K> {
   readonly key: K;
-  /** The material as it is to be stored from now on, where it is stored in an older way. */
+  /** The material to store from now on. Present if the stored material is not encrypted with the newest secret. */
   readonly resealed: string | undefined;
 }
 
-/** Which keys of a ring to drop: the one that signs, all of them, or the one of this `kid`. */
+/** Which keys to drop: the one that signs, all keys, or the one with this `kid`. */
 export type DroppedKeys = 'current' | 'all' | (string & {});
 
-/** What a rotation by hand came to; `kid`s. */
+/** The result of a rotation by hand, as `kid`s. */
 export interface KeyRotation {
   /** The key that signs from now on. */
   readonly current: string;
@@ -49,12 +49,13 @@ const MINUTE = 60_000;
 const ROTATION_ATTEMPTS = 10;
 
 /**
- * The keys of one purpose, shared by every process through the database: the retired ones, the current one and, in
- * good time, the next one.
+ * The keys of one purpose: the retired keys, the current key and, some time before it signs, the next key. All processes
+ * share them through the database.
  *
- * Each key has a place in a sequence and a time from which it signs. A unique constraint on purpose and sequence decides
- * which process made it; the others read the winner's. A key is published before it signs, and kept after that until
- * the last token that it signed has expired, so that a rotation makes nobody refresh.
+ * Each key has a number in a sequence, and a time from which it signs. If several processes make a key for the same number,
+ * a unique constraint on purpose and sequence accepts one of them, and the other processes read that one. A key is
+ * published before it signs. It is kept until the last token that it signed has expired. So a rotation forces no client to
+ * refresh.
  */
 export class KeyRing<K> {
   private readonly logger = new Logger(KeyRing.name);
@@ -63,11 +64,11 @@ export class KeyRing<K> {
   private sealed: ReadonlySet<string> = new Set();
   private readonly reloader: Reloader;
 
-  /** How long before it signs a key is published. */
+  /** How long a key is published before it signs. */
   readonly publishAhead: number;
-  /** How old this process's view of the ring may be when it signs; a quarter of `publishAhead` leaves it time to fail. */
+  /** How old this process's view of the ring may be when it signs. At most `publishAhead` / 4, so that reads may fail. */
   readonly maxAge: number;
-  /** Unknown names cause at most one reload in this time, however many there are. */
+  /** The shortest time between two reloads for unknown names. */
   readonly cooldown: number;
 
   constructor(
@@ -87,12 +88,13 @@ export class KeyRing<K> {
     );
   }
 
-  /** Reads the ring, making the first key on an empty database, and the next one where the newest is outdated. */
+  /** Reads the ring. Makes the first key if there is none, and the next key if the newest is outdated. */
   async start(now: number): Promise<void> {
     await this.reloader.reload(now);
     const newest = this.entries.at(-1)?.stored;
     if (newest === undefined || !this.settings.isOutdated?.(newest)) return;
-    // Once, at the start: processes that are set up differently would go on replacing each other's keys.
+    // This is done only at start. Otherwise processes with different settings would replace each other's keys again and
+    // again.
     const activeAt = Math.max(newest.activeAt, now + this.publishAhead);
     await this.insert(newest.sequence + 1, activeAt, now);
     await this.reloader.reloadAnew(now);
@@ -106,9 +108,9 @@ export class KeyRing<K> {
   }
 
   /**
-   * Looks whether other processes have changed the ring, where it is time for that.
+   * Reads the ring again if `interval` has passed, because other processes may have changed it.
    *
-   * @returns a promise only when there is something to wait for
+   * @returns a promise only if something must be waited for
    */
   freshen(now: number): Promise<void> | undefined {
     return this.reloader.freshen(now);
@@ -124,16 +126,16 @@ export class KeyRing<K> {
     return this.entries.map(({ key }) => key);
   }
 
-  /** Whether there is a key of this name that this process cannot open. */
+  /** Whether this process cannot decrypt the key of this name. */
   isSealed(name: string): boolean {
     return this.sealed.has(name);
   }
 
   /**
-   * The key of a name that {@link find} did not know, after reading the ring again. Junk must not turn into database
-   * load, so that is done once per cooldown.
+   * The key of a name that {@link find} did not know. This reads the ring again, at most once per cooldown, so that junk
+   * tokens do not cause database load.
    *
-   * @returns the key; `'unknown'` when there is none; `'unchecked'` when the cooldown forbids to look
+   * @returns the key; `'unknown'` when there is none; `'unchecked'` when the cooldown does not allow a read
    */
   async findAfterReload(name: string, now: number): Promise<K | 'unknown' | 'unchecked'> {
     const isChecked = await this.reloader.reloadOnDoubt(now);
@@ -141,8 +143,8 @@ export class KeyRing<K> {
   }
 
   /**
-   * Makes the next key sign at once, and deletes keys, so that every process refuses what they have signed as soon as it
-   * looks again.
+   * Makes the next key sign at once, and deletes the dropped keys. Every process refuses tokens of these keys when it has
+   * read the ring again.
    *
    * @throws {@link SigningKeyNotFoundError}
    */
@@ -158,9 +160,9 @@ export class KeyRing<K> {
 
       const needsSuccessor = drop === undefined || current === undefined || dropped.includes(current);
       const successor = needsSuccessor ? await this.succeed(keys, current, dropped, now) : current.kid;
-      // Somebody else was faster: what is current has to be looked at again.
+      // Another process has changed the ring. Read it and try again.
       if (successor === undefined) continue;
-      // Not before there is another one: a ring is never without a key that signs.
+      // The keys are deleted only now, so that the ring always has a key that signs.
       await this.store.remove(dropped.map(({ kid }) => kid));
       await this.reloader.reloadAnew(now);
       return { current: successor, dropped: dropped.map(({ kid }) => kid) };
@@ -170,7 +172,7 @@ export class KeyRing<K> {
 
   /** Deletes keys whose last token has expired. */
   async removeRetired(now: number): Promise<void> {
-    // A process whose view is maxAge old may have signed with a key after it retired; clocks may differ, too.
+    // A process may sign with a retired key for up to maxAge, because its view is that old. Also, clocks may differ.
     const keep = this.settings.lifetime + this.maxAge + 5 * MINUTE;
     const keys = await this.store.findAll(this.settings.purpose);
     const retired = keys.filter((_, index) => {
@@ -187,15 +189,15 @@ export class KeyRing<K> {
     dropped: readonly StoredKey[],
     now: number,
   ): Promise<string | undefined> {
-    // The one that has been published already is the one that everybody knows. One from before the current key is no next
-    // one: another process is about to delete it with all others of its time.
+    // The published next key is best, because all processes know it already. A key with a number below the current one is
+    // not a next key: another process is about to delete it.
     const isNext = (key: StoredKey) => key.activeAt > now && key.sequence > (current?.sequence ?? 0);
     const next = keys.find((key) => isNext(key) && !dropped.includes(key));
     if (next) return (await this.store.activate(next, now)) ? next.kid : undefined;
     return this.insert((keys.at(-1)?.sequence ?? 0) + 1, now, now);
   }
 
-  /** @returns the new key's `kid`, or `undefined` when its place in the sequence was taken */
+  /** @returns the new key's `kid`, or `undefined` when another process has made the key of this number */
   private async insert(sequence: number, activeAt: number, now: number): Promise<string | undefined> {
     const made = await this.settings.generate();
     const { purpose } = this.settings;
@@ -211,14 +213,14 @@ export class KeyRing<K> {
 
   private async read(now: number): Promise<void> {
     const { purpose } = this.settings;
-    // First the keys that are there: a process that cannot open them, because it has another secret or none, must not add
-    // one that the others cannot open.
+    // Existing keys are decrypted first. A process with a wrong secret, or with none, fails here. So it does not add a key
+    // that other processes cannot decrypt.
     let keys = await this.store.findAll(purpose);
     let opened = await this.open(keys);
     const newest = keys.at(-1);
     const activeAt = this.timeOfNext(newest, now);
     if (activeAt !== undefined) {
-      // Whether this process or another one won the place in the sequence, the ring now has its key.
+      // Now the ring has the key, whether this process or another one has made it.
       await this.insert((newest?.sequence ?? 0) + 1, activeAt, now);
       keys = await this.store.findAll(purpose);
       opened = await this.open(keys);
@@ -229,8 +231,7 @@ export class KeyRing<K> {
   }
 
   /**
-   * The keys that this process can open. While a new secret is being rolled out, some cannot: they are another process's
-   * for now.
+   * Decrypts the keys. While a new secret is being rolled out, this process may not be able to decrypt some of them.
    */
   private async open(keys: readonly StoredKey[]): Promise<{ entries: RingEntry<K>[]; sealed: Set<string> }> {
     const entries: RingEntry<K>[] = [];
@@ -255,7 +256,7 @@ export class KeyRing<K> {
     return key;
   }
 
-  /** Nothing is lost when this fails: the key is usable as it is stored, and the next start tries again. */
+  /** Stores a key under the newest secret. If this fails, the key stays usable as it is, and the next start tries again. */
   private async reseal(stored: StoredKey, material: string): Promise<void> {
     try {
       await this.store.replaceMaterial(stored, material);
@@ -264,7 +265,7 @@ export class KeyRing<K> {
     }
   }
 
-  /** When the next key is to take over, if it must be made now. */
+  /** The time from which the next key signs, if that key must be made now. */
   private timeOfNext(newest: StoredKey | undefined, now: number): number | undefined {
     if (newest === undefined) return now;
     const due = newest.activeAt + this.settings.rotation;

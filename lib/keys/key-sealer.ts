@@ -2,27 +2,27 @@ import { hkdfSync } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 
-/** What a sealed text belongs to; it cannot be opened as anything else, so that rows cannot be swapped. */
+/** The key that a sealed text belongs to. The text cannot be opened for another key, so that rows cannot be swapped. */
 export interface SealContext {
   readonly kid: string;
   readonly purpose: string;
 }
 
-/** What was sealed. */
+/** A decrypted text. */
 export interface OpenedText {
   readonly text: string;
-  /** The same sealed anew, where that was done in an older way: under another secret, or not at all. */
+  /** The text, encrypted with the newest secret. Present if it was encrypted with another secret, or not at all. */
   readonly resealed: string | undefined;
 }
 
 /**
- * Encrypts key material at rest: JWE (RFC 7516) with AES-256-GCM, its key derived from the application's secret with
- * HKDF-SHA-256 (RFC 5869). Without a secret, material stays as it is.
+ * Encrypts key material at rest, as a JWE (RFC 7516) with AES-256-GCM. HKDF-SHA-256 (RFC 5869) derives the encryption key
+ * from the application's secret. Without a secret, material is not encrypted.
  */
 export class KeySealer {
   private readonly keys: readonly Uint8Array[];
 
-  /** @param secrets newest first: the first encrypts, all decrypt */
+  /** @param secrets newest first. The first one encrypts; all of them decrypt */
   constructor(secrets: readonly string[]) {
     this.keys = secrets.map(
       (secret) =>
@@ -38,9 +38,9 @@ export class KeySealer {
       .encrypt(key);
   }
 
-  /** @throws {@link KeysUnavailableError} when no secret opens it; nothing is lost, another secret may */
+  /** @throws {@link KeysUnavailableError} when none of the secrets decrypts it; the stored key is not changed */
   async open(sealed: string, context: SealContext): Promise<OpenedText> {
-    // JSON begins with a brace, a compact JWE never does: material stored before there was a secret stays readable.
+    // JSON begins with a brace; a compact JWE never does. So material that was stored without a secret stays readable.
     if (sealed.startsWith('{')) return this.opened(sealed, this.keys.length === 0, context);
     for (const key of this.keys) {
       try {
@@ -49,7 +49,7 @@ export class KeySealer {
         if (protectedHeader.kid !== context.kid || protectedHeader['purpose'] !== context.purpose) break;
         return await this.opened(new TextDecoder().decode(plaintext), key === this.keys[0], context);
       } catch {
-        // made under another secret, or damaged: the error below speaks for all of them
+        // encrypted with another secret, or damaged: the error below is for both
       }
     }
     throw new KeysUnavailableError(

@@ -17,13 +17,13 @@ const LONGEST_PUBLIC_AGE = 60_000;
 
 /** Times in milliseconds. */
 export interface ManagedKeysSettings {
-  /** Of keys that are made from now on. */
+  /** The algorithm of new keys. */
   readonly algorithm: SigningAlgorithm;
   /** How long a key signs. */
   readonly rotation: number;
-  /** How long what a key has signed can be accepted. */
+  /** How long a token can be accepted after it was signed. */
   readonly lifetime: number;
-  /** How often other processes' changes are looked for, at the most. */
+  /** The shortest time between two reads that look for changes by other processes. */
   readonly interval: number;
 }
 
@@ -81,7 +81,7 @@ export class ManagedSigningKeys implements SigningKeys {
 
   async publicKeys(now: number): Promise<PublicKeys> {
     await this.ring.freshen(now);
-    // A process that answers may have been slow to see the newest key; half of the time is left for that.
+    // This process may see the newest key late. Half of the time is left for that.
     const maxAge = Math.min(LONGEST_PUBLIC_AGE, this.ring.publishAhead / 2);
     return { keys: publicJwks(this.ring.all()), maxAge };
   }

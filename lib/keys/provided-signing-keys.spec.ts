@@ -116,7 +116,7 @@ describe('a source that gives no usable keys stops the start and says why', () =
   });
 });
 
-/** A source that works at first. */
+/** A source of keys that works until a test sets `isDown`. */
 async function startWithSource() {
   const mine = await key('mine');
   const state = { calls: 0, isDown: false };
@@ -129,7 +129,7 @@ async function startWithSource() {
   return { state, tokens };
 }
 
-/** A token under a key of somebody else. */
+/** A token that is signed with a foreign key. */
 async function junk(): Promise<string> {
   const { tokens, started } = start(async () => [await key(`junk-${Math.random()}`)]);
   await started;

@@ -15,7 +15,7 @@ const MAX_AGE = 5 * 60_000;
 const COOLDOWN = 10_000;
 const PUBLIC_MAX_AGE = 60_000;
 
-/** Keys that the application gives. */
+/** Keys that the application provides. */
 export class ProvidedSigningKeys implements SigningKeys {
   private readonly list: KeyList;
 
@@ -57,7 +57,7 @@ export class ProvidedSigningKeys implements SigningKeys {
   }
 
   async removeRetired(): Promise<void> {
-    // The application's keys are its own.
+    // The application removes its keys itself.
   }
 }
 

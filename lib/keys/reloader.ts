@@ -1,16 +1,16 @@
 /** All in milliseconds. */
 export interface ReloadTimes {
-  /** Age at which what is loaded is loaded again, when somebody asks. */
+  /** The age at which the next call loads the value again. */
   readonly interval: number;
-  /** Age from which it must not be used where being current matters. */
+  /** The largest age at which {@link Reloader.ensureUsable} accepts the value. */
   readonly maxAge: number;
-  /** Least time between two loads that {@link Reloader.reloadOnDoubt} makes, and after one that failed. */
+  /** The shortest time between two loads by {@link Reloader.reloadOnDoubt}, and after a load that failed. */
   readonly cooldown: number;
 }
 
 /**
- * Loads something that changes now and then: callers at the same time share one load, and what provokes loads without
- * need (a token with an unknown key, a source that is down) gets one per cooldown.
+ * Loads a value that changes from time to time. Concurrent callers share one load. Tokens with unknown keys, and a source
+ * that is down, cause at most one load per cooldown.
  */
 export class Reloader {
   private loadedAt = Number.NEGATIVE_INFINITY;
@@ -21,18 +21,19 @@ export class Reloader {
   constructor(
     private readonly load: (now: number) => Promise<void>,
     private readonly times: ReloadTimes,
-    /** Told of each load that failed while what had been loaded before stays in use. */
+    /** Called for each load that fails while the old value stays in use. */
     private readonly onFailure: (error: unknown) => void = () => undefined,
   ) {}
 
   /**
-   * Loads where that is due. Should it fail, what is loaded stays in use, and the next try waits for the cooldown.
+   * Loads the value again if it is due. If the load fails, the old value stays in use, and the next try waits for the
+   * cooldown.
    *
-   * @returns a promise only when there is something to wait for
+   * @returns a promise only if something must be waited for
    */
   freshen(now: number): Promise<void> | undefined {
     const { interval, cooldown } = this.times;
-    // A clock that was set back must not keep an old state alive.
+    // abs(): if the clock was set back, the old value must not stay in use for long.
     if (Math.abs(now - this.loadedAt) < interval) return undefined;
     if (!this.loading && this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
     this.freshening ??= this.reload(now)
@@ -44,9 +45,9 @@ export class Reloader {
   }
 
   /**
-   * Loads where that is due.
+   * Loads the value again if it is due. If it is older than `maxAge`, each call tries to load it.
    *
-   * @throws what the load threw, when what is loaded has become too old to do without; it is tried each time then
+   * @throws the error of the load, when the value is older than `maxAge`
    */
   async ensureUsable(now: number): Promise<void> {
     const isTooOld = Math.abs(now - this.loadedAt) > this.times.maxAge;
@@ -54,10 +55,10 @@ export class Reloader {
   }
 
   /**
-   * Loads because something is missing, unless that has just been tried.
+   * Loads the value again because something is missing in it, at most once per cooldown.
    *
-   * @returns whether what is loaded is as new as it can be; false when the cooldown forbade to look
-   * @throws what the load threw; during the cooldown again, without another try
+   * @returns whether the value is new; false when the cooldown did not allow a load
+   * @throws the error of the load; during the cooldown the same error again, without another load
    */
   async reloadOnDoubt(now: number): Promise<boolean> {
     const { cooldown } = this.times;
@@ -67,7 +68,7 @@ export class Reloader {
     return true;
   }
 
-  /** Loads now. */
+  /** Loads now, or waits for the load in progress. */
   async reload(now: number): Promise<void> {
     this.loading ??= this.run(now).finally(() => {
       this.loading = undefined;
@@ -75,7 +76,7 @@ export class Reloader {
     return this.loading;
   }
 
-  /** Loads what is there from now on: a load that is under way may have begun too early to see it. */
+  /** Starts a new load. A load in progress is not enough, because it may have begun before the latest change. */
   async reloadAnew(now: number): Promise<void> {
     await this.loading?.catch(() => undefined);
     await this.reload(now);

@@ -4,25 +4,25 @@ import { KeysUnavailableError } from '../errors/session.errors.js';
 import { type KeyImport, KeyList } from './key-list.js';
 import type { VerificationKey, VerificationKeys } from './signing-key.js';
 
-/** Where the public keys are, and how often to look. Times in milliseconds. */
+/** Where the public keys are, and how often they are fetched. Times in milliseconds. */
 export interface RemoteKeysOptions {
   readonly jwksUri: URL;
-  /** Age at which the keys are fetched again, when requests come. */
+  /** The age at which the next request fetches the keys again. */
   readonly cacheMaxAge: number;
-  /** Unknown keys cause at most one fetch in this time, and so does a server that does not answer. */
+  /** The shortest time between two fetches for unknown keys, and after a fetch that failed. */
   readonly cooldown: number;
   /** How long a fetch may take. */
   readonly timeout: number;
 }
 
-/** Keys that another service publishes (RFC 7517). While they cannot be fetched, those known stay in use. */
+/** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
 export class RemoteKeys implements VerificationKeys {
   private readonly logger = new Logger(RemoteKeys.name);
   private readonly list: KeyList;
 
   constructor(options: RemoteKeysOptions) {
     const { jwksUri, cacheMaxAge, cooldown, timeout } = options;
-    // When to fetch is decided here, so that a server that is down is not asked once per request.
+    // This class decides when to fetch, not jose. Otherwise each request would cause a fetch while the server is down.
     const remote = createRemoteJWKSet(jwksUri, { timeoutDuration: timeout });
     const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown };
     this.list = new KeyList(
@@ -41,7 +41,7 @@ export class RemoteKeys implements VerificationKeys {
     );
   }
 
-  /** Fetches the keys, so that the first request need not wait. The service starts without them, too. */
+  /** Fetches the keys, so that the first request need not wait. If that fails, the service starts all the same. */
   async start(now: number): Promise<void> {
     try {
       await this.list.reload(now);
@@ -66,7 +66,7 @@ export class RemoteKeys implements VerificationKeys {
   }
 }
 
-/** Keys of other kinds may be in the set, for other purposes. A symmetric one must not be used, wherever it comes from. */
+/** The usable keys of a set. It may have other kinds of keys for other purposes. A symmetric key must never be used. */
 async function usableKeys(
   jwks: readonly Parameters<KeyImport>[0][],
   importKey: KeyImport,

@@ -9,11 +9,11 @@ interface Key {
   /** Names the key in a token's header (RFC 7515, 4.1.4). */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  /** What others verify with; absent for a symmetric key, which is not to be shown. */
+  /** The public half, with which others verify. `undefined` for a symmetric key, which must stay secret. */
   readonly publicJwk: JWK | undefined;
 }
 
-/** Whoever can verify with it can sign, too. */
+/** A symmetric key. Whoever can verify with it can also sign. */
 export interface SymmetricKey extends Key {
   readonly algorithm: 'HS256';
   readonly publicJwk: undefined;
@@ -24,39 +24,41 @@ export interface AsymmetricKey extends Key {
   readonly algorithm: Exclude<SigningAlgorithm, 'HS256'>;
   readonly publicJwk: JWK;
   readonly verifyKey: CryptoKey;
-  /** Absent when only the public half is known. */
+  /** `undefined` when only the public half is known. */
   readonly signKey: CryptoKey | undefined;
 }
 
-/** A key that access tokens are verified with. */
+/** A key that verifies access tokens. */
 export type VerificationKey = SymmetricKey | AsymmetricKey;
 
-/** A key that access tokens are signed with, too. */
+/** A key that signs and verifies access tokens. */
 export type SigningKey = SymmetricKey | (AsymmetricKey & { readonly signKey: CryptoKey });
 
-/** The keys for verification. Junk must be cheap: what it provokes is {@link lookUp}, and that asks once per cooldown. */
+/**
+ * The keys for verification. Junk tokens must be cheap: they cause {@link lookUp}, which loads at most once per cooldown.
+ */
 export interface VerificationKeys {
   /** The key of this name, if this process knows it. */
   find(kid: string): VerificationKey | undefined;
   /**
-   * The key of a name that {@link find} did not know, after looking for new ones.
+   * The key of a name that {@link find} did not know. This looks for new keys.
    *
-   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError} when that could not be done
+   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError} when the keys cannot be loaded
    */
   lookUp(kid: string, now: number): Promise<VerificationKey | undefined>;
   /**
-   * Whether a key that has verified a signature still may: it can have been dropped elsewhere, which this process learns
-   * within an interval.
+   * Whether a key that has verified a signature is still in use. Another process may have dropped it; this process learns of
+   * that within an interval.
    *
-   * @returns a promise only where there is something to wait for
+   * @returns a promise only if something must be waited for
    */
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean>;
 }
 
 /**
- * Gives the application's own keys as JSON Web Keys (RFC 7517). Each needs `kid` and `alg` (HS256, ES256, EdDSA or
- * RS256); the first, which must be private or symmetric, signs, and all verify: put a new key last, let every process
- * see it, then move it to the front, and take the old one away when its last token has expired.
+ * Gives the application's own keys as JSON Web Keys (RFC 7517). Each needs `kid` and `alg` (HS256, ES256, EdDSA or RS256).
+ * The first key signs, so it must be private or symmetric. All keys verify. To rotate: put the new key last; when every
+ * process has loaded it, move it to the front; remove the old key when its last token has expired.
  */
 export type SigningKeySource = () => Promise<readonly JWK[]> | readonly JWK[];
 
@@ -72,7 +74,7 @@ export async function generateJwk(algorithm: SigningAlgorithm): Promise<JWK> {
 }
 
 /**
- * Imports a JWK once, into keys that are used without importing them again.
+ * Imports a JWK. The result is used many times, because an import is slow.
  *
  * @throws Error without `kid`, with an algorithm that is not supported, or with material that does not fit it
  */

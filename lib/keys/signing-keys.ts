@@ -2,17 +2,18 @@ import type { JWK } from 'jose';
 import type { DroppedKeys, KeyRotation } from './key-ring.js';
 import type { SigningKey, VerificationKeys } from './signing-key.js';
 
-/** The keys of access tokens, wherever they come from. */
+/** The keys of access tokens: the module's or the application's. */
 export interface SigningKeys extends VerificationKeys {
   start(now: number): Promise<void>;
   /** The key that signs now. */
   current(now: number): Promise<SigningKey>;
-  /** The public halves of all keys, for those who verify without being able to sign. */
+  /** The public halves of all keys, for services that verify but cannot sign. */
   publicKeys(now: number): Promise<PublicKeys>;
   /**
    * Makes another key sign at once, and drops keys.
    *
-   * @throws {@link SigningKeyNotFoundError} | {@link InvalidOptionError} when the keys are not this module's
+   * @throws {@link SigningKeyNotFoundError}
+   * @throws {@link InvalidOptionError} when the application provides the keys
    */
   rotate(now: number, drop?: DroppedKeys): Promise<KeyRotation>;
   removeRetired(now: number): Promise<void>;
@@ -20,6 +21,6 @@ export interface SigningKeys extends VerificationKeys {
 
 export interface PublicKeys {
   readonly keys: readonly JWK[];
-  /** How long they may be cached, in milliseconds; a new key is published for longer before it signs. */
+  /** How long they may be cached, in milliseconds. A new key is published for a longer time before it signs. */
   readonly maxAge: number;
 }

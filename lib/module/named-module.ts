@@ -29,7 +29,7 @@ export const InjectSessionVerifier = (
   module: string = DEFAULT_MODULE,
 ): PropertyDecorator & ParameterDecorator => Inject(sessionVerifierToken(module));
 
-/** The name of a module, checked. */
+/** Checks and returns the name of a module. */
 export function nameOf({ name = DEFAULT_MODULE }: { readonly name?: string }): string {
   if (typeof name !== 'string' || name === '') {
     throw new InvalidOptionError(
@@ -41,10 +41,10 @@ export function nameOf({ name = DEFAULT_MODULE }: { readonly name?: string }): s
 }
 
 /**
- * What a module exports: under the names of the classes, or, where it has a name, under that alone. Otherwise the guard of
- * another module could be taken for its own.
+ * The exports of a module. A module without a name exports its classes. A module with a name exports only tokens with that
+ * name, because otherwise its guard could be mistaken for the guard of another module.
  *
- * @param service the class to inject, and its token
+ * @param service the service class and its token
  */
 export function namedExports(
   module: string,

@@ -4,7 +4,7 @@ import { InvalidOptionError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import { tablesOf } from '../storage/session-data-source.js';
 
-/** What two modules of one application must not half share. */
+/** The settings by which two modules of one application may conflict. */
 interface Neighbour {
   readonly tables: unknown;
   readonly cookies: readonly string[];
@@ -15,8 +15,9 @@ interface Neighbour {
 const neighbours = new WeakMap<ApplicationConfig, Neighbour[]>();
 
 /**
- * Two modules are either the same, with the same tables and cookies, or share neither: a session of one would open the guard of
- * the other, or one would clear the other's cookies.
+ * Checks that two modules of an application share both tables and cookies, or neither. If they shared only the tables, a
+ * session of one would be accepted by the guard of the other. If they shared only cookies, one would clear the other's
+ * cookies.
  *
  * @throws {@link InvalidOptionError}
  */

@@ -4,13 +4,13 @@ import { SessionMaintenance } from './session-maintenance.js';
 
 const HOUR = 3_600_000;
 
-/** How the next runs go: they fail, or last until something happens. */
+/** The behaviour of the next runs: they fail, or last until a promise is resolved. */
 interface RunState {
   failure?: Error;
   until?: Promise<void>;
 }
 
-/** Keeps a run from ending. @returns lets it end */
+/** Blocks a run. @returns a function that lets it end */
 function holdRun(state: RunState): () => void {
   let end: (() => void) | undefined;
   state.until = new Promise((resolve) => {

@@ -2,10 +2,10 @@ import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { SessionCore } from './session.core.js';
 
-/** What a timer can wait; a longer one would end at once. */
+/** The longest wait of a timer. With a longer wait, the timer would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Removes sessions that are over, and keys that nothing is signed with any more, from time to time. */
+/** Regularly removes sessions that are over, and retired keys whose last token has expired. */
 export class SessionMaintenance {
   private readonly logger = new Logger(SessionMaintenance.name);
   private timer: NodeJS.Timeout | undefined;
@@ -18,7 +18,7 @@ export class SessionMaintenance {
 
   start(): void {
     if (this.options === false) return;
-    // Processes that started together need not all clean up together.
+    // The wait is random, so that processes that started together do not clean up at the same time.
     const wait = Math.min(LONGEST_TIMER, this.options.interval * (0.9 + Math.random() * 0.2));
     this.timer = setTimeout(() => {
       this.running = this.run().finally(() => {
@@ -27,7 +27,7 @@ export class SessionMaintenance {
     }, wait).unref();
   }
 
-  /** Waits for a run that is under way. */
+  /** Stops the timer, and waits for a run in progress. */
   async stop(): Promise<void> {
     clearTimeout(this.timer);
     this.timer = undefined;

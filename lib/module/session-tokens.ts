@@ -7,14 +7,14 @@ import { VerifiedSession } from '../session/verified-session.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 
-/** The parts that {@link SessionTokens} stand in front of. */
+/** The parts that {@link SessionTokens} calls. */
 export interface TokenParts {
   readonly accessTokens: AccessTokens;
   readonly refreshTokens: RefreshTokens;
   readonly lifecycle: SessionLifecycle;
 }
 
-/** Sessions without HTTP, for clients that do not use cookies: `sessions.tokens`. */
+/** Issues, verifies and refreshes tokens without HTTP, for clients that do not use cookies: `sessions.tokens`. */
 export class SessionTokens {
   readonly #parts: TokenParts;
 
@@ -23,7 +23,7 @@ export class SessionTokens {
   }
 
   /**
-   * Makes a session and gives its tokens.
+   * Makes a session and returns its tokens.
    *
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
@@ -35,12 +35,12 @@ export class SessionTokens {
   }
 
   /**
-   * Verifies an access token. On the first use, after the reuse window, of one that a refresh gave, the result has its
-   * replacement.
+   * Verifies an access token. On the first use of a token from a refresh, after the reuse window, the result has a
+   * `newAccessToken` that replaces it.
    *
-   * @param options.csrfToken what the request had for the session's CSRF token, where it has to have one
-   * @throws {@link TryRefreshError} when it has expired or is not one of ours
-   * @throws {@link CsrfError} when `csrfToken` is given, and is not this session's
+   * @param options.csrfToken the CSRF token of the request. If this member is there, it must be the session's
+   * @throws {@link TryRefreshError} when it has expired, or this module has not made it
+   * @throws {@link CsrfError} when `csrfToken` is there, and is not the session's
    * @throws {@link SessionOverError} when its session is known to be over
    */
   async verify(accessToken: string, options: { csrfToken?: string } = {}): Promise<VerifiedSession> {
@@ -57,11 +57,11 @@ export class SessionTokens {
   /**
    * Exchanges a refresh token.
    *
-   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that the client has been answered with before; if it
-   *   names this token, the client has nothing newer
+   * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that answered the client's previous call. If it
+   *   is the id of this token, the client has looked again and has no newer token
    * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
-   * @throws {@link SessionOverError} when it is not one of ours, or its session is over
-   * @throws {@link TokenTheftError} when it has been used by another party; the session has then been revoked
+   * @throws {@link SessionOverError} when this module has not made the token, or its session is over
+   * @throws {@link TokenTheftError} when another party has used the token; the session is already revoked
    */
   async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
     const now = Date.now();

@@ -9,7 +9,7 @@ import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
 import { SessionVerifier } from '../http/session-verifier.js';
 
-/** The guard for services that verify access tokens and have no sessions of their own. */
+/** The module for services that verify access tokens and have no database of sessions. */
 @Module({
   providers: [
     {

@@ -1,4 +1,4 @@
-/** Injection tokens of the module's own parts; not exported from the package. */
+/** Injection tokens of internal parts. The package does not export them. */
 export const SESSION_EXTRAS = Symbol('SESSION_EXTRAS');
 export const VERIFIER_EXTRAS = Symbol('VERIFIER_EXTRAS');
 export const APPLICATION_DATA_SOURCE = Symbol('APPLICATION_DATA_SOURCE');

@@ -26,7 +26,7 @@ import { SessionLifecycle } from '../session/session-lifecycle.js';
 import { SessionManager } from '../session/session-manager.js';
 import { SessionService } from './session.service.js';
 
-/** Everything that runs behind the module, put together. */
+/** The parts of the module that others use. */
 export interface SessionCore {
   readonly service: SessionService;
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
@@ -36,15 +36,15 @@ export interface SessionCore {
   readonly refreshTokens: RefreshTokens;
 }
 
-/** How much longer than an access token the row of a revoked session stays: what a slow process may need to read it. */
+/** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
 
 /**
- * The one place that knows which part needs which.
+ * Makes all parts and connects them. No other code does this.
  *
- * @param refreshRoute gives the path of the refresh route as the client sees it; asked when requests come, because a
- *   global prefix may be set after the module was made
- * @param module its name
+ * @param refreshRoute gives the path of the refresh route as the client sees it. It is called when requests come, because
+ *   the application may set a global prefix after the module was made
+ * @param module name of the module
  */
 export function createSessionCore(
   dataSource: DataSource,

@@ -22,7 +22,7 @@ export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYN
     .setExtras(EXTRAS, withExtras)
     .build();
 
-/** What must be known before any provider exists: routes and injection tokens. */
+/** Adds what Nest needs before any provider exists: routes and injection tokens. */
 function withExtras(definition: DynamicModule, extras: SessionModuleExtras): DynamicModule {
   const token = extras.dataSourceToken;
   const module = nameOf(extras);
@@ -42,7 +42,7 @@ function withExtras(definition: DynamicModule, extras: SessionModuleExtras): Dyn
       {
         provide: APPLICATION_DATA_SOURCE,
         useFactory: (dataSource?: DataSource) => dataSource,
-        // A token that was named must be there; the usual one is not where the module opens its own database.
+        // A configured token must exist. The default one is optional, because the module may open its own database.
         inject: [token ?? { token: DataSource, optional: true }],
       },
     ],

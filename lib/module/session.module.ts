@@ -20,7 +20,7 @@ import type {
 } from './session-verifier.module-definition.js';
 
 /**
- * Sessions for a Nest application, on its own database.
+ * Sessions for a Nest application, in the application's own database.
  *
  * @example
  * ```ts
@@ -59,20 +59,23 @@ import type {
   ],
 })
 export class SessionModule extends ConfigurableModuleClass {
-  /** Configures the module. Extras (`name`, `isGlobal`, `refreshPath`, `jwksPath`, `dataSourceToken`) stand beside the other options. */
+  /**
+   * Configures the module. The extras `name`, `isGlobal`, `refreshPath`, `jwksPath` and `dataSourceToken` stand beside the
+   * other options.
+   */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
 
-  /** Configures the module by `useFactory`, `useClass` or `useExisting`; extras stand beside them. */
+  /** Configures the module by `useFactory`, `useClass` or `useExisting`. The extras stand beside them. */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
   }
 
   /**
-   * Gives another service the guard and the decorator, without a database: it verifies access tokens with the public keys
-   * that the application with the sessions lists at its `jwksPath`. It never refreshes; it answers an expired token with
-   * `try_refresh`.
+   * Configures the module for another service, which has the guard and the decorators but not the database. It verifies
+   * access tokens with the public keys that the issuing application lists at its `jwksPath`. It never refreshes: it answers
+   * an expired token with `try_refresh`.
    *
    * @example
    * ```ts
@@ -84,11 +87,11 @@ export class SessionModule extends ConfigurableModuleClass {
    * ```
    */
   static forVerifier(options: typeof VERIFIER_OPTIONS_TYPE): DynamicModule {
-    // Without types, nothing can be given; what is missing is then told like any other wrong option.
+    // A JavaScript caller may pass no options. Then the missing options are reported like other wrong options.
     return SessionVerifierModule.forRoot(options ?? {});
   }
 
-  /** The same, configured by `useFactory`, `useClass` or `useExisting`; `name` and `isGlobal` stand beside them. */
+  /** The same, configured by `useFactory`, `useClass` or `useExisting`. `name` and `isGlobal` stand beside them. */
   static forVerifierAsync(options: typeof VERIFIER_ASYNC_OPTIONS_TYPE): DynamicModule {
     return SessionVerifierModule.forRootAsync(options);
   }

@@ -17,10 +17,12 @@ import { createSessionCore, type SessionCore } from './session.core.js';
 import { clockSkew } from '../storage/database-clock.js';
 import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
 
-/** What a difference of clocks can be told from the time that a query takes, in milliseconds. */
+/** The smallest difference of clocks that is reported, in milliseconds. A slow query can look like a smaller difference. */
 const MEASURABLE = 5_000;
 
-/** The running module: opens what the sessions need when the application starts, and closes it when that ends. */
+/**
+ * The running module. It opens the database and loads the keys when the application starts, and closes them when it ends.
+ */
 export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   private constructor(
     readonly core: SessionCore,
@@ -31,7 +33,7 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
   ) {}
 
   /**
-   * @param config of the application; its global prefix is part of the refresh cookie's path
+   * @param config of the application. The refresh cookie's path includes its global prefix
    * @throws {@link InvalidOptionError}
    */
   static async create(
@@ -73,7 +75,10 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     this.maintenance.start();
   }
 
-  /** Everything here depends on time: tokens, windows, key rotation, the revocation feed. The check is advice, no condition. */
+  /**
+   * Warns if the clocks of this machine and of the database differ, because tokens, windows, key rotation and the revocation
+   * feed depend on time. The application starts all the same.
+   */
   private async checkClock(): Promise<void> {
     const skew = await clockSkew(this.database.dataSource).catch((error: unknown) => {
       this.logger.warn(
@@ -81,7 +86,7 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
       );
       return undefined;
     });
-    // Two processes that are each off by half as much are as far apart as they may be.
+    // If each of two processes differs by half of the tolerance, they may differ from each other by all of it.
     if (skew === undefined || Math.abs(skew) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
     const seconds = Math.round(Math.abs(skew) / 1_000);
     this.logger.warn(
@@ -96,12 +101,12 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
   async onApplicationShutdown(): Promise<void> {
     this.core.events.complete();
     const { dataSource, isOwn } = this.database;
-    // Nest 11 shuts an application down again when it is closed twice.
+    // If an application is closed twice, Nest 11 calls this twice.
     if (isOwn && dataSource.isInitialized) await dataSource.destroy();
   }
 }
 
-/** The global prefix of a route, unless the application excludes it. */
+/** The global prefix of a route, or `''` if the application excludes the route from it. */
 function prefixOf(config: ApplicationConfig, route: string): string {
   const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
     ({ requestMethod, pathRegex }) =>

@@ -16,7 +16,7 @@ import type { SessionEvent, SessionInfo, SessionInput } from '../session/session
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
-/** The parts that a {@link SessionService} stands in front of. */
+/** The parts that a {@link SessionService} calls. */
 export interface SessionParts extends TokenParts {
   readonly manager: SessionManager;
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
@@ -28,10 +28,10 @@ export interface SessionParts extends TokenParts {
 }
 
 /**
- * What an application injects to work with sessions.
+ * The service by which an application works with sessions.
  *
- * Every method that asks the database may throw {@link StorageUnavailableError}; every one that makes or checks a token,
- * {@link KeysUnavailableError}. Neither says anything about a session.
+ * Every method that asks the database may throw {@link StorageUnavailableError}. Every method that makes or checks a token
+ * may throw {@link KeysUnavailableError}. Neither error says anything about a session.
  *
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export interface SessionParts extends TokenParts {
  * ```
  */
 export class SessionService {
-  /** The same without HTTP, for clients that do not use cookies: issue, verify, refresh. */
+  /** Issues, verifies and refreshes tokens without HTTP, for clients that do not use cookies. */
   readonly tokens: SessionTokens;
   readonly #parts: SessionParts;
 
@@ -48,7 +48,7 @@ export class SessionService {
     this.tokens = new SessionTokens(parts);
   }
 
-  /** What happens to sessions through this process: sign-in, refresh, revocation, stale tokens, theft. */
+  /** The events of sessions in this process: sign-in, refresh, revocation, stale tokens, theft. */
   get events(): Observable<SessionEvent> {
     return this.#parts.events.stream;
   }
@@ -56,7 +56,7 @@ export class SessionService {
   // ---- over HTTP ------------------------------------------------------------------------------------------------
 
   /**
-   * Signs a user in: makes a session and sets its cookies. A session that the request already carried ends.
+   * Signs a user in: makes a session and sets its cookies. If the request carries a session, that session ends.
    *
    * @param request of Express or Fastify
    * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
@@ -84,7 +84,7 @@ export class SessionService {
   }
 
   /**
-   * The session of a request, refreshed on the way where that is due. The guard does just this.
+   * The session of a request. Refreshes it if that is due. The guard calls this method.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} | {@link TokenTheftError} |
    *   {@link LookAgainError} | {@link CsrfError}
@@ -98,8 +98,8 @@ export class SessionService {
   }
 
   /**
-   * Refreshes the session of a request, whatever state its access token is in. The ready-made refresh route does just
-   * this.
+   * Refreshes the session of a request, whether or not its access token is still valid. The ready-made refresh route calls
+   * this method.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
    *   {@link CsrfError}
@@ -113,9 +113,9 @@ export class SessionService {
   }
 
   /**
-   * Signs out: ends the sessions whose tokens the request carries, however old those look, and takes the cookies from the
-   * client. Needs no guard: a client that is signed out already is signed out. In endpoint mode, requests other than to the
-   * refresh route carry the access token only.
+   * Signs out: ends the sessions whose tokens the request carries, even if these tokens look old, and clears the client's
+   * cookies. The route needs no guard, because this is no error if nobody is signed in. In endpoint mode, only requests to
+   * the refresh route carry the refresh token; all others carry only the access token.
    *
    * @throws {@link CsrfError}
    */
@@ -123,7 +123,7 @@ export class SessionService {
     await this.#parts.signInOut.signOut(request, response, options);
   }
 
-  /** Takes the session's cookies from the client. Ends no session. */
+  /** Clears the client's cookies. Does not end the session. */
   clearCookies(response: HttpResponse): void {
     this.#parts.signInOut.clear(response);
   }
@@ -131,7 +131,7 @@ export class SessionService {
   /**
    * Options for `app.enableCors()`: the trusted origins, with credentials and the CSRF header.
    *
-   * @param allowedHeaders further request headers that clients send
+   * @param allowedHeaders other request headers that clients send
    */
   corsOptions(allowedHeaders: readonly string[] = []): SessionCorsOptions {
     return corsOptions(this.#parts.options, allowedHeaders);
@@ -139,21 +139,21 @@ export class SessionService {
 
   // ---- sessions ---------------------------------------------------------------------------------------------------
 
-  /** Ends a session. @returns whether there was such a live session */
+  /** Revokes a session. @returns whether there was such a live session */
   async revoke(id: string): Promise<boolean> {
     return this.#parts.manager.revoke(id);
   }
 
-  /** Ends several sessions. @returns how many of them were live */
+  /** Revokes several sessions. @returns how many of them were live */
   async revokeMany(ids: readonly string[]): Promise<number> {
     return this.#parts.manager.revokeMany(ids);
   }
 
   /**
-   * Ends all sessions of a user.
+   * Revokes all sessions of a user.
    *
-   * @param options.except id of a session that goes on, usually the one that asks
-   * @returns how many sessions ended
+   * @param options.except id of a session that is not revoked, usually the session of the request
+   * @returns how many sessions were revoked
    */
   async revokeAllForUser(userId: UserId, options: { except?: string } = {}): Promise<number> {
     return this.#parts.manager.revokeAllForUser(userId, options.except);
@@ -170,8 +170,8 @@ export class SessionService {
   }
 
   /**
-   * Replaces a session's data by a value, or by what a function makes of the present one; then nothing that others write
-   * at the same time is lost.
+   * Replaces a session's data by a value, or by the result of a function of the present data. With a function, no update
+   * that another request makes at the same time is lost.
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
    */
@@ -183,8 +183,8 @@ export class SessionService {
   }
 
   /**
-   * Replaces a session's claims by a value, or by what a function makes of the present ones. The client's access token has
-   * them after its next refresh; `ActiveSession.updateClaims` gives it a new one at once.
+   * Replaces a session's claims by a value, or by the result of a function of the present claims. The client's access token
+   * has the new claims after the next refresh. `ActiveSession.updateClaims` gives the client a new access token at once.
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
    */
@@ -196,8 +196,8 @@ export class SessionService {
   }
 
   /**
-   * Removes rows of sessions that are over, in batches; safe with many processes at once. The module does so on a
-   * schedule, too.
+   * Removes rows of sessions that are over, in batches. Many processes may do this at once. The module also does this on a
+   * schedule.
    *
    * @returns how many rows this call removed
    */
@@ -208,24 +208,24 @@ export class SessionService {
   // ---- signing keys -----------------------------------------------------------------------------------------------
 
   /**
-   * Makes another key sign access tokens at once, as the schedule does each `signingKeys.rotation`; and, when a key has
-   * leaked, drops it: every process refuses what it signed within `revocationInterval`. Clients then refresh, and nobody
-   * has to sign in again.
+   * Makes the next key sign access tokens at once, without waiting for `signingKeys.rotation`. With `drop`, it also drops a
+   * leaked key: within `revocationInterval`, every process refuses all tokens that the key has signed. Clients then refresh,
+   * and nobody has to sign in again.
    *
-   * The next key is published before it signs, so that it takes over from a dropped one. Where it may have leaked as well,
-   * because somebody has seen the memory of a process, or the database and the `secret`, drop `'all'`.
+   * The next key has already been published and takes over from a dropped key. It may have leaked as well if somebody has
+   * read the memory of a process, or the database and the `secret`. Then drop `'all'`.
    *
-   * @param options.drop the key that signs now, all keys, or the one of this `kid`. @default none is dropped
-   * @throws {@link SigningKeyNotFoundError} when there is no key of this `kid`
-   * @throws {@link InvalidOptionError} when the application gives the keys itself (`signingKeys.source`)
+   * @param options.drop the key that signs now, all keys, or the key with this `kid`. @default no key is dropped
+   * @throws {@link SigningKeyNotFoundError} when there is no key with this `kid`
+   * @throws {@link InvalidOptionError} when the application provides the keys itself (`signingKeys.source`)
    */
   async rotateSigningKeys(options: { drop?: DroppedKeys } = {}): Promise<KeyRotation> {
     return this.#parts.signingKeys.rotate(Date.now(), options.drop);
   }
 
   /**
-   * The public halves of the signing keys, as the route at `jwksPath` lists them; never anything that can sign. A HS256
-   * key has no public half.
+   * The public halves of the signing keys, as the route at `jwksPath` lists them. They cannot sign. An HS256 key has no
+   * public half, so it is not listed.
    */
   async publicKeys(): Promise<PublicKeys> {
     return this.#parts.signingKeys.publicKeys(Date.now());

@@ -1,6 +1,6 @@
 import type { ResolvedCookieOptions } from './cookie-options.js';
 
-/** A cookie's name with the prefix that makes browsers keep others from setting it (RFC 6265bis, 4.1.3). */
+/** A cookie's name with its prefix. Browsers do not let other hosts set cookies with such a prefix (RFC 6265bis, 4.1.3). */
 export function cookieName(
   name: string,
   { path, domain, secure, prefix }: Pick<ResolvedCookieOptions, 'path' | 'domain' | 'secure' | 'prefix'>,

@@ -86,7 +86,9 @@ export function resolveCookies(
   return cookies;
 }
 
-/** A prefix that the application writes into a name itself must keep what the browser demands of it (RFC 6265bis, 4.1.3). */
+/**
+ * If the application writes a prefix into a name, the cookie must meet the conditions of the prefix (RFC 6265bis, 4.1.3).
+ */
 function checkNamePrefix(
   key: string,
   name: string,
@@ -107,7 +109,7 @@ function checkNamePrefix(
   }
 }
 
-/** Whether cookies of a path are sent to another path (RFC 6265, 5.1.4). */
+/** Whether browsers send a cookie of one path with requests to another path (RFC 6265, 5.1.4). */
 function covers(cookiePath: string, path: string): boolean {
   return path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`);
 }

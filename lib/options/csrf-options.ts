@@ -14,7 +14,7 @@ export function resolveCsrf(input: CsrfOptions | undefined, warnings: string[]):
     try {
       parsed = new URL(origin);
     } catch {
-      // reported below, with every other form that is not an origin
+      // The check below reports it, as all other texts that are no origins.
     }
     const exact = parsed && originOf(parsed);
     if (!parsed || exact === undefined || parsed.hostname.includes('*') || exact !== origin.toLowerCase()) {

@@ -1,18 +1,18 @@
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { parseDuration } from './duration.js';
 
-/** Checks of single options. All throw {@link InvalidOptionError}, whose message says what is wrong and what is right. */
+/** Checks of single options. All throw {@link InvalidOptionError}. Its message says what is wrong and what is right. */
 
-/** What a cookie or a header may be called: RFC 9110's token. */
+/** A name of a cookie or a header: a token of RFC 9110. */
 export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-// oxlint-disable-next-line no-control-regex -- control characters are just what must not be there
+// oxlint-disable-next-line no-control-regex -- the expression excludes control characters
 export const COOKIE_PATH = /^\/[^\x00-\x1f\x7f;]*$/;
 
 /**
- * Refuses names that are not known, which is what a misspelt option is.
+ * Refuses unknown names, such as misspelt options.
  *
- * @param known the names in each group; those of the options themselves under `''`
- * @param elsewhere gives the message for a name that is an option, but of another place
+ * @param known the names in each group. The group `''` has the names of the options themselves
+ * @param elsewhere gives the message for an option that belongs in another place
  */
 export function checkNames(
   input: object,
@@ -72,7 +72,7 @@ export function wholeNumber(
   return value as number;
 }
 
-/** A share, as a number from 0 to `max`. */
+/** A share: a number from 0 to `max`. */
 export function share(option: string, value: unknown, fallback: number, max: number): number {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !(value >= 0 && value <= max)) {
@@ -95,7 +95,7 @@ export function text(option: string, value: unknown): string | undefined {
 
 export function flag(option: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback;
-  // A string from the environment ("false") would be truthy: refuse it instead of guessing.
+  // A string from the environment, such as "false", would be truthy. It is refused, because its meaning is not clear.
   if (typeof value !== 'boolean') fail(option, 'must be true or false.');
   return value;
 }
@@ -107,7 +107,7 @@ export function list(option: string, value: unknown): string[] {
   return [...(value as string[])];
 }
 
-/** One path of its segments, with one leading and no trailing slash. */
+/** Joins segments to one path, with one leading and no trailing slash. */
 export function joinPath(...segments: string[]): string {
   return `/${segments
     .flatMap((segment) => segment.split('/'))
@@ -115,7 +115,7 @@ export function joinPath(...segments: string[]): string {
     .join('/')}`;
 }
 
-/** JSON shows NaN and Infinity as null, and throws at a bigint. */
+/** A value as text for a message. JSON would write NaN and Infinity as null, and throw an error for a bigint. */
 function show(value: unknown): string {
   return typeof value === 'number' || typeof value === 'bigint' ? String(value) : JSON.stringify(value);
 }

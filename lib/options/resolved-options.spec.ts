@@ -11,12 +11,12 @@ const SECRET = 'a secret of at least thirty-two characters';
 
 afterEach(() => vi.unstubAllEnvs());
 
-/** Options as JavaScript and configuration files may give them: of any type. */
+/** Options of any type, as JavaScript callers and configuration files may pass them. */
 function resolve(options: unknown, refreshPath?: unknown): ResolvedOptions {
   return resolveOptions(options as SessionModuleOptions, { refreshPath: refreshPath as string }).options;
 }
 
-/** How the start is refused: the option, and the message after its name. */
+/** The error of a refused start: the option, and the message after its name. */
 function refusal(options: unknown, refreshPath?: unknown): { option: string; message: string } {
   try {
     resolve(options, refreshPath);
@@ -28,7 +28,7 @@ function refusal(options: unknown, refreshPath?: unknown): { option: string; mes
   throw new Error('The options were accepted.');
 }
 
-/** Options with one of them set, by its path. */
+/** Options in which one option is set, given by its path. */
 function having(path: string, value: unknown): Record<string, unknown> {
   const [group, name] = path.split('.') as [string, string | undefined];
   return { [group]: name === undefined ? value : { [name]: value } };
@@ -38,7 +38,7 @@ function valueAt(options: object, path: string): unknown {
   return path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown>)[name], options);
 }
 
-/** The warnings about options that have at least a secret. */
+/** The notes about these options, with a secret added. */
 function notesOf(options: SessionModuleOptions): string[] {
   return resolveOptions({ secret: SECRET, ...options }).notes;
 }
@@ -52,7 +52,7 @@ function source(): never[] {
   return [];
 }
 
-/** What is no text, no number and no object of options. */
+/** Values that are no texts, no numbers, and no objects of options. */
 const WRONG_TYPES: unknown[] = [null, true, [], () => 1];
 
 describe('defaults', () => {

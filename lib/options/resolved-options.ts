@@ -23,7 +23,7 @@ import type {
   SessionModuleOptions,
 } from './session-module.options.js';
 
-/** The options as the module uses them: complete, checked, frozen; every duration in milliseconds. */
+/** The options as the module uses them: complete, checked and frozen. Durations are in milliseconds. */
 export interface ResolvedOptions {
   readonly secrets: readonly string[];
   readonly accessToken: {
@@ -48,7 +48,7 @@ export interface ResolvedOptions {
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
 
-/** How long after it was signed an access token can be accepted, in milliseconds. */
+/** How long an access token can be accepted after it was signed, in milliseconds. */
 export function longestLife({ accessToken }: Pick<ResolvedOptions, 'accessToken'>): number {
   return accessToken.ttl + accessToken.clockTolerance;
 }
@@ -91,7 +91,9 @@ const KNOWN = {
   cleanup: ['interval', 'batchSize'],
 };
 
-/** Names of the options that stand beside `useFactory`; a frequent place for a mistake, so it gets its own message. */
+/**
+ * Names of the options that stand beside `useFactory`. They are often put in the wrong place, so this has its own message.
+ */
 const EXTRAS: ReadonlySet<string> = new Set([
   'name',
   'isGlobal',
@@ -107,10 +109,10 @@ const ALGORITHMS = ['HS256', 'ES256', 'EdDSA', 'RS256'] as const;
 /**
  * Checks the application's options and fills in the defaults.
  *
- * @param extras the module's, as far as they concern the options
- * @returns the options; warnings about settings that work but are weaker than they need to be; and notes on what the settings
- *   mean that may be just what is wanted
- * @throws {@link InvalidOptionError} at the first wrong one; the message says what, why, and the fix
+ * @param extras the extras of the module that concern the options
+ * @returns the options; `warnings` about settings that are weaker than necessary; `notes` about consequences of settings
+ *   that may be intended
+ * @throws {@link InvalidOptionError} for the first wrong option. The message says what is wrong, why, and how to fix it
  */
 export function resolveOptions(
   input: SessionModuleOptions = {},
@@ -164,7 +166,7 @@ export function resolveOptions(
 
   const { source } = input.signingKeys ?? {};
   if (source !== undefined && typeof source !== 'function') fail('signingKeys.source', 'must be a function.');
-  // Only asymmetric keys have a public half; of them, ES256 is what other libraries and gateways know best.
+  // Only asymmetric keys have a public half. Among them, most libraries and gateways support ES256.
   const algorithm = oneOf(
     'accessToken.algorithm',
     input.accessToken?.algorithm,
@@ -216,10 +218,16 @@ export function resolveOptions(
   return { options: deepFreeze(options), warnings, notes };
 }
 
-/** A ninth of the window: what comes before is proven in the model for these proportions. Also what clocks may differ by. */
+/**
+ * D = W / 9: the longest delay of a response, and the largest difference of two clocks. The model (`test/model`) shows that
+ * the rotation rules hold with this proportion.
+ */
 const delayOf = (reuseWindow: number) => (reuseWindow === 0 ? 10 * SECOND : reuseWindow / 9);
 
-/** Chromium writes cookies to disk up to 30 s late; a killed browser may have lost 4/9 of a window, less what is on its way. */
+/**
+ * The shortest window with which a killed browser stays signed in. Chromium writes cookies to disk up to 30 s late. The
+ * model allows a killed browser to have lost the cookies of the last 4/9 W, less the time in flight: 4/9 × 70 s = 31 s.
+ */
 const KILLED_BROWSER = 70 * SECOND;
 
 function resolveRotation(

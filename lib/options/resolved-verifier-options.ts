@@ -6,7 +6,7 @@ import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
 import { checkNames, clockTolerance, duration, fail, text, wholeNumber } from './option-checks.js';
 import type { SessionVerifierOptions } from './session-verifier.options.js';
 
-/** The options as the verifier uses them; every duration in milliseconds. */
+/** The options as the verifier uses them. Durations are in milliseconds. */
 export interface ResolvedVerifierOptions {
   readonly keys: RemoteKeysOptions;
   readonly expected: AccessTokenExpectations;
@@ -33,12 +33,12 @@ const KNOWN = {
 
 const SECOND = 1_000;
 
-/** @throws {@link InvalidOptionError} at the first wrong one; the message says what, why, and the fix */
+/** @throws {@link InvalidOptionError} for the first wrong option. The message says what is wrong, why, and how to fix it */
 export function resolveVerifierOptions(input: SessionVerifierOptions | undefined): {
   options: ResolvedVerifierOptions;
   warnings: string[];
 } {
-  // A factory that forgot to return gives this.
+  // The result of a factory without a return statement.
   if (input === undefined) fail('options', 'must be an object.');
   checkNames(input, KNOWN);
   const warnings: string[] = [];
@@ -58,7 +58,7 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
       timeout: duration('timeout', input.timeout, 5 * SECOND, 100),
     },
     expected: {
-      // A token for somebody else must not be good here (RFC 8725, 3.8 and 3.9).
+      // A token for another service must be refused here (RFC 8725, 3.8 and 3.9).
       issuer: required('issuer', input.issuer),
       audience: required('audience', input.audience),
       clockTolerance: clockTolerance('clockTolerance', input.clockTolerance),
@@ -79,7 +79,7 @@ function resolveUri(value: unknown): URL {
   if (!uri || !/^https?:$/.test(uri.protocol)) {
     fail('jwksUri', 'must be an address such as "https://accounts.example.com/.well-known/jwks.json".');
   }
-  // Whoever can change the answer on its way can sign tokens.
+  // Whoever can change the response in transit can replace the keys, and so make tokens.
   if (uri.protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(uri.hostname)) {
     fail('jwksUri', 'must be an https: address; http: is for loopback addresses only.');
   }

@@ -3,28 +3,28 @@ import type { DataSourceOptions } from 'typeorm';
 import type { SigningAlgorithm, SigningKeySource } from '../keys/signing-key.js';
 import type { Duration } from './duration.js';
 
-/** How a revoked session's living access tokens are refused; see {@link SessionModuleOptions.revocation}. */
+/** How the unexpired access tokens of a revoked session are refused; see {@link SessionModuleOptions.revocation}. */
 export type RevocationMode = 'feed' | 'database' | 'none';
 
-/** Where refreshing happens; see {@link SessionModuleOptions.refresh}. */
+/** Where a session is refreshed; see {@link SessionModuleOptions.refresh}. */
 export type RefreshMode = 'transparent' | 'endpoint';
 
-/** How forged cross-site requests are refused; see {@link CsrfOptions.mode}. */
+/** How forged cross-site requests are recognised; see {@link CsrfOptions.mode}. */
 export type CsrfMode = 'origin' | 'token' | 'header' | 'off';
 
 /** Options of access tokens. */
 export interface AccessTokenOptions {
-  /** How long an access token is good for at the most: whole seconds, at least 1 s. @default '15m' */
+  /** The longest lifetime of an access token: whole seconds, at least 1 s. @default '15m' */
   ttl?: Duration;
   /**
-   * By what share of `ttl`, at the most, an access token lives shorter; chance decides for each. Without it, clients that
-   * signed in or refreshed at the same moment would refresh together for ever. 0 to 0.25. @default 0.05
+   * Each access token lives for `ttl` × (1 − `jitter` × r), with a random r from 0 to 1. Without jitter, clients that signed
+   * in or refreshed at the same moment would always refresh at the same moment. 0 to 0.25. @default 0.05
    */
   jitter?: number;
   /**
-   * The algorithm that newly made keys sign with. HS256 is by far the cheapest to sign and verify, and its tokens are the
-   * shortest; the others let services verify tokens that must not be able to make them. Changing it is a key rotation:
-   * nobody notices. @default 'HS256', or 'ES256' where `jwksPath` publishes the keys
+   * The algorithm of new keys. HS256 is by far the cheapest to sign and verify, and its tokens are the shortest. With the
+   * other algorithms, other services can verify tokens but cannot make them. A change of the algorithm is a key rotation:
+   * clients do not notice it. @default 'HS256', or 'ES256' if `jwksPath` publishes the keys
    */
   algorithm?: SigningAlgorithm;
   /** The `iss` claim; checked when set. @default none */
@@ -32,76 +32,81 @@ export interface AccessTokenOptions {
   /** The `aud` claim; checked when set. @default none */
   audience?: string;
   /**
-   * How far the clocks of two processes may be apart, at most five minutes: a token that was issued further in the future is
-   * refused, the revocation feed looks back that much, and a process whose clock is off the database's by more than half of
-   * it warns at start. Expiry is exact, because an expired token costs a refresh, not a login. @default '2m'
+   * How far the clocks of two processes may be apart, at most five minutes. A token that was issued further in the future is
+   * refused. The revocation feed reads back that far. A process warns at start if its clock differs from the database's by
+   * more than half of this. Expiry has no tolerance, because an expired token costs only a refresh, not a login.
+   * @default '2m'
    */
   clockTolerance?: Duration;
   /**
-   * How many verified tokens a process remembers, so that a token's next request needs no cryptography: about 1.5 kB each.
-   * 0 verifies each time. @default 10000
+   * The largest number of verified tokens in the cache of a process, about 1.5 kB each. The next request with a cached token
+   * needs no cryptography. 0 turns the cache off. @default 10000
    */
   cacheSize?: number;
 }
 
-/** Options of refresh tokens, and with them of the session's life. */
+/** Options of refresh tokens, and so of the session's lifetime. */
 export interface RefreshTokenOptions {
-  /** How long a session lives without being refreshed; each refresh starts it anew. @default '30d' */
+  /** How long a session lives without a refresh. Each refresh starts this time again. @default '30d' */
   ttl?: Duration;
-  /** How long a session lives at the most, counted from sign-in. @default '365d', or `ttl` if that is longer */
+  /** The longest lifetime of a session, from sign-in. @default '365d', or `ttl` if that is longer */
   absoluteTtl?: Duration;
 }
 
 /** Options of signing keys. */
 export interface SigningKeyOptions {
-  /** How long a key signs before the next one takes over; at least 1 s. Nobody notices a rotation. @default '24h' */
+  /** How long a key signs before the next one takes over, at least 1 s. Clients do not notice a rotation. @default '24h' */
   rotation?: Duration;
   /**
-   * The application's own keys, instead of those that the module makes and keeps in the database. Called at start, at
-   * an unknown `kid`, and about every five minutes.
+   * Gives the application's own keys. The module then makes no keys itself. Called at start, for an unknown `kid`, and about
+   * every five minutes.
    */
   source?: SigningKeySource;
 }
 
-/** Options of the check against cross-site request forgery. It concerns unsafe methods on guarded routes only. */
+/**
+ * Options of the check against cross-site request forgery. Only requests with unsafe methods on guarded routes are checked.
+ */
 export interface CsrfOptions {
   /**
-   * - `origin`: the browser says where a request comes from (`Sec-Fetch-Site`, else `Origin` against `Host`). Needs no
-   *   client code. A request with neither header does not come from a browser and passes.
-   * - `token`: the client repeats, in a request header, the token that sign-in and refresh sent in a response header.
-   * - `header`: the client adds a custom header of any value, which another site's page cannot.
-   * - `off`: no check. Only for clients that are no browsers.
+   * - `origin`: the browser tells where a request comes from (`Sec-Fetch-Site`; without it, `Origin` is compared with
+   *   `Host`). Needs no client code. A request with neither header does not come from a browser, and passes.
+   * - `token`: sign-in and refresh send a token in a response header. The client sends it back in a request header.
+   * - `header`: the client adds a custom header with any value. A page of another site cannot do that.
+   * - `off`: no check. Only for clients that are not browsers.
    * @default 'origin'
    */
   mode?: CsrfMode;
   /** Name of the header of modes `token` and `header`. @default 'anti-csrf' */
   header?: string;
-  /** Other origins (`https://app.example.com`) that may send unsafe requests, and that the CORS helper allows. @default [] */
+  /**
+   * Other origins (`https://app.example.com`) that may send unsafe requests, and that the CORS helper allows. @default []
+   */
   trustedOrigins?: string[];
 }
 
-/** Options of the cookies. Combinations that a browser would reject stop the start. */
+/** Options of the cookies. A combination that browsers would reject is an error at start. */
 export interface SessionCookieOptions {
   /** Name of the access-token cookie, without prefix. @default 'session_access' */
   accessName?: string;
   /** Name of the refresh-token cookie, without prefix. @default 'session_refresh' */
   refreshName?: string;
   /**
-   * Name of the cookie, without prefix, that names a refresh token which looked old. Set when a client is told to look again,
-   * with the attributes of the refresh cookie. @default 'session_look_again'
+   * Name of the marker cookie, without prefix. The marker holds the token id of a refresh token that looked old. It is set
+   * when a client is told to look again, with the attributes of the refresh cookie. @default 'session_look_again'
    */
   lookAgainName?: string;
   /**
    * Name of a cookie that scripts can read, or `false` for none. Its value is `<access token expiry>.<session expiry>`
-   * in epoch seconds: it tells a page that somebody is signed in, and until when. @default false
+   * in epoch seconds. A page can read from it that somebody is signed in, and until when. @default false
    */
   indicatorName?: string | false;
   /**
-   * `auto` puts `__Host-` before a name where a browser allows that (secure, `Path=/`, no domain), else `__Secure-`
-   * where it is secure. @default 'auto'
+   * `auto` puts `__Host-` before the name of a cookie that is secure, with `Path=/` and without a domain, and `__Secure-`
+   * before the name of every other secure cookie. @default 'auto'
    */
   prefix?: 'auto' | 'none';
-  /** `Domain` attribute; host-only when absent. @default none */
+  /** `Domain` attribute. Without it, cookies are host-only. @default none */
   domain?: string;
   /** `Path` attribute of the cookies. @default '/' */
   path?: string;
@@ -109,15 +114,15 @@ export interface SessionCookieOptions {
   refreshPath?: string;
   /** `SameSite` attribute. `none` needs `secure`. @default 'lax' */
   sameSite?: 'strict' | 'lax' | 'none';
-  /** `Secure` attribute. Browsers accept secure cookies from `http://localhost`, Safari does not. @default true */
+  /** `Secure` attribute. Most browsers accept secure cookies from `http://localhost`; Safari does not. @default true */
   secure?: boolean;
   /** `Partitioned` attribute (CHIPS), for applications inside other sites' frames. Needs `secure`. @default false */
   partitioned?: boolean;
-  /** Domains that earlier versions of the application set these cookies for; cleared where duplicates are seen. @default [] */
+  /** Domains for which earlier versions of the application set these cookies. Duplicates of them are cleared. @default [] */
   formerDomains?: string[];
 }
 
-/** Options of the removal of sessions that are over. */
+/** Options of the clean-up, which removes sessions that are over. */
 export interface CleanupOptions {
   /** Time between two runs in one process. @default '1h' */
   interval?: Duration;
@@ -128,32 +133,33 @@ export interface CleanupOptions {
 /** Options of `SessionModule`. Durations are seconds, or strings such as `'15m'`. */
 export interface SessionModuleOptions {
   /**
-   * At least 32 characters of randomness (`openssl rand -base64 48`), the same for every process. Encrypts key material
-   * in the database, so that a stolen database makes no access token. To change it, give several, newest first: the
-   * first encrypts, all decrypt. @default none: keys lie in the database in plain text, and a warning says so
+   * At least 32 random characters (`openssl rand -base64 48`), the same in every process. They encrypt the keys in the
+   * database, so that nobody can make access tokens with a stolen database. To change the secret, give several, newest
+   * first: the first one encrypts, all of them decrypt. @default none: keys are in the database in plain text, with a
+   * warning
    */
   secret?: string | string[];
   /** Access tokens. */
   accessToken?: AccessTokenOptions;
-  /** Refresh tokens and the life of sessions. */
+  /** Refresh tokens and the lifetime of sessions. */
   refreshToken?: RefreshTokenOptions;
   /**
-   * How long a refresh token stays good beside the one that it was exchanged for: for requests that are late, and for a
-   * browser that was killed and has forgotten its newest cookies, which Chromium writes to disk up to 30 s late. At most half
-   * of `accessToken.ttl`; under 70 s, killed browsers may be signed out. 0 gives strict single use.
-   * @default '90s', or half of `accessToken.ttl` where that is less
+   * For how long both the old and the new refresh token stay valid after an exchange, at least. Late requests need this, and
+   * browsers that were killed before they wrote their newest cookies to disk (Chromium takes up to 30 s). At most half of
+   * `accessToken.ttl`. With less than 70 s, killed browsers may be signed out. 0 means strict single use.
+   * @default '90s', or half of `accessToken.ttl` if that is less
    */
   reuseWindow?: Duration;
   /**
-   * Whether a client whose refresh token looks old is told to look again before that counts as theft, and before its cookies
-   * are cleared where the session is over. With `false`, both are so at first sight, also for a request that is only late.
+   * Whether a client whose refresh token looks old must look again before that counts as theft, or before its cookies are
+   * cleared if the session is over. With `false`, the first such request counts, even if it is only late.
    * @default true
    */
   lookAgain?: boolean;
   /**
-   * - `transparent`: the guard refreshes inside the request that met an expired access token.
-   * - `endpoint`: the guard answers `try_refresh`, the client calls the refresh route (`refreshPath`), and the refresh
-   *   cookie travels only there.
+   * - `transparent`: the guard refreshes the session as part of a request with an expired access token.
+   * - `endpoint`: the guard answers `try_refresh`, and the client calls the refresh route (`refreshPath`). Browsers send the
+   *   refresh cookie only to that route.
    * @default 'transparent'
    */
   refresh?: RefreshMode;
@@ -161,32 +167,33 @@ export interface SessionModuleOptions {
   signingKeys?: SigningKeyOptions;
   /**
    * How soon access tokens of a revoked session are refused.
-   * - `feed`: at once in this process, within `revocationInterval` in the others; costs requests nothing.
-   * - `database`: at once everywhere; costs each request a primary-key look-up.
+   * - `feed`: at once in the process that revoked it, within `revocationInterval` in the others. No cost per request.
+   * - `database`: at once in every process. Costs one primary-key look-up per request.
    * - `none`: when they expire.
    * @default 'feed'
    */
   revocation?: RevocationMode;
   /**
-   * How often a process looks, at most, for sessions that others have revoked (in mode `feed`) and for signing keys that
-   * they have made or dropped. It looks when requests come. A revocation by a process whose clock is more than five seconds
-   * behind is seen up to ten seconds later. @default '1s'
+   * The shortest time between two reads by which a process learns what other processes have done: which sessions they have
+   * revoked (in mode `feed`), and which signing keys they have made or dropped. Only requests cause these reads. If the
+   * clock of the revoking process is more than five seconds behind, the revocation is seen up to ten seconds later.
+   * @default '1s'
    */
   revocationInterval?: Duration;
   /** Cross-site request forgery. */
   csrf?: CsrfOptions;
   /** Cookies. */
   cookies?: SessionCookieOptions;
-  /** Removal of sessions that are over; `false` leaves it to calls of `removeExpired()`. */
+  /** Clean-up of sessions that are over. With `false`, the application must call `removeExpired()`. */
   cleanup?: CleanupOptions | false;
   /**
-   * A database of the module's own, opened from these TypeORM options and migrated at start. @default none: the
-   * application's `DataSource` is used
+   * TypeORM options of a separate database for the module. The module opens and migrates it at start. @default none: the
+   * module uses the application's `DataSource`
    */
   database?: DataSourceOptions;
   /**
-   * SQLite drivers run everything on one connection, so that a transaction of the application that rolls back takes
-   * writes of the sessions with it. `own` opens a second connection to the same file. @default 'own'
+   * SQLite drivers use one connection for everything. So if a transaction of the application rolls back, it also rolls back
+   * the module's writes. `own` opens a second connection to the same file. @default 'own'
    */
   sqliteConnection?: 'own' | 'shared';
 }
@@ -194,9 +201,9 @@ export interface SessionModuleOptions {
 /** Options that belong to the module's definition: in `forRootAsync` they stand beside `useFactory`. */
 export interface SessionModuleExtras {
   /**
-   * Name of the module, where an application has several. What it exports then has the name as well:
-   * `@InjectSessionService('admin')`, `@UseGuards(SessionGuard.of('admin'))`, `@CurrentSession({ module: 'admin' })`. Two modules
-   * need cookies of different names, and tables of their own: another database, or another `entityPrefix`.
+   * Name of the module, if an application has several. Its exports are then found by this name:
+   * `@InjectSessionService('admin')`, `@UseGuards(SessionGuard.of('admin'))`, `@CurrentSession({ module: 'admin' })`. Each
+   * module needs different cookie names and its own tables: another database, or another `entityPrefix`.
    * @default none: `SessionService` and `SessionGuard`
    */
   name?: string;
@@ -206,7 +213,7 @@ export interface SessionModuleExtras {
   refreshPath?: string;
   /**
    * Path of a ready-made `GET` route with the public halves of the signing keys (RFC 7517), such as
-   * `'/.well-known/jwks.json'`, for services that verify access tokens without being able to make them. @default none
+   * `'/.well-known/jwks.json'`. With them, other services can verify access tokens but cannot make them. @default none
    */
   jwksPath?: string;
   /** Injection token of the application's TypeORM `DataSource`. @default the `DataSource` class */

@@ -3,32 +3,32 @@ import type { CsrfOptions, SessionCookieOptions } from './session-module.options
 
 /** Options of `SessionModule.forVerifier`. Durations are seconds, or strings such as `'15m'`. */
 export interface SessionVerifierOptions {
-  /** Address of the keys: the `jwksPath` of the application that has the sessions. `https:`, or a loopback address. */
+  /** URL of the public keys: the `jwksPath` of the application that issues the tokens. `https:`, or a loopback address. */
   jwksUri: string;
-  /** The `iss` claim that tokens must have: `accessToken.issuer` over there. */
+  /** The `iss` claim that tokens must have: `accessToken.issuer` of the issuing application. */
   issuer: string;
-  /** The `aud` claim that tokens must have: `accessToken.audience` over there. */
+  /** The `aud` claim that tokens must have: `accessToken.audience` of the issuing application. */
   audience: string;
   /** See `accessToken.clockTolerance`. @default '2m' */
   clockTolerance?: Duration;
   /** See `accessToken.cacheSize`. @default 10000 */
   cacheSize?: number;
   /**
-   * Age at which the keys are fetched again, and with it the longest time that a dropped key is still accepted; a token
-   * under a key that this service has not seen yet brings it forward. @default '30s'
+   * Age at which the keys are fetched again. So it is also the longest time for which a dropped key is still accepted. A
+   * token with an unknown key causes an earlier fetch. @default '30s'
    */
   cacheMaxAge?: Duration;
   /**
-   * Tokens with unknown keys cause at most one fetch in this time, counted from any fetch; meanwhile they are answered
-   * `try_refresh`. Of honest tokens that concerns those of a key that signed without having been published before, as
-   * one does that `rotateSigningKeys` had to make. @default '5s'
+   * The shortest time between a fetch and the next fetch for a token with an unknown key. Until then such tokens are
+   * answered with `try_refresh`. This concerns valid tokens only if their key signed without being published first, such as
+   * a key that `rotateSigningKeys` had to make. @default '5s'
    */
   cooldown?: Duration;
   /** How long a fetch may take. @default '5s' */
   timeout?: Duration;
-  /** How the access-token cookie is called over there. Tokens in an `Authorization: Bearer` header need no cookie. */
+  /** The cookie options of the issuing application. Tokens in an `Authorization: Bearer` header need no cookie. */
   cookies?: Pick<SessionCookieOptions, 'accessName' | 'prefix' | 'domain' | 'path' | 'secure'>;
-  /** Cross-site request forgery; mode `token` is not available, because it needs the keys of refresh tokens. */
+  /** Cross-site request forgery. Mode `token` is not available, because it needs the keys of refresh tokens. */
   csrf?: CsrfOptions;
 }
 
@@ -40,7 +40,7 @@ export interface SessionVerifierOptionsFactory {
 /** Options that stand beside `useFactory` in `forVerifierAsync`. */
 export interface SessionVerifierExtras {
   /**
-   * Name of the module, where an application has several: `@InjectSessionVerifier('partner')`,
+   * Name of the module, if an application has several: `@InjectSessionVerifier('partner')`,
    * `@UseGuards(SessionGuard.of('partner'))`. @default none: `SessionVerifier` and `SessionGuard`
    */
   name?: string;

@@ -25,12 +25,12 @@ const payload = { sub: 'ann', sid: '0190abcd-0000-7000-8000-000000000001', ...TI
 const ANYBODY = { issuer: undefined, audience: undefined };
 const fromPayload = (token: unknown) => readPayload(token, ANYBODY);
 
-/** What a verifier gets. */
+/** The payload that a verifier decodes. */
 function payloadOf(each: TokenSubject): JWTPayload {
   return JSON.parse(JSON.stringify(toPayload(each, TIMES))) as JWTPayload;
 }
 
-/** What it takes in a token. */
+/** The number of characters of a payload in its token. */
 function encodedLength(made: JWTPayload): number {
   return Buffer.from(JSON.stringify(made)).toString('base64url').length;
 }

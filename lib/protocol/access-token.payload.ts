@@ -6,12 +6,12 @@ import { isSessionId } from './session-id.js';
 import type { AccessToken } from './access-token.js';
 
 /**
- * Names that claims must not use: the registered ones of RFC 7519 and the module's own.
+ * Names that claims must not use: the registered claims of RFC 7519, and the claims of this module.
  *
  * - `sid`: the session id (as in OpenID Connect).
- * - `uid`: the user id where it is a number; `sub` has to be a string (RFC 7519, 4.1.2).
- * - `gen`: `[generation, issuedAt, preimage]`, only while the token is unproven.
- * - `claims`: the application's claims where they are not an object.
+ * - `uid`: the user id, if it is a number. `sub` must be a string (RFC 7519, 4.1.2).
+ * - `gen`: `[generation, issuedAt, preimage]`, only in unproven tokens.
+ * - `claims`: the application's claims, if they are not an object.
  */
 export const RESERVED_CLAIMS: readonly string[] = [
   'iss',
@@ -28,15 +28,15 @@ export const RESERVED_CLAIMS: readonly string[] = [
 ];
 
 /**
- * Base64url characters that an unproven token has more than a proven one, at the most:
+ * The largest number of base64url characters that an unproven token has more than a proven one. They encode
  * `,"gen":[4294967295,281474976710655,"0123456789012345678901"]`.
  */
 export const UNPROVEN_OVERHEAD = 84;
 
-/** What an access token tells of a session. */
+/** The part of an access token that describes its session. */
 export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>;
 
-/** @throws {@link InvalidClaimsError} when they are not JSON or use a reserved name */
+/** @throws {@link InvalidClaimsError} when the claims are not JSON or use a reserved name */
 export function checkClaims(claims: unknown): asserts claims is JsonValue {
   const why = whyNotJson(claims, 'claims');
   if (why !== undefined) throw new InvalidClaimsError(`Claims must be JSON: ${why}.`);
@@ -46,7 +46,7 @@ export function checkClaims(claims: unknown): asserts claims is JsonValue {
     throw new InvalidClaimsError(`The claim name "${reserved}" is reserved. Rename the claim.`);
 }
 
-/** Names the largest of some claims, for the message that they are too large. */
+/** Names the largest claim, for the error message that the claims are too large. */
 export function describeLargestClaim(claims: JsonValue): string {
   if (!isRecord(claims)) return `The claims have ${Buffer.byteLength(JSON.stringify(claims))} bytes`;
   const sizes = Object.entries(claims).map(([name, value]) => ({
@@ -57,7 +57,7 @@ export function describeLargestClaim(claims: JsonValue): string {
   return `The largest claim is ${JSON.stringify(largest.name)} with ${largest.size} bytes`;
 }
 
-/** @param registered what else stands in the token; a claim that is undefined is left out when this is written as JSON */
+/** @param registered further claims of the token. JSON leaves out those that are undefined */
 export function toPayload(
   { sessionId, userId, claims, unproven }: TokenSubject,
   registered: Pick<JWTPayload, 'iat' | 'exp' | 'iss' | 'aud'>,
@@ -69,15 +69,16 @@ export function toPayload(
     gen: unproven && [unproven.generation, unproven.issuedAt, unproven.preimage],
     ...registered,
   };
-  // Without a prototype, so that a claim may be called __proto__. Spread syntax would take several times as long here.
+  // The payload has no prototype, so that a claim may have the name __proto__. Object.assign is several times faster here
+  // than spread syntax.
   const payload = { __proto__: null } as JWTPayload;
   return Object.assign(payload, isRecord(claims) ? claims : { claims }, own);
 }
 
 /**
- * @param payload of a token whose signature is right
- * @returns what the token says, or `undefined` when a claim is missing, is not of the type and range that this package
- *   writes, or is not the one that is expected
+ * @param payload the payload of a token whose signature has been verified
+ * @returns the content of the token, or `undefined` when a claim is missing, has a type or range that this package does not
+ *   write, or differs from the expected value
  */
 export function fromPayload(
   payload: unknown,
@@ -110,7 +111,7 @@ export function fromPayload(
   };
 }
 
-/** @returns null when it is not what {@link toPayload} writes */
+/** @returns null when the claim does not have the form that {@link toPayload} writes */
 function fromGen(gen: unknown): AccessToken['unproven'] | null {
   if (!Array.isArray(gen) || gen.length !== 3) return null;
   const [generation, issuedAt, preimage] = gen as unknown[];
@@ -118,7 +119,7 @@ function fromGen(gen: unknown): AccessToken['unproven'] | null {
   return { generation, issuedAt, preimage };
 }
 
-/** Seconds since the epoch that are exact in milliseconds, too. */
+/** Whether a value is a time in epoch seconds that can also be written exactly in milliseconds. */
 function isTime(value: unknown): value is number {
   return isCount(value) && Number.isSafeInteger(value * 1_000);
 }

@@ -2,29 +2,29 @@ import type { Unproven } from './rotation.js';
 import type { JsonValue } from '../types/json.js';
 import type { UserId } from '../types/register.js';
 
-/** What an access token says. Times are epoch milliseconds, exact to the second. */
+/** The content of an access token. Times are epoch milliseconds of whole seconds. */
 export interface AccessToken {
   readonly sessionId: string;
   readonly userId: UserId;
   readonly claims: JsonValue;
   readonly issuedAt: number;
   readonly expiresAt: number;
-  /** Present until the token's generation has been proven. */
+  /** Present in unproven tokens only. */
   readonly unproven: UnprovenToken | undefined;
 }
 
-/** The generation of an unproven token, with the preimage that a refresh of this very session issued it. */
+/** The generation of an unproven token. The preimage shows that a refresh of this session has made the token. */
 export interface UnprovenToken extends Unproven {
   readonly preimage: string;
 }
 
-/** An access token with its text for the client. */
+/** An access token, and its encoded form for the client. */
 export interface SignedAccessToken extends AccessToken {
   readonly token: string;
 }
 
 export type AccessTokenVerification =
   | { readonly status: 'valid'; readonly accessToken: AccessToken }
-  /** Ours in every respect, but expired. */
+  /** This module issued the token, and it has expired. */
   | { readonly status: 'expired'; readonly accessToken: AccessToken }
   | { readonly status: 'invalid' };

@@ -1,8 +1,8 @@
 const MAX_DEPTH = 64;
 
 /**
- * Why a value is not JSON, or `undefined` when it is. `JSON.stringify` would quietly drop or change what this reports
- * (NaN, dates, functions, maps); an absent property (`undefined`) is let through, as everybody expects.
+ * Why a value is not JSON, or `undefined` when it is. `JSON.stringify` silently drops or changes such values (NaN, dates,
+ * functions, maps). A property that is `undefined` is allowed, because `JSON.stringify` leaves it out as everybody expects.
  */
 export function whyNotJson(value: unknown, path = 'the value', depth = 0): string | undefined {
   switch (typeof value) {

@@ -2,16 +2,16 @@ import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { RefreshTokenFacts } from './rotation.js';
 import { uuidOfHex } from './session-id.js';
 
-/** What a refresh token says. */
+/** The content of a refresh token. */
 export interface RefreshToken extends RefreshTokenFacts {
   /** Sequence number of the refresh key that authenticates it. */
   readonly keyId: number;
   readonly sessionId: string;
   /** Epoch milliseconds. */
   readonly issuedAt: number;
-  /** 8 random bytes, hex: names one sibling of a generation. */
+  /** 8 random bytes, hex. Identifies one sibling of a generation. */
   readonly tokenId: string;
-  /** 16 random bytes, made at sign-in, the same for the session's life; see `session-secret.ts`. */
+  /** 16 random bytes. Made at sign-in; the same in all refresh tokens of the session. See `session-secret.ts`. */
   readonly sessionSecret: Buffer;
 }
 
@@ -30,7 +30,8 @@ const LENGTH = Math.ceil((AT.end * 4) / 3);
 
 /**
  * `base64url( version 1 | keyId 4 | sessionId 16 | generation 4 | issuedAt 6 | tokenId 8 | sessionSecret 16 | mac 16 )`,
- * numbers big-endian; the mac is HMAC-SHA-256 over all before it, cut to 128 bits (RFC 2104, 5).
+ * with sizes in bytes. Numbers are big-endian. The mac is HMAC-SHA-256 over all bytes before it, cut to 128 bits
+ * (RFC 2104, 5).
  */
 export function encodeRefreshToken(token: RefreshToken, key: KeyObject): string {
   const bytes = Buffer.alloc(AT.end);
@@ -45,17 +46,17 @@ export function encodeRefreshToken(token: RefreshToken, key: KeyObject): string 
   return bytes.toString('base64url');
 }
 
-/** A refresh token taken apart, not yet authenticated: nothing in it may be believed before {@link isAuthentic}. */
+/** A decoded refresh token that is not authenticated yet. Do not trust its content before {@link isAuthentic}. */
 export interface ParsedRefreshToken extends RefreshToken {
   readonly bytes: Buffer;
 }
 
-/** @returns the parts, or `undefined` for anything of another length, alphabet or version */
+/** @returns the decoded token, or `undefined` when length, alphabet or version is wrong */
 export function parseRefreshToken(text: string): ParsedRefreshToken | undefined {
-  // Without types, or from JSON, it may be anything.
+  // A caller without types may pass anything.
   if (typeof text !== 'string' || text.length !== LENGTH) return undefined;
   const bytes = Buffer.from(text, 'base64url');
-  // Decoding skips foreign characters and ignores unused bits; only the canonical spelling of a token is that token.
+  // Node's decoder skips invalid characters and ignores unused bits. Only the canonical encoding of a token is accepted.
   if (bytes.length !== AT.end || bytes[0] !== VERSION || bytes.toString('base64url') !== text)
     return undefined;
   const hex = bytes.toString('hex', AT.sessionId, AT.generation);
@@ -70,7 +71,7 @@ export function parseRefreshToken(text: string): ParsedRefreshToken | undefined 
   };
 }
 
-/** Whether the token was made with this key; constant time. */
+/** Whether the token was made with this key. Takes constant time. */
 export function isAuthentic({ bytes }: ParsedRefreshToken, key: KeyObject): boolean {
   return timingSafeEqual(mac(bytes.subarray(0, AT.mac), key), bytes.subarray(AT.mac));
 }

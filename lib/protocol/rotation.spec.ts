@@ -11,7 +11,7 @@ import {
   type RotationTimes,
 } from './rotation.js';
 
-/** When the token was issued; everything else is told relative to it. Whole seconds, as JWT times are. */
+/** When the token was issued. All other times are relative to this one. In whole seconds, as JWT times. */
 const ISSUED = 1_000_000_000;
 const W = 90_000;
 const L = 900_000;
@@ -26,7 +26,7 @@ const OLD = { verdict: 'old' };
 const refresh = (row: RotationState, used: Partial<RefreshTokenFacts>, now: number, t = times): unknown =>
   decideRefresh(row, { ...token, ...used }, now, t);
 
-/** A row at this generation of which this token has been exchanged. */
+/** A row with this generation and this exchanged token. */
 const row = (generation: number, redeemedBy: string | null = null): RotationState => ({
   generation,
   redeemedBy,

@@ -1,13 +1,14 @@
 /**
- * The rotation rules: what a refresh token or an unproven access token may do, given the session's row and the time.
- * Pure functions without I/O; `docs/rotation.md` says why each rule is there.
+ * The rotation rules. They decide what a refresh token or an unproven access token may do. Their input is the token, the
+ * session's row and the time. They are pure functions without I/O. `docs/rotation.md` gives the reason for each rule.
  *
- * A *generation* is one link in the chain of refresh tokens. Parallel requests of one client may each receive a token
- * of the next generation; these are *siblings*. A generation has *settled* when it is a reuse window old. A client *proves*
- * a generation by using one of its tokens after that. Until then the generation before stays good.
+ * A *generation* is the number of a refresh token in its session. Each exchange gives a token of the next generation.
+ * Parallel requests of one client may each get such a token; these tokens are *siblings*. A generation has *settled* when it
+ * is older than the reuse window. A client *proves* a settled generation by using one of its tokens. The previous generation
+ * stays valid until then.
  */
 
-/** What the row remembers of the rotation. */
+/** The rotation state that the row stores. */
 export interface RotationState {
   /** The newest generation that the client has proven to hold. */
   readonly generation: number;
@@ -15,14 +16,14 @@ export interface RotationState {
   readonly redeemedBy: string | null;
 }
 
-/** The parts of a refresh token that the rules look at. */
+/** The parts of a refresh token that the rules use. */
 export interface RefreshTokenFacts {
   readonly generation: number;
   readonly issuedAt: number;
   readonly tokenId: string;
 }
 
-/** The generation that an unproven access token belongs to. */
+/** The generation of an unproven access token. */
 export interface Unproven {
   readonly generation: number;
   readonly issuedAt: number;
@@ -30,32 +31,32 @@ export interface Unproven {
 
 /** The times that the rules depend on, in milliseconds. */
 export interface RotationTimes {
-  /** W: how old a generation is before its use proves it. 0: strict single use. */
+  /** W: a generation settles at this age. 0: strict single use. */
   readonly reuseWindow: number;
-  /** L: the longest life of an access token. */
+  /** L: the longest lifetime of an access token. */
   readonly ttl: number;
-  /** By what share of `ttl`, at the most, an access token lives shorter; which share, its refresh token's id decides. */
+  /** lifetime = ttl × (1 − jitter × r), with 0 ≤ r < 1. The id of the refresh token determines r. */
   readonly jitter: number;
-  /** D: how long tokens may wait for their response to leave, and how far two clocks may be apart. */
+  /** D: the longest time from making tokens to sending the response headers; also the largest difference of two clocks. */
   readonly delay: number;
 }
 
 export type RefreshDecision =
-  /** The token stays; only an access token of its generation is issued, which expires then. */
+  /** The client keeps its refresh token. It gets only an access token of the same generation, which ends at `expiresAt`. */
   | { readonly verdict: 'keep'; readonly expiresAt: number }
-  /** A sibling of `generation` is issued; `next` is written first. */
+  /** `next` is written to the row. Then a token of `generation` is issued. */
   | { readonly verdict: 'rotate'; readonly generation: number; readonly next: RotationState }
-  /** The client has to look again: if it still has no other token, it is a theft. */
+  /** The token looks old. The client must look again. If it comes back with the same token, that is a theft. */
   | { readonly verdict: 'old' };
 
 export type UseDecision =
-  /** `next` is written first. */
+  /** `next` is written to the row. Then the token is accepted. */
   | { readonly verdict: 'prove'; readonly next: RotationState }
   | { readonly verdict: 'accept' }
-  /** Of a generation that is over: it counts as expired, and the refresh token decides. */
+  /** The token's generation is over. The token counts as expired, and the refresh token decides. */
   | { readonly verdict: 'stale' };
 
-/** Decides on the exchange of a refresh token whose mac and secret are right and whose session lives. */
+/** Decides on the exchange of a refresh token. Mac and secret have been checked, and the session is live. */
 export function decideRefresh(
   row: RotationState,
   token: RefreshTokenFacts,
@@ -66,7 +67,8 @@ export function decideRefresh(
   if (generation >= row.generation && isKept(token, now, times)) {
     return { verdict: 'keep', expiresAt: expiryOfKept(token, now, times) };
   }
-  // Further ahead than the next generation: the row has gone back, and the token, which only the server can have made, is right.
+  // A token can be several generations ahead when the row has gone back (a failover, a backup). The token is then right,
+  // because only the server can make tokens.
   const isAhead = generation > row.generation;
   const isRedeemable =
     generation === row.generation && (row.redeemedBy === null || row.redeemedBy === tokenId);
@@ -82,7 +84,7 @@ export function decideUse(row: RotationState, { generation }: Unproven): UseDeci
   return { verdict: generation === row.generation ? 'accept' : 'stale' };
 }
 
-/** Whether an unproven access token is accepted without looking at the row: its generation has not settled. */
+/** Whether an unproven access token is accepted without reading the row, because its generation has not settled. */
 export function isYoung(
   { issuedAt }: Pick<Unproven, 'issuedAt'>,
   now: number,
@@ -93,9 +95,9 @@ export function isYoung(
 }
 
 /**
- * Whether a refresh token, unless its generation is over, is not exchanged yet: the access token that came with it still
- * lives, or, where that lives for seconds only, its generation has not settled. So no two siblings of one cookie jar are
- * exchanged.
+ * Whether a refresh token is kept, if its generation is not over. It is kept until the access token that came with it has
+ * expired, and until its generation has settled (this matters only if access tokens live for seconds). So a client never
+ * exchanges two siblings from one cookie jar.
  */
 export function isKept(
   token: Pick<RefreshTokenFacts, 'issuedAt' | 'tokenId'>,
@@ -110,8 +112,8 @@ export function isKept(
 }
 
 /**
- * When the access token expires that is issued together with a refresh token: whole seconds, because JWT times are. Its life
- * follows from the refresh token alone, so that {@link isKept} knows it.
+ * The expiry of the access token that is issued with a refresh token. It is in whole seconds, because JWT times are. It is
+ * computed from the refresh token alone, so that {@link isKept} can compute it, too.
  */
 export function expiryOfAccessToken(
   { issuedAt, tokenId }: Pick<RefreshTokenFacts, 'issuedAt' | 'tokenId'>,
@@ -123,23 +125,24 @@ export function expiryOfAccessToken(
 }
 
 /**
- * Whether tokens still go with a response whose headers leave now. Tokens that come much later than they were made could
- * replace newer ones in the client's cookie jar.
+ * Whether a response whose headers leave now may carry tokens that were made at `madeAt`. Late tokens could replace newer
+ * ones in the client's cookie jar.
  */
 export function mayLeave(madeAt: number, now: number, { delay }: Pick<RotationTimes, 'delay'>): boolean {
   return now - madeAt <= delay;
 }
 
 /**
- * An access token that is issued while its refresh token is kept ends with the one that came with that, so that nobody lives
- * on such tokens; but not before a reuse window has passed, so that it can be used.
+ * The expiry of an access token that is issued while its refresh token is kept. It is the expiry of the access token that
+ * came with the refresh token, so that nobody can live on such tokens alone. It is at least a reuse window from now, so that
+ * the client can use the token.
  */
 function expiryOfKept(token: RefreshTokenFacts, now: number, times: RotationTimes): number {
   const usable = Math.ceil((now + times.reuseWindow) / 1_000) * 1_000;
   return Math.max(expiryOfAccessToken(token, times), usable);
 }
 
-/** Not of the future, but for the difference of two clocks: a clock that was wrong must not make tokens young for long. */
+/** Whether a time is at most `delay` in the future. A clock that was wrong must not make tokens young for a long time. */
 function isOfThePast(issuedAt: number, now: number, { delay }: RotationTimes): boolean {
   return issuedAt - now <= delay;
 }

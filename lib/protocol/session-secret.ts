@@ -6,10 +6,10 @@ import { hash, timingSafeEqual } from 'node:crypto';
  *     preimage = first 128 bits of SHA-256("preimage:" + secret)     in unproven access tokens
  *     hash     = SHA-256(preimage)                                  in the row
  *
- * The row gives neither the preimage nor the secret. An access token that was forged with a stolen signing key has no
- * preimage, and so proves no generation.
+ * Nobody can compute the preimage or the secret from the row. A thief with a stolen signing key can forge an access token,
+ * but does not have the preimage. So the forged token proves no generation.
  *
- * The secret has 128 random bits, so that neither step needs a salt or a slow hash.
+ * The secret has 128 random bits. So neither step needs a salt or a slow hash.
  */
 
 const PREFIX = Buffer.from('preimage:');
@@ -19,12 +19,12 @@ export function preimageOf(secret: Buffer): string {
   return hash('sha256', Buffer.concat([PREFIX, secret]), 'buffer').toString('base64url', 0, 16);
 }
 
-/** What the row holds. */
+/** The hash that the row holds. */
 export function hashSessionSecret(secret: Buffer): string {
   return hashOfPreimage(preimageOf(secret));
 }
 
-/** Whether a preimage was made from the secret whose hash this is; constant time. */
+/** Whether the hash in the row is the hash of this preimage. Takes constant time. */
 export function isPreimageOf(preimage: string, hashInRow: string): boolean {
   const actual = Buffer.from(hashOfPreimage(preimage));
   const expected = Buffer.from(hashInRow);

@@ -8,7 +8,7 @@ const NOW = Date.UTC(2026, 0, 15);
 const INTERVAL = 1_000;
 const TTL = 15 * 60_000;
 const HOUR = 3_600_000;
-/** The tolerance below, and time to commit. */
+/** The clock tolerance below, plus the time to commit. */
 const LATEST = 90_000 + 30_000;
 
 /** A table of revocations. */
@@ -33,12 +33,12 @@ function setUp() {
   };
 }
 
-/** How many revocations a feed holds. */
+/** The number of revocations in a feed. */
 function sizeOf(feed: RevocationFeed): number {
   return (Reflect.get(feed, 'sessions') as Map<string, unknown>).size;
 }
 
-/** When a session ended, as a feed knows it. */
+/** When a session ended according to a feed. */
 function endedAt(feed: RevocationFeed, id: string, now: number) {
   return andThen(feed.endOf(id, now), (end) => end?.endedAt);
 }
@@ -72,11 +72,11 @@ describe('the feed', () => {
     ['by a clock that is a little behind', 6_000, 11_000],
     ['by a clock as far behind as can be, and committed as late', LATEST, 11_000],
   ])('learns of a revocation %s', async (_, lateness, within) => {
-    // Whenever it comes between two reads, and between two full ones.
+    // At every time between two reads, and between two full reads.
     for (let at = 500; at < 12_000; at += 700) {
       const { table, feed } = setUp();
       for (let time = 0; time <= at + within; time += 100) {
-        // Its row appears after a read at the same time.
+        // Its row appears after a read at the same moment.
         await endedAt(feed, 'a', NOW + time);
         if (time === at)
           table.rows.push({ id: 'a', revokedAt: NOW + time - lateness, revokedReason: 'revoked' });

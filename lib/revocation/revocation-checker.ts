@@ -5,10 +5,12 @@ import { endOf, isLive, type SessionEnd, type SessionStore } from '../storage/se
 /** Tells whether the session of a valid access token has been revoked. */
 export interface RevocationChecker {
   /**
-   * When and why the session ended, or `undefined` while it is not known to be over. Not a promise where the answer is known.
+   * When and why the session ended, or `undefined` if it is not known to be over.
+   *
+   * @returns a promise only if something must be waited for
    */
   endOf(sessionId: string, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined>;
-  /** This process has revoked these sessions. */
+  /** Tells the checker that this process has revoked these sessions. */
   revoked(sessionIds: readonly string[], end: SessionEnd): void;
 }
 
@@ -27,7 +29,7 @@ export function createRevocationChecker(options: ResolvedOptions, store: Session
   }
 }
 
-/** Asks the database at each request. */
+/** Asks the database for each request. */
 class DatabaseRevocation implements RevocationChecker {
   constructor(private readonly store: SessionStore) {}
 
@@ -38,25 +40,25 @@ class DatabaseRevocation implements RevocationChecker {
   }
 
   revoked(): void {
-    // The database knows.
+    // Nothing to do: the next request reads it from the database.
   }
 }
 
-/** The time that a revocation may take to be committed, in milliseconds. */
+/** The longest time from a revocation's timestamp to its commit, in milliseconds. */
 const COMMIT = 30_000;
 
 /**
- * How late revocations appear, in milliseconds, where clocks are set by NTP and the database is well. Nearly all reads go back
- * no further: reading what is known already would cost more than all else, where many sessions end.
+ * How late revocations usually appear, in milliseconds: with clocks set by NTP, and a database that works well. Nearly all
+ * reads go back only this far. If many sessions end, reading the same rows again would be most of the cost.
  */
 const USUAL_DELAY = 5_000;
 
-/** How often a read goes back as far as revocations can appear late at all, in milliseconds. */
+/** How often a full read is done, in milliseconds. A full read goes back by the longest delay of a revocation. */
 const FULL_READ_INTERVAL = 10_000;
 
 /** All in milliseconds. */
 export interface FeedTimes {
-  /** Least time between two reads. */
+  /** The shortest time between two reads. */
   readonly interval: number;
   /** How long an access token can be accepted. */
   readonly tokenLife: number;
@@ -65,8 +67,8 @@ export interface FeedTimes {
 }
 
 /**
- * Knows the revocations of all processes from a query that is made when requests come, at most once per interval. What
- * it holds is bounded: a revocation is forgotten when the last access token that it concerns has expired.
+ * Learns of the revocations of all processes by a query. Requests cause this query, at most once per interval. The feed
+ * drops a revocation when the last access token of the session has expired, so its memory is bounded.
  */
 export class RevocationFeed implements RevocationChecker {
   private readonly logger = new Logger(RevocationFeed.name);
@@ -76,7 +78,7 @@ export class RevocationFeed implements RevocationChecker {
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private reading: Promise<void> | undefined;
-  /** How late a revocation may appear. */
+  /** The longest delay with which a revocation may appear. */
   private readonly overlap: number;
 
   constructor(
@@ -87,14 +89,14 @@ export class RevocationFeed implements RevocationChecker {
   }
 
   endOf(sessionId: string, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
-    // Clocks can be set back; the feed must not sleep until they have caught up.
+    // abs(): after a clock was set back, the feed must not wait until the clock has caught up.
     if (Math.abs(now - this.readAt) < this.times.interval) return this.sessions.get(sessionId);
     return this.read(now).then(() => this.sessions.get(sessionId));
   }
 
   revoked(sessionIds: readonly string[], end: SessionEnd): void {
     for (const id of sessionIds) this.sessions.set(id, end);
-    // A process that revokes but serves no requests reads nothing, and must forget all the same.
+    // A process that revokes sessions but serves no requests never reads. It must drop old revocations, too.
     if (end.endedAt - this.forgotAt > this.overlap) this.forget(end.endedAt);
   }
 
@@ -115,8 +117,7 @@ export class RevocationFeed implements RevocationChecker {
       this.isComplete = true;
       if (isFull) this.fullyReadAt = now;
     } catch (error) {
-      // Valid tokens go on being accepted while the database is down: that is what they are for. The next read goes
-      // back to the last one that succeeded.
+      // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.
       this.logger.error(
         'Revoked sessions could not be read; they are accepted until their access tokens expire.',
         error,
@@ -127,7 +128,10 @@ export class RevocationFeed implements RevocationChecker {
     this.forget(now);
   }
 
-  /** Revocations appear with the time of the process that made them: each read goes back beyond the last one of its kind. */
+  /**
+   * The time from which to read. It is before the last read of the same kind, because a revocation has the time of the
+   * process that made it, and may appear late.
+   */
   private startOfRead(isFull: boolean, now: number): number {
     const oldest = now - this.times.tokenLife - this.overlap;
     if (!this.isComplete) return oldest;

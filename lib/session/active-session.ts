@@ -5,17 +5,17 @@ import { AuthenticatedSession } from './authenticated-session.js';
 import type { SessionManager } from './session-manager.js';
 import type { SessionInfo } from './session.types.js';
 
-/** How a session reaches the client whose request it serves. */
+/** How a session sends tokens to its client. */
 export interface ClientLink {
-  /** Gives the client an access token with the row's claims in place of the present one. */
+  /** Gives the client an access token with the claims of the row, which replaces the present one. */
   replace(row: SessionFacts, present: AccessToken): Promise<AccessToken>;
   /** The CSRF token of the session. */
   csrfToken(sessionId: string): Promise<string>;
-  /** Takes the cookies from the client. */
+  /** Clears the session's cookies. */
   clear(): void;
 }
 
-/** The session of the request that is being served, with what the database has of it. */
+/** The session of the request that is being handled, with access to its row in the database. */
 export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession<TClaims> {
   readonly #manager: SessionManager;
   readonly #client: ClientLink;
@@ -26,19 +26,19 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
     this.#client = client;
   }
 
-  /** Ends the session and takes its cookies from the client. @returns whether it was still alive */
+  /** Revokes the session and clears its cookies. @returns whether the session was live */
   async revoke(): Promise<boolean> {
     const revoked = await this.#manager.revoke(this.id);
     this.#client.clear();
     return revoked;
   }
 
-  /** The CSRF token of the session, for a page that needs it in mode `token`: give it to the page in the answer. */
+  /** The CSRF token of the session, for CSRF mode `token`. Give it to a page that has lost it. */
   async csrfToken(): Promise<string> {
     return this.#client.csrfToken(this.id);
   }
 
-  /** What the database has of the session. @throws {@link SessionNotFoundError} when it is over */
+  /** The session as the database has it. @throws {@link SessionNotFoundError} when it is over */
   async getInfo(): Promise<SessionInfo<TClaims>> {
     return (await this.#manager.get(this.id)) as SessionInfo<TClaims>;
   }
@@ -49,8 +49,8 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
   }
 
   /**
-   * Replaces the session's data by a value, or by what a function makes of the present one; then nothing that others
-   * write at the same time is lost.
+   * Replaces the session's data by a value, or by the result of a function of the present data. With a function, no update
+   * that another request makes at the same time is lost.
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidDataError}
    */
@@ -61,8 +61,8 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
   }
 
   /**
-   * Replaces the claims by a value, or by what a function makes of the present ones. The response carries an access token
-   * with the new claims.
+   * Replaces the claims by a value, or by the result of a function of the present claims. The response carries an access
+   * token with the new claims.
    *
    * @throws {@link SessionNotFoundError} | {@link InvalidClaimsError}
    */

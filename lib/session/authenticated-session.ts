@@ -3,15 +3,15 @@ import type { AccessToken } from '../protocol/access-token.js';
 import type { SessionClaims, UserId } from '../types/register.js';
 
 /**
- * A session as its access token tells of it: all that can be known without the database. It can be logged, inspected and
- * returned from a handler: tokens, secrets and the request are private.
+ * A session as its access token describes it, without the database. You can log it, inspect it and return it from a handler,
+ * because tokens, secrets and the request are private.
  */
 export class AuthenticatedSession<TClaims = SessionClaims> {
-  /** The session's id: a name, not a secret. */
+  /** The session's id. It is not a secret. */
   readonly id: string;
-  /** Whose session it is; a string or a number, as it was at sign-in. */
+  /** The user of the session: a string or a number, as at sign-in. */
   readonly userId: UserId;
-  /** The claims in the access token. They are frozen: requests with the same token share them. */
+  /** The claims in the access token. They are frozen, because requests with the same token share them. */
   readonly claims: TClaims;
   #token: AccessToken;
 
@@ -27,7 +27,7 @@ export class AuthenticatedSession<TClaims = SessionClaims> {
     return new Date(this.#token.issuedAt);
   }
 
-  /** When the access token expires; the session lives on. */
+  /** When the access token expires. The session goes on. */
   get tokenExpiresAt(): Date {
     return new Date(this.#token.expiresAt);
   }

@@ -1,7 +1,7 @@
 import { type Observable, Subject } from 'rxjs';
 import type { SessionEvent } from './session.types.js';
 
-/** Tells the application what happens to sessions. */
+/** The events of sessions, for the application. */
 export class SessionEvents {
   private readonly subject = new Subject<SessionEvent>();
 

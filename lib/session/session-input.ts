@@ -6,14 +6,17 @@ import { whyNotJson } from '../protocol/json.js';
 import type { SessionInput } from './session.types.js';
 import type { UserId } from '../types/register.js';
 
-/** What the `user_id` column holds, as ASCII JSON. */
+/** The size of the `user_id` column, in characters of ASCII JSON. */
 const MAX_USER_ID = 255;
-/** What a `text` column holds on MySQL and MariaDB; the same limit everywhere, so that a move between databases loses nothing. */
+/**
+ * The size of a `text` column on MySQL and MariaDB. The limit is the same on all databases, so that sessions can move from
+ * one database to another.
+ */
 const MAX_TEXT = 65_535;
 const MAX_USER_AGENT = 255;
 const MAX_IP = 64;
 
-/** A {@link SessionInput} that has been checked and can be stored as it is. */
+/** A checked {@link SessionInput}, ready to be stored. */
 export interface CheckedSessionInput {
   readonly userId: UserId;
   readonly claims: JsonValue;
@@ -72,12 +75,12 @@ export function normaliseData(data: unknown): JsonValue {
   return copy(data as JsonValue);
 }
 
-/** What a later read will give; nothing that the caller still changes. */
+/** The value as a later read gives it. The caller cannot change it any more. */
 function copy(value: JsonValue): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }
 
-/** For columns of whatever character set: what is not printable ASCII becomes `?`. */
+/** Replaces every character that is not printable ASCII by `?`, because a column may have any character set. */
 function printable(text: string | undefined, maxLength: number): string | null {
   return text === undefined ? null : text.slice(0, maxLength).replace(/[^\x20-\x7e]/g, '?');
 }

@@ -23,18 +23,18 @@ import { newSessionId } from '../protocol/session-id.js';
 import { checkSessionInput } from './session-input.js';
 import type { SessionInput } from './session.types.js';
 
-/** The tokens that a client is to have from now on; `refreshToken` is absent where it keeps the one it has. */
+/** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
   readonly row: SessionRow;
   readonly accessToken: SignedAccessToken;
   readonly refreshToken: string | undefined;
 }
 
-/** What became of an access token of ours. */
+/** The decision on a valid access token. */
 export type AccessVerdict =
   /**
-   * `row` is there when the database was asked, `replacement` when the client is to get that token, a proven one, for
-   * the one it used.
+   * `row` is present when the database was asked. `replacement` is a proven access token that the client gets in place of
+   * the one that it used.
    */
   | {
       readonly status: 'active';
@@ -42,11 +42,11 @@ export type AccessVerdict =
       readonly row?: SessionFacts;
       readonly replacement?: SignedAccessToken;
     }
-  /** Of a generation that is over: the refresh token decides. */
+  /** The token's generation is over. The refresh token decides. */
   | { readonly status: 'stale' }
   | { readonly status: 'over'; readonly error: SessionOverError };
 
-/** A session's life in terms of tokens, without HTTP: sign-in, use, refresh. */
+/** What happens to the tokens of a session: sign-in, use, refresh. Without HTTP. */
 export class SessionLifecycle {
   constructor(
     private readonly store: SessionStore,
@@ -56,14 +56,14 @@ export class SessionLifecycle {
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
     private readonly options: ResolvedOptions,
-    /** Characters that an access token may have; the transport knows what it can carry. */
+    /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
   ) {}
 
   /**
    * Makes a session and its tokens.
    *
-   * @param device what the list of devices shows. @default what the input says
+   * @param device user agent and address for the list of devices. @default the device in the input
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
   async issue(input: SessionInput, now: number, device?: SessionInput['device']): Promise<TokenSet> {
@@ -93,10 +93,10 @@ export class SessionLifecycle {
   }
 
   /**
-   * Accepts a valid access token, unless its session is over; on the first use of an unproven one whose generation has
-   * settled, proves that.
+   * Accepts a valid access token, unless its session is over. If the token is unproven and its generation has settled, this
+   * proves the generation.
    *
-   * @returns a promise only where there is something to wait for
+   * @returns a promise only if the decision needs to wait for something
    */
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     const { unproven } = accessToken;
@@ -108,7 +108,7 @@ export class SessionLifecycle {
   /**
    * Exchanges an authentic refresh token.
    *
-   * @param hasLookedAgain whether the client has been told before that this token looks old
+   * @param hasLookedAgain whether the client was told earlier that this token looks old
    * @throws {@link LookAgainError} | {@link SessionOverError} | {@link TokenTheftError}
    */
   async refresh(token: RefreshToken, now: number, hasLookedAgain: boolean): Promise<TokenSet> {
@@ -140,8 +140,8 @@ export class SessionLifecycle {
   }
 
   /**
-   * An access token with new claims, for a client whose present one has been accepted. It expires when that does: updating
-   * claims prolongs nothing.
+   * An access token with new claims. It replaces one that has been accepted, and has the same expiry. So an update of claims
+   * does not prolong anything.
    */
   async reissue(row: SessionFacts, present: AccessToken, now: number): Promise<SignedAccessToken> {
     return this.sign(row, now, Math.max(present.expiresAt, now), present.unproven);

@@ -14,7 +14,7 @@ import type { SessionEvent, SessionInfo } from './session.types.js';
 const ATTEMPTS = 100;
 const DEFAULT_BATCH = 1_000;
 
-/** Sessions as rows: listing, revoking, updating, removing. */
+/** Lists, revokes, updates and removes sessions. */
 export class SessionManager {
   constructor(
     private readonly store: SessionStore,
@@ -57,7 +57,10 @@ export class SessionManager {
     await this.revokeMany(ids, 'replaced');
   }
 
-  /** The mac of a refresh token is not enough to end a session: who has seen the database may be able to make one. */
+  /**
+   * Ends a session only if the secret is right. A right mac is not enough, because somebody who has read the database may be
+   * able to make one.
+   */
   async replaceWithSecret(id: string, sessionSecret: Buffer): Promise<void> {
     const now = Date.now();
     const revoked = await this.store.revoke(id, now, 'replaced', hashSessionSecret(sessionSecret));
@@ -94,7 +97,7 @@ export class SessionManager {
     return this.store.removeExpired(Date.now(), batchSize);
   }
 
-  /** Reads, changes, and writes on condition that nobody else has written in between. */
+  /** Reads the row, makes the new value, and writes it on condition that nobody else has written since. */
   private async change(
     id: string,
     what: 'data' | 'claims',

@@ -20,19 +20,25 @@ import {
 } from '../storage/session.store.js';
 import { decideRefresh, decideUse, isKept, type RotationState } from '../protocol/rotation.js';
 
-/** What a refresh came to. */
+/** The result of a refresh. */
 export interface Refreshed {
   readonly row: SessionRow;
-  /** Generation of the tokens to be issued. */
+  /** The generation of the tokens to issue. */
   readonly generation: number;
-  /** Set when the refresh token stays: the access token then belongs to the moment that it was issued. */
+  /**
+   * Present when the client keeps its refresh token: times of the access token to issue. `issuedAt` is that of the refresh
+   * token.
+   */
   readonly kept: { readonly issuedAt: number; readonly expiresAt: number } | undefined;
 }
 
-/** How often a decision is made again because another request was faster; each time that one has made progress. */
+/** The largest number of attempts. An attempt fails only when another request has changed the row since it was read. */
 const ATTEMPTS = 32;
 
-/** Applies the rotation rules to the database: read, decide, write on condition, and again when another was faster. */
+/**
+ * Applies the rotation rules to the database: reads the row, decides, and writes on condition that the row has not changed.
+ * If it has changed, this starts again.
+ */
 export class SessionRotator {
   constructor(
     private readonly store: SessionStore,
@@ -43,10 +49,10 @@ export class SessionRotator {
    * Exchanges an authentic refresh token.
    *
    * @param preimage of its session secret
-   * @param hasLookedAgain whether the client has been told before that this token looks old
+   * @param hasLookedAgain whether the client was told earlier that this token looks old
    * @throws {@link LookAgainError} when the token looks old and the client has not looked again
-   * @throws {@link SessionOverError} when the session does not go on, and the client has looked again
-   * @throws {@link TokenTheftError} when the rules say theft; the session has then been revoked
+   * @throws {@link SessionOverError} when the session is over and the client has looked again, or when the secret is wrong
+   * @throws {@link TokenTheftError} when the token looks old and the client has looked again; the session is already revoked
    */
   async refresh(
     token: RefreshToken,
@@ -60,7 +66,8 @@ export class SessionRotator {
     return this.retryOnConflict(async () => {
       const row = await this.store.find(token.sessionId);
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
-      // The secret comes first: somebody with the refresh key but without it has seen the database, not the client.
+      // The secret is checked before anything else. A token with a right mac and a wrong secret was made by somebody who has
+      // stolen the refresh key, not by a client.
       if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
       if (!isLive(row, now))
         throw isFinal ? new SessionOverError(endOf(row)) : new LookAgainError(staleness(token, row, now));
@@ -89,15 +96,14 @@ export class SessionRotator {
    * Proves the generation of an unproven access token.
    *
    * @returns the row, or `undefined` when the token counts as expired
-   * @throws {@link SessionOverError} when the session does not go on
+   * @throws {@link SessionOverError} when the session is over
    */
   async use({ sessionId, unproven }: AccessToken, now: number): Promise<SessionFacts | undefined> {
     const done = await this.proveInOneStatement(sessionId, unproven!, now);
     if (done) return done;
     const { row } = await this.retryOnConflict(async () => {
       const found = await this.findLive(sessionId, now);
-      // Somebody with the signing key, but without a refresh token, must not move the session on: its owner would look like
-      // a thief.
+      // A thief who has the signing key but no refresh token must not prove a generation: the owner would look like a thief.
       if (!isPreimageOf(unproven!.preimage, found.secretHash)) return { row: undefined };
       const decision = decideUse(found, unproven!);
       switch (decision.verdict) {
@@ -114,7 +120,11 @@ export class SessionRotator {
     return row;
   }
 
-  /** Nearly every refresh in one statement, where the database can. @returns `undefined` where the row has to be read */
+  /**
+   * Does nearly every refresh in one statement, on databases with `UPDATE … RETURNING`.
+   *
+   * @returns `undefined` when the row must be read
+   */
   private async redeemInOneStatement(
     token: RefreshToken,
     preimage: string,
@@ -126,7 +136,11 @@ export class SessionRotator {
     return row && { row, generation: token.generation + 1, kept: undefined };
   }
 
-  /** Nearly every first use in one statement, where the database can. @returns `undefined` where the row has to be read */
+  /**
+   * Does nearly every first use in one statement, on databases with `UPDATE … RETURNING`.
+   *
+   * @returns `undefined` when the row must be read
+   */
   private async proveInOneStatement(
     sessionId: string,
     unproven: UnprovenToken,
@@ -144,7 +158,7 @@ export class SessionRotator {
     return row;
   }
 
-  /** @returns the row as it now is, or `undefined` when another request was faster */
+  /** @returns the row after the update, or `undefined` when another request has changed it first */
   private async advance(row: SessionRow, next: RotationState, now: number): Promise<SessionRow | undefined> {
     const times = { lastSeenAt: now, expiresAt: this.slide(row, now) };
     const isWritten = times.expiresAt === row.expiresAt && isSame(row, next);
@@ -158,8 +172,8 @@ export class SessionRotator {
   }
 
   /**
-   * Where a session's expiry moves. It does only when that gains at least one per cent: on PostgreSQL an update that leaves
-   * indexed columns alone is several times cheaper.
+   * The new expiry of a session. It is written only if it gains at least one per cent of `ttl`, because on PostgreSQL an
+   * update that changes no indexed column is several times cheaper.
    */
   private slideOf(sessionId: string, now: number): ExpirySlide {
     const { ttl, absoluteTtl } = this.options.refreshToken;
@@ -179,7 +193,7 @@ function isSame(a: RotationState, b: RotationState): boolean {
   return a.generation === b.generation && a.redeemedBy === b.redeemedBy;
 }
 
-/** What an operator needs to tell a thief from a client that misbehaves. */
+/** The facts by which an operator can tell a thief from a client that stores tokens wrongly. */
 function staleness(
   { sessionId, tokenId, generation, issuedAt }: RefreshToken,
   row: SessionRow | null,

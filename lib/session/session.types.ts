@@ -1,45 +1,45 @@
 import type { StaleRefreshToken } from '../errors/session.errors.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
-/** What a session is made from. */
+/** The input for a new session. */
 export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsInput<TClaims> &
   DataInput<TData> & {
-    /** Whose session it is. */
+    /** The user who signs in. */
     userId: UserId;
-    /** What the list of devices shows. `create()` takes what is absent from the request. */
+    /** User agent and address for the list of devices. `create()` takes missing values from the request. */
     device?: { userAgent?: string; ip?: string };
   };
 
 /** Claims may be absent only where their type allows an empty object. */
 type ClaimsInput<T> = IsOptional<T> extends true ? Partial<WithClaims<T>> : WithClaims<T>;
 type DataInput<T> = IsOptional<T> extends true ? Partial<WithData<T>> : WithData<T>;
-// oxlint-disable-next-line typescript/no-generated-empty-object-type -- whether it may be empty is the question
+// oxlint-disable-next-line typescript/no-generated-empty-object-type -- this tests whether T allows an empty object
 type IsOptional<T> = Record<never, never> extends T ? true : false;
 
 interface WithClaims<T> {
   /**
-   * Goes into access tokens, where the client can read it. Members become claims of the JWT, so the names in
-   * {@link RESERVED_CLAIMS} are refused. Other JSON than an object works, too: register its type. @default {}
+   * Claims in the access token. The client can read them. Each member becomes a claim of the JWT, so the names in
+   * {@link RESERVED_CLAIMS} are refused. JSON that is not an object also works: register its type. @default {}
    */
   claims: Written<T>;
 }
 
 interface WithData<T> {
-  /** Stays in the database; JSON of at most 65,535 bytes. @default {} */
+  /** Data that stays in the database: JSON of at most 65,535 bytes. @default {} */
   data: Written<T>;
 }
 
 /** A session as the database has it. */
 export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
-  /** UUID version 7. A name, not a secret. */
+  /** UUID version 7. It is not a secret. */
   readonly id: string;
   readonly userId: UserId;
   readonly claims: TClaims;
   readonly data: TData;
   readonly createdAt: Date;
-  /** Exact to about the life of an access token: valid access tokens are not recorded. */
+  /** Exact to about the lifetime of an access token, because requests with a valid access token do not write it. */
   readonly lastSeenAt: Date;
-  /** When the session ends unless it is refreshed before. */
+  /** When the session expires, unless a refresh moves this time. */
   readonly expiresAt: Date;
   /** `User-Agent` at sign-in. */
   readonly userAgent: string | null;
@@ -47,13 +47,13 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly ip: string | null;
 }
 
-/** A token for the client, and when it expires. */
+/** A token for the client, and its expiry. */
 export interface IssuedToken {
   readonly token: string;
   readonly expiresAt: Date;
 }
 
-/** What sign-in gives. */
+/** The result of `tokens.issue()`. */
 export interface IssuedSession {
   readonly session: SessionInfo;
   readonly accessToken: IssuedToken;
@@ -62,30 +62,30 @@ export interface IssuedSession {
   readonly csrfToken: string;
 }
 
-/** What a refresh gives. */
+/** The result of `tokens.refresh()`. */
 export interface RefreshedSession {
   readonly session: SessionInfo;
   readonly accessToken: IssuedToken;
-  /** `undefined` when the client keeps the one it has, because the access token that came with it has not expired yet. */
+  /** `undefined` when the client keeps its refresh token, because the access token that came with it has not expired. */
   readonly refreshToken: IssuedToken | undefined;
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
 }
 
-/** Something that happened to a session; see `SessionService.events`. */
+/** An event of a session; see `SessionService.events`. */
 export type SessionEvent =
   | { readonly type: 'created'; readonly sessionId: string; readonly userId: UserId }
   | { readonly type: 'refreshed'; readonly sessionId: string; readonly userId: UserId }
-  /** Revoked by the application, or replaced by a new sign-in of the same client. */
+  /** The application revoked the sessions, or the same client has signed in again. */
   | {
       readonly type: 'revoked';
       readonly sessionIds: readonly string[];
       readonly reason: 'revoked' | 'replaced';
     }
   /**
-   * A refresh token looked old, and the client was told to look again. An honest one has a newer token by then, and nothing
-   * follows; a `theft` of the same `tokenId` follows when it has not.
+   * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other
+   * event follows. If the client comes back with the same token, a `theft` with the same `tokenId` follows.
    */
   | ({ readonly type: 'stale' } & StaleRefreshToken)
-  /** Two parties held copies of the session's tokens; it has been revoked. */
+  /** Two parties hold copies of the session's tokens. The session has been revoked. */
   | ({ readonly type: 'theft' } & StaleRefreshToken & { readonly userId: UserId });

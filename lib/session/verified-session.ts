@@ -3,7 +3,7 @@ import type { SessionClaims } from '../types/register.js';
 import { AuthenticatedSession } from './authenticated-session.js';
 import type { IssuedToken } from './session.types.js';
 
-/** What the verification of an access token gives. */
+/** The result of verifying an access token. */
 export class VerifiedSession<TClaims = SessionClaims> extends AuthenticatedSession<TClaims> {
   readonly #newAccessToken: IssuedToken | undefined;
 
@@ -13,8 +13,9 @@ export class VerifiedSession<TClaims = SessionClaims> extends AuthenticatedSessi
   }
 
   /**
-   * On the first use, after the reuse window, of an access token that a refresh gave: its replacement. It has the same expiry,
-   * and costs no database call any more. Give it to the client. A service without the database never has one.
+   * The proven access token that replaces the verified one. Give it to the client. It has the same expiry and needs no
+   * database call. Present on the first use of an access token from a refresh, after the reuse window. Otherwise, and always
+   * in a service without the database, it is `undefined`.
    */
   get newAccessToken(): IssuedToken | undefined {
     return this.#newAccessToken;

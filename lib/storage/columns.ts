@@ -1,8 +1,9 @@
 import type { ValueTransformer } from 'typeorm';
 
 /**
- * Whole numbers, which drivers may give as text: those of `bigint` columns always, others where the application wants that.
- * Times are epoch milliseconds in `bigint` columns: exact on every database, where date columns differ and lose milliseconds.
+ * Converts whole numbers, because drivers may give them as text: always for `bigint` columns, and for others if the
+ * application has set so. Times are epoch milliseconds in `bigint` columns. These are exact on every database, whereas date
+ * columns differ between databases and may lose milliseconds.
  */
 export const wholeNumber: ValueTransformer = {
   from: (value: string | number | null) => (value === null ? null : Number(value)),
@@ -10,8 +11,7 @@ export const wholeNumber: ValueTransformer = {
 };
 
 /**
- * Any JSON as plain ASCII text: it survives whatever character set the database was made with, and its length in
- * characters is its length in bytes.
+ * JSON as ASCII text. Every character set of a database can store it, and its length in characters is its length in bytes.
  */
 export function toAsciiJson(value: unknown): string {
   return JSON.stringify(value).replace(

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { withQueryRunner } from './query-runner.js';
 
-/** Epoch milliseconds by the database's own clock. SQLite has none but this machine's. */
+/** Reads the database's clock, in epoch milliseconds. SQLite uses the clock of this machine. */
 const CLOCK: Partial<Record<DataSource['options']['type'], string>> = {
   postgres: 'SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now',
   mysql: 'SELECT unix_timestamp(now(3)) * 1000 AS now',
@@ -9,15 +9,15 @@ const CLOCK: Partial<Record<DataSource['options']['type'], string>> = {
 };
 
 /**
- * How far this process's clock is ahead of the database's, in milliseconds, give or take half the time of the query.
+ * How far this process's clock is ahead of the database's, in milliseconds. The error is at most half the time of the query.
  *
- * @returns `undefined` where the database has no clock of its own
+ * @returns `undefined` if the database has no clock of its own
  */
 export async function clockSkew(dataSource: DataSource): Promise<number | undefined> {
   const sql = CLOCK[dataSource.options.type];
   if (sql === undefined) return undefined;
   return withQueryRunner(dataSource, async (queryRunner) => {
-    // A connection may have to be made first; that is no part of the query.
+    // Connect first, because the time for that must not count as time of the query.
     await queryRunner.connect();
     const before = Date.now();
     const [row] = (await queryRunner.query(sql)) as { now: string | number }[];

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { StorageUnavailableError } from '../errors/session.errors.js';
 
-/** A row breaks a unique constraint: PostgreSQL, MySQL/MariaDB, SQLite. */
+/** Error codes of a violated unique constraint: PostgreSQL, MySQL/MariaDB, SQLite. */
 const UNIQUE_VIOLATION = new Set([
   '23505',
   'ER_DUP_ENTRY',
@@ -9,7 +9,7 @@ const UNIQUE_VIOLATION = new Set([
   'SQLITE_CONSTRAINT_PRIMARYKEY',
 ]);
 
-/** The same statement may succeed a moment later: serialization failure, deadlock, changed snapshot, locked file. */
+/** Error codes after which a new try may succeed: serialization failure, deadlock, changed snapshot, locked file. */
 const TRANSIENT = new Set([
   '40001',
   '40P01',
@@ -21,21 +21,21 @@ const TRANSIENT = new Set([
   'SQLITE_LOCKED',
 ]);
 
-/** Waits between tries grow to 40 ms; all together about five seconds, after which a request is answered 503. */
+/** Waits between attempts grow to 40 ms, and take about five seconds in total. Then the request is answered with 503. */
 const ATTEMPTS = 160;
 const LONGEST_WAIT = 40;
-/** About half a minute: a process that starts has nobody waiting, and is gone when it gives up. */
+/** About half a minute. At start no request waits, and the process ends if the last attempt fails. */
 const ATTEMPTS_AT_START = 1_000;
 
 export function isUniqueViolation(error: unknown): boolean {
   const { message } = (error ?? {}) as { message?: unknown };
-  // sql.js gives SQLite's message, and no code.
+  // Errors of sql.js have SQLite's message, but no code.
   return hasCode(error, UNIQUE_VIOLATION) || String(message).startsWith('UNIQUE constraint failed');
 }
 
 /**
- * Runs a database operation of a single statement. A transient failure is tried again; any other becomes a
- * {@link StorageUnavailableError}, so that no caller mistakes a database that is down for a session that is over.
+ * Runs a database operation of one statement. After a transient error it tries again. Any other error becomes a
+ * {@link StorageUnavailableError}, so that no caller mistakes a database failure for a session that is over.
  */
 export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> {
   try {
@@ -47,7 +47,7 @@ export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Runs an operation again while it fails for a reason that passes. */
+/** Runs an operation again as long as it fails with a transient error. */
 export async function retryTransient<T>(
   operation: () => T | Promise<T>,
   attempts: number = ATTEMPTS,
@@ -62,12 +62,15 @@ export async function retryTransient<T>(
   }
 }
 
-/** The same for what has to succeed before a process can start. */
+/** The same with more attempts, for operations that must succeed before a process can start. */
 export async function retryAtStart<T>(operation: () => T | Promise<T>): Promise<T> {
   return retryTransient(operation, ATTEMPTS_AT_START);
 }
 
-/** Errors of TypeORM and mysql2 quote the values of the statement: hashes, claims, key material. They must reach no log. */
+/**
+ * Removes the statement's values from an error of TypeORM or mysql2. They contain hashes, claims and key material, which
+ * must not be logged.
+ */
 function withoutValues(error: unknown): unknown {
   const { driverError } = (error ?? {}) as { driverError?: unknown };
   for (const each of [error, driverError]) {

@@ -1,4 +1,4 @@
-/** Statements on the table of keys; see `Statements` for what stands in braces and behind colons. */
+/** Statements on the table of keys. `Statements` explains the braces and colons. */
 export const KEY_SQL = {
   findAll: 'SELECT {*} FROM {} WHERE {purpose} = :purpose ORDER BY {sequence}',
 

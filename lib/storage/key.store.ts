@@ -4,10 +4,10 @@ import { KEY_SQL } from './key.sql.js';
 import { SessionKeyEntity } from './session-key.entity.js';
 import { Statements } from './statements.js';
 
-/** A key as the database has it; `material` is a JWK, sealed where the application has a secret. */
+/** A key as the database has it. `material` is a JWK, encrypted if the application has a secret. */
 export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
 
-/** The table of keys. */
+/** Reads and writes the table of keys. */
 export class KeyStore {
   private readonly run;
 
@@ -16,13 +16,13 @@ export class KeyStore {
     this.run = statements.prepare({ ...KEY_SQL, insert: statements.insertion });
   }
 
-  /** All keys of a purpose, in their sequence. */
+  /** All keys of a purpose, in the order of `sequence`. */
   async findAll(purpose: string): Promise<StoredKey[]> {
     const { rows } = await storageErrors(() => this.run.findAll({ purpose }));
     return rows;
   }
 
-  /** @returns whether it was inserted; false when another process already filled this place in the sequence */
+  /** @returns whether it was inserted; false when there is already a key with this purpose and sequence */
   async insertUnlessTaken(key: StoredKey): Promise<boolean> {
     return storageErrors(async () => {
       try {
@@ -35,13 +35,13 @@ export class KeyStore {
     });
   }
 
-  /** @returns whether the key now signs; false when it did already, or is gone */
+  /** @returns whether the key begins to sign now; false when it already did, or was deleted */
   async activate({ kid }: StoredKey, now: number): Promise<boolean> {
     const { affected } = await storageErrors(() => this.run.activate({ kid, now }));
     return affected === 1;
   }
 
-  /** Stores the same key in another way, unless another process has done so. */
+  /** Stores the same key with new encryption, unless another process has done so. */
   async replaceMaterial({ kid, material }: StoredKey, next: string): Promise<void> {
     await storageErrors(() => this.run.replaceMaterial({ kid, material, next }));
   }

@@ -3,36 +3,36 @@ import { Logger } from '@nestjs/common';
 import { type DataSource, QueryFailedError } from 'typeorm';
 import { withQueryRunner } from './query-runner.js';
 
-/** What is used of a pool of `pg`: it lends a connection, and takes it back, whatever comes of the statement. */
+/** The used part of a pool of `pg`. `query` takes a connection from the pool, and always returns it. */
 interface Pool {
   /** The class of its connections. */
   readonly Client?: { readonly Query?: { readonly prototype?: { readonly hasBeenParsed?: unknown } } };
   query(config: { name: string; text: string; values: unknown[] }): Promise<RawResult>;
 }
 
-/** A statement's result, as drivers give it. */
+/** A statement's result from the driver. */
 export interface RawResult {
   readonly rows: unknown[];
-  /** Rows that were changed or found. */
+  /** The number of rows that were changed or found. */
   readonly rowCount: number | null;
 }
 
 /**
- * The connection does not have the statement, has it already, or has it with an outdated plan. A pooler that gives each
- * transaction another connection (PgBouncer before 1.21, some hosted databases) does the first two; a changed column type
- * the last.
+ * Error codes of PostgreSQL: the connection does not know the statement, already has it, or has it with an outdated plan.
+ * The first two come from a pooler that gives each transaction another connection (PgBouncer before 1.21, some hosted
+ * databases). The last comes from a changed column type.
  */
 const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000']);
 
-/** Data sources that have been seen not to keep prepared statements. */
+/** Data sources whose connections do not keep prepared statements. */
 const unprepared = new WeakSet<DataSource>();
 
 const logger = new Logger('SessionModule');
 
 /**
- * A statement that TypeORM's driver runs. On PostgreSQL it is prepared under a name, so that each connection parses and plans
- * it once; TypeORM has that done each time, which takes longer than to execute it. Whoever logs statements or subscribes to
- * them sees it like any other.
+ * A statement that TypeORM's driver runs. On PostgreSQL it is prepared under a name, so that each connection parses and
+ * plans it only once. Through TypeORM, PostgreSQL would parse and plan it each time, which takes longer than executing it.
+ * TypeORM's logger and subscribers see the statement like any other.
  */
 export class PreparedStatement {
   private readonly name: string;
@@ -52,7 +52,7 @@ export class PreparedStatement {
         return await this.runPrepared(pool, values);
       } catch (error) {
         if (!isNotPrepared(error)) throw error;
-        // The statement has done nothing yet.
+        // The statement was not executed, so it can be run again.
         unprepared.add(this.dataSource);
         logger.warn(
           'PostgreSQL did not keep a prepared statement, as with a pooler that pools transactions. From now on they are sent anew each time, which is slower.',
@@ -62,18 +62,18 @@ export class PreparedStatement {
     return this.runByTypeOrm(values);
   }
 
-  /** The pool of `pg`, unless somebody needs TypeORM's own way. */
+  /** The pool of `pg`, unless the statement must go through TypeORM. */
   private poolThatPrepares(): Pool | undefined {
     const { options, subscribers, driver } = this.dataSource;
     if (options.type !== 'postgres' || unprepared.has(this.dataSource)) return undefined;
-    // TypeORM alone can tell them.
+    // Only TypeORM can call query subscribers.
     if (subscribers.some((each) => 'beforeQuery' in each || 'afterQuery' in each)) return undefined;
     // Absent while the data source is not connected.
     const { master } = driver as { master?: Pool };
     return master && isOfPg(master) ? master : undefined;
   }
 
-  /** What TypeORM does, but for the name. */
+  /** Does the same as TypeORM, but gives the statement a name. */
   private async runPrepared(pool: Pool, values: unknown[]): Promise<RawResult> {
     const { sql, name } = this;
     const { logger: log, options } = this.dataSource;
@@ -102,8 +102,8 @@ export class PreparedStatement {
 }
 
 /**
- * Whether the connections of a pool keep statements by their names. Those of `pg` ask for each query whether they know its name;
- * `pg-native`, and drivers that an application puts in the place of `pg`, have no such question.
+ * Whether the connections of a pool keep statements by name. Connections of `pg` have a method that checks for each query
+ * whether they know its name. `pg-native`, and other drivers in the place of `pg`, do not have this method.
  */
 function isOfPg({ Client }: Pool): boolean {
   return typeof Client?.Query?.prototype?.hasBeenParsed === 'function';

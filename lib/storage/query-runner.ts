@@ -1,9 +1,9 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 /**
- * Lends a connection of the master, on which no transaction of the application is open. Repositories and
- * `dataSource.query()` may go to a replica, to the query cache, or, with `typeorm-transactional`, into the transaction that
- * the calling code is in.
+ * Calls a function with a connection to the master. No transaction of the application is open on it. Repositories and
+ * `dataSource.query()` are not used, because they may go to a replica or to the query cache, or, with
+ * `typeorm-transactional`, into the transaction of the calling code.
  */
 export async function withQueryRunner<T>(
   dataSource: DataSource,

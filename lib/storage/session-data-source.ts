@@ -13,10 +13,10 @@ export interface DatabaseSettings {
   readonly sqliteConnection?: 'own' | 'shared';
 }
 
-/** TypeORM's drivers that the statements are written for and tested with. */
+/** The drivers of TypeORM that are supported and tested. */
 const SUPPORTED: ReadonlySet<unknown> = new Set(['postgres', 'mysql', 'mariadb', 'better-sqlite3', 'sqljs']);
 
-/** The database connection of the sessions, and whether the module has to close it. */
+/** The database connection of the sessions. If it `isOwn`, the module must close it. */
 export interface SessionDataSource {
   readonly dataSource: DataSource;
   readonly isOwn: boolean;
@@ -25,7 +25,8 @@ export interface SessionDataSource {
 /**
  * Finds or opens the database of the sessions, and checks that its tables are there.
  *
- * @throws {@link InvalidOptionError} when there is none, it is of a kind that is not supported, or it lacks the entities or tables
+ * @throws {@link InvalidOptionError} when there is no database, its driver is not supported, or entities or tables are
+ *   missing
  */
 export async function openSessionDataSource(
   application: DataSource | undefined,
@@ -103,7 +104,10 @@ async function connect(options: DataSourceOptions): Promise<DataSource> {
   return dataSource;
 }
 
-/** Several processes may start at once on an empty database: all but one then fail here, and find its work done. */
+/**
+ * Runs the migrations. If several processes start at once on an empty database, all but one may fail at first. Their next
+ * attempt finds the tables.
+ */
 async function migrate(dataSource: DataSource): Promise<void> {
   const attempts = 20;
   for (let attempt = 1; ; attempt++) {
@@ -148,11 +152,11 @@ function isInMemory(database: unknown): boolean {
   );
 }
 
-/** The same for two data sources that lead to the same tables of sessions, as far as their options tell. */
+/** A value that is equal for two data sources with the same tables of sessions, as far as their options tell. */
 export function tablesOf(dataSource: DataSource): unknown {
   const { type, database, url, host, port, schema } = dataSource.options as DataSourceOptions &
     Record<string, unknown>;
-  // A database in memory has no name; its connection is all that leads to it.
+  // A database in memory has no name. Only its own connection can reach it, so the data source identifies it.
   const isSqlite = type === 'better-sqlite3' || type === 'sqljs';
   if (isSqlite && isInMemory(database)) return dataSource;
   const { tablePath } = dataSource.getMetadata(SESSION_ENTITIES[0]);

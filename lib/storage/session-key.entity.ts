@@ -12,18 +12,18 @@ export class SessionKeyEntity {
   @Column({ name: 'purpose', type: 'varchar', length: 16 })
   purpose!: string;
 
-  /** The key's place among those of its purpose, from 1. */
+  /** The key's number among the keys of its purpose, from 1. */
   @Column({ name: 'sequence', type: 'int', transformer: wholeNumber })
   sequence!: number;
 
   @Column({ name: 'algorithm', type: 'varchar', length: 16 })
   algorithm!: string;
 
-  /** A JWK; sealed as a JWE when the application has a secret. */
+  /** A JWK. It is encrypted as a JWE when the application has a secret. */
   @Column({ name: 'material', type: 'text' })
   material!: string;
 
-  /** Epoch milliseconds from which the key signs. */
+  /** When the key begins to sign, in epoch milliseconds. */
   @Column({ name: 'active_at', type: 'bigint', transformer: wholeNumber })
   activeAt!: number;
 

@@ -4,28 +4,28 @@ import { wholeNumber } from './columns.js';
 /** One session: one signed-in device of one user. Times are epoch milliseconds. */
 @Entity({ name: 'user_session' })
 export class SessionEntity {
-  /** UUID version 7. A name, not a secret. */
+  /** UUID version 7. It is not a secret. */
   @PrimaryColumn({ name: 'id', type: 'varchar', length: 36 })
   id!: string;
 
-  /** The user's id as JSON, so that `1` and `"1"` stay two users. */
+  /** The user's id as JSON, so that `1` and `"1"` are different users. */
   @Index()
   @Column({ name: 'user_id', type: 'varchar', length: 255 })
   userId!: string;
 
-  /** What is kept of the session secret; see `session-secret.ts`. SHA-256, base64url. */
+  /** The hash of the preimage of the session secret; see `session-secret.ts`. SHA-256, base64url. */
   @Column({ name: 'secret_hash', type: 'varchar', length: 43 })
   secretHash!: string;
 
-  /** What goes into access tokens, as JSON. */
+  /** The claims in access tokens, as JSON. */
   @Column({ name: 'claims', type: 'text' })
   claims!: string;
 
-  /** What stays in the database, as JSON. */
+  /** The data that stays in the database, as JSON. */
   @Column({ name: 'data', type: 'text' })
   data!: string;
 
-  /** One more at each update of claims or data, so that no update is lost. */
+  /** Increases by one with each update of claims or data, so that no update is lost. */
   @Column({ name: 'version', type: 'int', transformer: wholeNumber })
   version!: number;
 
@@ -33,14 +33,14 @@ export class SessionEntity {
   @Column({ name: 'generation', type: 'int', transformer: wholeNumber })
   generation!: number;
 
-  /** Token id (hex) of the sibling of this generation that was exchanged. */
+  /** Token id (hex) of the sibling of `generation` that was exchanged; null if none was. */
   @Column({ name: 'redeemed_by', type: 'varchar', length: 16, nullable: true })
   redeemedBy!: string | null;
 
   @Column({ name: 'created_at', type: 'bigint', transformer: wholeNumber })
   createdAt!: number;
 
-  /** Moves when a token is exchanged or proven: exact to about the life of an access token. */
+  /** Written when a token is exchanged or proven, so exact to about the lifetime of an access token. */
   @Column({ name: 'last_seen_at', type: 'bigint', transformer: wholeNumber })
   lastSeenAt!: number;
 
@@ -48,7 +48,7 @@ export class SessionEntity {
   @Column({ name: 'expires_at', type: 'bigint', transformer: wholeNumber })
   expiresAt!: number;
 
-  /** When the session was revoked. The row stays, without content, until its last access token has expired. */
+  /** When the session was revoked. The row then has no content, and stays until the last access token has expired. */
   @Index()
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;

@@ -1,19 +1,21 @@
-/** Statements on the table of sessions; see `Statements` for what stands in braces and behind colons. */
+/** Statements on the table of sessions. `Statements` explains the braces and colons. */
 
 const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
 
-/** The row exactly as far as rotation goes; generation and redeemer change with every step of it. */
+/**
+ * The condition that the rotation state has not changed since the row was read: each rotation changes one of these columns.
+ */
 const UNCHANGED =
   "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
 
-/** Nothing of a revoked session remains in its row but that it was revoked, and whose it was. */
+/** Revokes a session and deletes its content. The row keeps the user id, and when and why the session was revoked. */
 const REVOKE = `UPDATE {} SET {revokedAt} = :now, {revokedReason} = :reason, {expiresAt} = :removableAt,
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
 
 /** See `ExpirySlide` of the store. */
 const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
 
-/** Without a `:version`, whichever the row has. */
+/** If `:version` is null, every version of the row matches. */
 const UPDATABLE = `{id} = :id AND ${LIVE} AND {version} = COALESCE(:version, {version})`;
 
 export const SESSION_SQL = {
@@ -26,13 +28,16 @@ export const SESSION_SQL = {
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
 
-  /** The exchanges that `decideRefresh` allows, but for tokens that are kept; the caller has seen to those. */
+  /** Does the exchanges that `decideRefresh` allows. The caller has checked that the token is not kept. */
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
     RETURNING {*}`,
 
-  /** What `decideUse` allows. No more is returned than is used: the driver takes about half a microsecond for each column. */
+  /**
+   * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
+   * microsecond for each column.
+   */
   prove: `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
     {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <= :generation
@@ -52,6 +57,6 @@ export const SESSION_SQL = {
 
   findExpired: 'SELECT {* of id} FROM {} WHERE {expiresAt} < :now LIMIT :count',
 
-  /** The condition stands here again: a session that was renewed since it was found survives. */
+  /** The condition is repeated here, so that a session that was refreshed since `findExpired` is not removed. */
   removeExpired: 'DELETE FROM {} WHERE {id} IN (:ids...) AND {expiresAt} < :now',
 } as const;

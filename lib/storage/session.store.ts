@@ -9,7 +9,7 @@ import { SessionEntity } from './session.entity.js';
 import { SESSION_SQL } from './session.sql.js';
 import { Statements } from './statements.js';
 
-/** A session as its row has it, with the JSON columns taken apart. */
+/** A row of the table of sessions, with the JSON columns parsed. */
 export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'revokedReason'> & {
   userId: UserId;
   claims: JsonValue;
@@ -20,38 +20,40 @@ export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'rev
 /** Why a row was revoked. */
 export type RevocationReason = Exclude<SessionEndReason, 'expired'>;
 
-/** What the feed reads of a revoked session. */
+/** The columns of a revoked session that the feed reads. */
 export interface Revocation {
   readonly id: string;
   readonly revokedAt: number;
   readonly revokedReason: RevocationReason | null;
 }
 
-/** What tokens say of a session, and its expiry. */
+/** The columns that tokens need, and the session's expiry. */
 export type SessionFacts = Pick<SessionRow, 'id' | 'userId' | 'claims' | 'expiresAt'>;
 
-/** Rows named in one statement; every database takes that many parameters. */
+/** The largest number of ids in one statement. Every database allows that many parameters. */
 const CHUNK = 512;
 
-/** Databases whose `UPDATE` gives the row back. */
+/** Databases with `UPDATE … RETURNING`. */
 const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3']);
 
-/** Where a row's expiry is to move, in epoch milliseconds, if that gains at least so many. */
+/** The new expiry of a row, in epoch milliseconds. It is written only if it is at least `gain` milliseconds later. */
 export interface ExpirySlide {
   readonly target: number;
   readonly gain: number;
 }
 
 /**
- * The table of sessions. Every method is one statement, or several that may be interrupted between any two: nothing
- * relies on transactions or locks, which not every database and driver gives alike.
+ * Reads and writes the table of sessions. Each method runs one statement, or several between which the process may stop at
+ * any time. Nothing relies on transactions or locks, because databases and drivers differ in them.
  */
 export class SessionStore {
   private readonly run;
   /** Whether {@link redeem} and {@link prove} are available. */
   readonly hasReturning: boolean;
 
-  /** @param tombstoneLife how long the row of a revoked session stays for the others to read, in milliseconds */
+  /**
+   * @param tombstoneLife how long the row of a revoked session stays, so that other processes can read it, in milliseconds
+   */
   constructor(
     dataSource: DataSource,
     private readonly tombstoneLife: number,
@@ -65,7 +67,7 @@ export class SessionStore {
     await storageErrors(() => this.run.insert(toValues(row)));
   }
 
-  /** The row whatever its state, or null. */
+  /** The row of a session, live or not, or null. */
   async find(id: string): Promise<SessionRow | null> {
     const { rows } = await storageErrors(() => this.run.find({ id }));
     return rows[0] ? fromEntity(rows[0]) : null;
@@ -74,14 +76,14 @@ export class SessionStore {
   /** Live sessions of a user, newest first. */
   async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
     const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: toAsciiJson(userId), now }));
-    // MySQL's usual collations take "Ann", "ann" and "änn" for equal; they are different users.
+    // For MySQL's usual collations, "Ann", "ann" and "änn" are equal. Here they are different users.
     return rows.map(fromEntity).filter((row) => row.userId === userId);
   }
 
   /**
-   * Writes a rotation decision, on condition that nobody was faster.
+   * Writes a rotation decision, on condition that the row has not changed since it was read.
    *
-   * @returns whether it was written; false means: read again and decide again
+   * @returns whether it was written. If not, read the row and decide again
    */
   async advance(
     row: SessionRow,
@@ -95,9 +97,9 @@ export class SessionStore {
   }
 
   /**
-   * Redeems a token that is not to be kept, where the rules allow that.
+   * Exchanges a token that is not kept, if the rules allow that.
    *
-   * @returns the row as it now is, or `undefined` where they do not: read it, then decide
+   * @returns the row after the update, or `undefined` if the rules do not allow it; then read the row and decide
    */
   async redeem(
     { sessionId, generation, tokenId }: RefreshTokenFacts & { readonly sessionId: string },
@@ -105,16 +107,16 @@ export class SessionStore {
     slide: ExpirySlide,
     now: number,
   ): Promise<SessionRow | undefined> {
-    // What is spread stands last here and below: V8 takes a microsecond for each property behind it.
+    // The spread comes last, here and below, because V8 takes a microsecond for each property after a spread.
     const values = { id: sessionId, secretHash, generation, tokenId, now, ...slide };
     const { rows } = await storageErrors(() => this.run.redeem(values));
     return rows[0] && fromEntity(rows[0]);
   }
 
   /**
-   * Moves the row on to a generation, unless it is there already or further.
+   * Moves the row on to a generation, unless its generation is the same or later.
    *
-   * @returns what the row now says, or `undefined` where it is further: read it, then decide
+   * @returns the row after the update, or `undefined` if the row's generation is later; then read the row and decide
    */
   async prove(
     expected: Pick<SessionRow, 'id' | 'secretHash'>,
@@ -127,7 +129,7 @@ export class SessionStore {
     return rows[0] && factsOf(rows[0]);
   }
 
-  /** Revokes a stolen session, on condition that the row is still as it was read. */
+  /** Revokes a stolen session, on condition that the row has not changed since it was read. */
   async revokeStolen(row: SessionRow, now: number): Promise<boolean> {
     const values = { ...unchanged(row), ...this.tombstone(now, 'theft') };
     const { affected } = await storageErrors(() => this.run.revokeStolen(values));
@@ -135,7 +137,7 @@ export class SessionStore {
   }
 
   /**
-   * @param secretHash when given, only if the session has this one
+   * @param secretHash when given, the session must have this hash
    * @returns whether there was such a live session
    */
   async revoke(id: string, now: number, reason: RevocationReason, secretHash?: string): Promise<boolean> {
@@ -144,7 +146,7 @@ export class SessionStore {
     return affected === 1;
   }
 
-  /** @returns how many of them were live */
+  /** @returns how many of the sessions were live */
   async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<number> {
     let revoked = 0;
     for (let start = 0; start < ids.length; start += CHUNK) {
@@ -155,7 +157,7 @@ export class SessionStore {
     return revoked;
   }
 
-  /** Sessions revoked since then. */
+  /** Sessions that were revoked at this time or later. */
   async revokedSince(time: number): Promise<Revocation[]> {
     const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
     return rows as Revocation[];
@@ -164,7 +166,7 @@ export class SessionStore {
   /**
    * Replaces data or claims of a live session.
    *
-   * @param version when given, only if the row still has this version
+   * @param version when given, the row must still have this version
    * @returns whether it was written
    */
   async updateContent(
@@ -181,7 +183,7 @@ export class SessionStore {
   }
 
   /**
-   * Removes rows of sessions that are over. Any number of processes may do so at once.
+   * Removes rows of sessions that are over. Any number of processes may do this at once.
    *
    * @returns how many rows this call removed
    */
@@ -206,7 +208,7 @@ function unchanged({ id, generation, redeemedBy }: SessionRow) {
   return { id, wasGeneration: generation, wasRedeemedBy: redeemedBy ?? '' };
 }
 
-/** When and why a session ended that does not go on. */
+/** When and why a session ended. */
 export interface SessionEnd {
   readonly endedAt: number;
   readonly reason?: SessionEndReason | undefined;
@@ -218,7 +220,7 @@ export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow): Sess
     : { endedAt: revokedAt, reason: revokedReason ?? undefined };
 }
 
-/** Whether a row stands for a session that goes on. */
+/** Whether a session is neither revoked nor expired. */
 export function isLive(row: SessionRow, now: number): boolean {
   return row.revokedAt === null && row.expiresAt > now;
 }
@@ -231,14 +233,14 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   return values;
 }
 
-/** Takes the JSON columns apart, in place: the entity is nobody else's. */
+/** Parses the JSON columns of an entity. It changes the entity, which nobody else uses. */
 function fromEntity(entity: SessionEntity): SessionRow {
   const row = factsOf(entity) as SessionRow;
   row.data = JSON.parse(entity.data) as JsonValue;
   return row;
 }
 
-/** The same for what a statement returns of a row. */
+/** The same for a row of which a statement returns only some columns. */
 function factsOf(entity: Pick<SessionEntity, keyof SessionFacts>): SessionFacts {
   const facts = entity as { -readonly [Name in keyof SessionFacts]: SessionFacts[Name] };
   facts.userId = JSON.parse(entity.userId) as UserId;

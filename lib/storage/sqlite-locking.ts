@@ -3,7 +3,7 @@ import { retryAtStart } from './database-error.js';
 
 type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
 
-/** What is used of a connection of `better-sqlite3`, or of `libsql`, which looks the same. */
+/** The used part of a connection of `better-sqlite3` or `libsql`, which have the same interface. */
 interface Connection {
   readonly inTransaction: boolean;
   exec(sql: string): unknown;
@@ -17,8 +17,8 @@ interface Statement {
 }
 
 /**
- * How long a statement may wait for a lock. The driver waits in the event loop's thread: were it a transaction of this very
- * process that holds the lock, a longer wait would only keep it from ending. The statement is tried again later instead.
+ * How long a statement may wait for a lock. The driver blocks the event loop while it waits. If a transaction of this
+ * process holds the lock, it cannot end during that time. So the wait is short, and the statement is tried again later.
  */
 const BUSY_MS = 2;
 
@@ -29,14 +29,14 @@ const END = /^\s*(commit|rollback)\b/i;
 /**
  * Options of a SQLite connection on which each write takes the lock before it begins.
  *
- * `libsql` (0.5) does not reset a statement that has met a lock; the next write on the connection then looks done and is
- * not committed. With the lock in hand no statement can meet one. The lock itself is taken by `exec`, which leaves nothing
- * behind when it fails.
+ * The reason is a defect of `libsql` (0.5): it does not reset a statement that has failed because of a lock. The next write
+ * on the connection then seems to succeed, but is not committed. A write that already has the lock cannot fail in this way.
+ * `exec` takes the lock; if it fails, no statement is left behind.
  */
 export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
   return {
     timeout: BUSY_MS,
-    // TypeORM before 0.3.26 does not wait for what this returns.
+    // TypeORM before 0.3.26 does not await the result. So lockBeforeWriting() is called synchronously.
     prepareDatabase: (connection: Connection) => {
       const prepared = prepareDatabase?.(connection);
       lockBeforeWriting(connection);
@@ -46,8 +46,8 @@ export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
 }
 
 /**
- * Puts the file of an open connection into WAL mode, in which readers and writers do not wait for each other; with a rollback
- * journal, two connections can keep each other from ever committing.
+ * Puts the file of an open connection into WAL mode. In WAL mode, readers and writers do not wait for each other. With a
+ * rollback journal, two connections could prevent each other from committing for ever.
  */
 export async function useWriteAheadLog({ driver }: DataSource): Promise<void> {
   const { databaseConnection } = driver as unknown as { databaseConnection: Connection };
@@ -67,7 +67,7 @@ function lockBeforeWriting(connection: Connection): void {
   };
 }
 
-/** Runs a write with the lock in hand. */
+/** Takes the lock, and then runs a write. */
 function locked(connection: Connection, run: Statement['run']): Statement['run'] {
   return (...parameters) => {
     if (connection.inTransaction) return run(...parameters);
@@ -83,7 +83,7 @@ function locked(connection: Connection, run: Statement['run']): Statement['run']
   };
 }
 
-/** A statement that is executed without being prepared. */
+/** A statement that `exec` runs, without preparing it. */
 function executed(connection: Connection, sql: string): Statement {
   return {
     reader: false,

@@ -1,7 +1,7 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { PreparedStatement } from './prepared-statement.js';
 
-/** A statement's result: its rows by property names, and how many rows it changed. */
+/** A statement's result: its rows with property names, and the number of changed rows. */
 export interface StatementResult<E> {
   readonly rows: E[];
   readonly affected: number;
@@ -12,17 +12,22 @@ type Values = Readonly<Record<string, unknown>>;
 /** Runs a statement with a value for each of its placeholders. */
 type Run<E> = (values: Values) => Promise<StatementResult<E>>;
 
-/** `:name...`, of which a text may have one. */
+/** The placeholder of a list: `:name...`. A statement may have one. */
 const LIST = /:(\w+)\.\.\./;
 
 /**
- * Statements on the table of one entity whose text is made once. TypeORM's query builder makes it anew each time, which
- * costs several times what the database driver does; everything else (connections, transactions, logging, errors) stays
- * TypeORM's.
+ * Statements on the table of one entity. Their SQL text is made once. TypeORM's query builder would make it for each call,
+ * which costs several times as much as the database driver. TypeORM still does everything else: connections, transactions,
+ * logging, errors.
  *
- * In the text, `{}` is the table, `{property}` the column of a property, `:name` a value, `:name...` the values of a list;
- * `{* of one, two}` are the columns of some properties under the properties' names, for what a statement returns, and `{*}`
- * are all of them.
+ * Placeholders in the text:
+ *
+ * - `{}`: the table
+ * - `{property}`: the column of a property
+ * - `{* of one, two}`: the columns of these properties, returned under the names of the properties
+ * - `{*}`: the columns of all properties
+ * - `:name`: a value
+ * - `:name...`: the values of a list
  */
 export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
@@ -60,7 +65,7 @@ export class Statements<E extends ObjectLiteral> {
     const names: string[] = [];
     const known = new Map<string, number>();
     const escape = (name: string) => driver.escape(name);
-    // Where parameters have numbers, a value that occurs twice is sent once.
+    // If the driver numbers its parameters, a value that occurs twice is sent once.
     const isNumbered = driver.createParameter('', 0) !== driver.createParameter('', 1);
     const indexOf = (name: string) => {
       let index = isNumbered ? known.get(name) : undefined;
@@ -79,7 +84,7 @@ export class Statements<E extends ObjectLiteral> {
     const transformers = this.transformers.filter(({ property }) => returned.includes(property));
     const valueOf = (values: Values, name: string) => {
       const value = values[name];
-      // Drivers write NULL for it.
+      // Drivers would write NULL for `undefined`.
       if (value === undefined)
         throw new Error(`The statement "${statementName}" lacks a value for ":${name}".`);
       return value;
@@ -87,7 +92,7 @@ export class Statements<E extends ObjectLiteral> {
     return async (values) => {
       const { rows, rowCount } = await statement.run(names.map((name) => valueOf(values, name)));
       for (const row of rows as Record<string, unknown>[]) {
-        // Drivers give big integers as text, and where the application wants it small ones too.
+        // Drivers give big integers as text. Some settings of the application make them give small integers as text, too.
         for (const { property, from } of transformers) row[property] = from(row[property]);
       }
       return { rows: rows as E[], affected: rowCount ?? rows.length };
@@ -95,8 +100,8 @@ export class Statements<E extends ObjectLiteral> {
   }
 
   /**
-   * A statement with a list is one for each length. The list is filled up with its last value to a power of two, so that
-   * connections that keep prepared statements have few of them to keep.
+   * A statement with a list needs one SQL text for each length. The length is rounded up to a power of two, by repeating the
+   * last value. So connections keep only few prepared statements.
    */
   private prepareEach(statementName: string, text: string, list: string): Run<E> {
     const namesOf = (length: number) => Array.from({ length }, (_, n) => `${list}_${n}`);

@@ -19,7 +19,7 @@ const CLAIMS = {
 const EXPECTED = { issuer: undefined, audience: undefined, clockTolerance: 120_000, cacheSize: 100 };
 const INVALID = { status: 'invalid' };
 
-/** Keys as a process has them: one, which can be dropped. */
+/** The keys of a process: one key, which can be dropped. */
 class Keys implements VerificationKeys {
   isDropped = false;
   wait: Promise<void> | undefined;
@@ -41,7 +41,7 @@ class Keys implements VerificationKeys {
   }
 }
 
-/** Signs any text under any header, as whoever has the key can: right in all but what is tried. */
+/** Signs any payload text with any header, with the right key. Only the tested part of the token is wrong. */
 function signed(jwk: JWK, header: string, payload: string): string {
   const input = `${Buffer.from(header).toString('base64url')}.${Buffer.from(payload).toString('base64url')}`;
   return `${input}.${signatureOf(jwk, input)}`;

@@ -7,33 +7,33 @@ import { isSignedWith } from './jws.js';
 import { fromPayload } from '../protocol/access-token.payload.js';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.js';
 
-/** What a token must say beside what every token of this package says. */
+/** What a token must contain in addition to the content of every token of this package. */
 export interface AccessTokenExpectations {
   readonly issuer: string | undefined;
   readonly audience: string | undefined;
   /**
-   * The longest life of a token, in milliseconds. Tokens that were issued under a longer one count no longer than that: what is
-   * remembered of revoked sessions covers this life. @default what the token says
+   * The longest lifetime of a token, in milliseconds. Tokens that were issued with a longer one expire after this time, because
+   * revocations are remembered for this time only. @default what the token says
    */
   readonly ttl?: number;
-  /** How far ahead the clock of the process that issued a token may be, in milliseconds. */
+  /** How far the clock of the issuing process may be ahead, in milliseconds. */
   readonly clockTolerance: number;
-  /** How many verified tokens are remembered. */
+  /** The largest number of verified tokens in the cache. */
   readonly cacheSize: number;
 }
 
-/** Longer than any token that fits into a cookie, or that a server takes in a header. */
+/** In characters. No token that fits into a cookie or into a request header is longer. */
 const MAX_LENGTH = 8_192;
 
 const INVALID: AccessTokenVerification = { status: 'invalid' };
 
 /**
- * Verifies access tokens. Stricter than the standard asks for: of all the spellings that mean the same to a JWT library,
- * just the one that this package writes is a token.
+ * Verifies access tokens. It is stricter than the standard: a JWT library accepts several encodings of the same token. This
+ * class accepts only the encoding that this package writes.
  */
 export class AccessTokenVerifier {
   private readonly verified: VerifiedTokens;
-  /** That of the last good token. Most others have it, too, and then their headers need not be read. */
+  /** The key of the last valid token. Most tokens have the same key; their headers need not be decoded. */
   private latestKey: VerificationKey | undefined;
 
   constructor(
@@ -44,19 +44,19 @@ export class AccessTokenVerifier {
   }
 
   /**
-   * Verifies signature, type, issuer, audience and times. Nothing in the token is believed before its signature has been
-   * verified, but for `kid`, which finds the key; the algorithm is the key's own.
+   * Verifies signature, type, issuer, audience and times. Before the signature is verified, only `kid` is used, to find the
+   * key. The algorithm is that of the key, not that of the header.
    *
-   * @returns a promise only where there is something to wait for: not for a token that has been verified before
-   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError} when the token's key had to be looked up and
-   *   could not; that says nothing about the token
+   * @returns a promise only if something must be waited for. A token that was verified before needs no promise
+   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError} when the token's key must be looked up and cannot
+   *   be. This says nothing about the token
    */
   verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
-    // Without types, or from JSON, it may be anything.
+    // A caller without types may pass anything.
     if (typeof token !== 'string') return INVALID;
     const known = this.verified.find(token);
     if (!known) return this.verifyAnew(token, now);
-    // Asked each time, so that a key that is dropped takes its tokens along.
+    // The key is checked each time, so that the tokens of a dropped key are refused.
     return andThen(this.keys.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
   }
 
@@ -66,7 +66,7 @@ export class AccessTokenVerifier {
     if (!header || !payload || !signature || rest.length > 0) return INVALID;
 
     return andThen(this.keyNamedBy(header, now), (key) => {
-      // One comparison refuses another algorithm, "none", another type, critical extensions, and keys that a token brings along.
+      // This one comparison refuses other algorithms, "none", other types, critical extensions, and keys inside the token.
       if (!key || header !== encodedHeaderOf(key)) return INVALID;
       return andThen(isSignedWith(key, token), (isSigned) =>
         isSigned ? this.accept(token, payload, key, now) : INVALID,
@@ -74,7 +74,7 @@ export class AccessTokenVerifier {
     });
   }
 
-  /** A token whose signature is right. */
+  /** Accepts a token whose signature has been verified, if its content is right. */
   private accept(
     token: string,
     payload: string,
@@ -106,7 +106,7 @@ export class AccessTokenVerifier {
     return kid === undefined ? undefined : (this.keys.find(kid) ?? this.keys.lookUp(kid, now));
   }
 
-  /** What the time says of a token whose signature is right. */
+  /** Checks key and times of a token whose signature has been verified. */
   private judge(
     { token, accessToken }: Pick<VerifiedToken, 'token' | 'accessToken'>,
     isKeyInUse: boolean,
@@ -114,7 +114,7 @@ export class AccessTokenVerifier {
   ): AccessTokenVerification {
     if (isKeyInUse) {
       if (accessToken.issuedAt > now + this.expected.clockTolerance) return INVALID;
-      // Exact, whatever the tolerance: an expired token costs a refresh, not a login.
+      // The expiry has no tolerance, because an expired token costs only a refresh, not a login.
       if (now < accessToken.expiresAt) return { status: 'valid', accessToken };
     }
     this.verified.remove(token);
@@ -123,10 +123,10 @@ export class AccessTokenVerifier {
 
   private read(encoded: string): AccessToken | undefined {
     const payload = parse(encoded);
-    // Written again it has to be what was read: that leaves no room for claims that stand there twice, for numbers like
-    // 1e400, for bytes that are not UTF-8, nor for any second spelling of the same token.
+    // The payload, encoded again, must equal the text that was decoded. This refuses duplicate claims, numbers such as
+    // 1e400, bytes that are not UTF-8, and every other encoding of the same content.
     if (Buffer.from(JSON.stringify(payload) ?? '').toString('base64url') !== encoded) return undefined;
-    // Requests with the same token share what it says.
+    // The content is frozen, because requests with the same token share it.
     return deepFreeze(fromPayload(payload, this.expected));
   }
 }

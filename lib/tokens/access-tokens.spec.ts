@@ -45,7 +45,7 @@ function headerOf(token: string): unknown {
   return JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString());
 }
 
-/** A token of this very content, signed with the right key. */
+/** A token with exactly this content, signed with the right key. */
 async function signed(payload: object, header: object): Promise<string> {
   return new SignJWT({ ...payload })
     .setProtectedHeader(header as { alg: string })

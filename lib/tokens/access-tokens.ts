@@ -21,7 +21,7 @@ export class AccessTokens {
     this.verifier = new AccessTokenVerifier(keys, options);
   }
 
-  /** @param expiresAt epoch milliseconds; defaults to the longest configured life from now */
+  /** @param expiresAt epoch milliseconds. @default `now + ttl` */
   async sign(
     subject: TokenSubject,
     now: number,

@@ -50,11 +50,11 @@ describe('an HMAC, which jose neither makes nor verifies here', () => {
       `${header}.${payload}.${signature.slice(0, -1)}`,
       `${header}.${payload}.${signature}A`,
       `${header}.${payload}.${Buffer.from(signature, 'base64url').toString('hex')}`,
-      // The last character of 43 has two bits that mean nothing.
+      // The last of 43 characters has two unused bits.
       ...['A', 'B', 'C', 'D', '8', '_'].map(
         (last) => `${header}.${payload}.${signature.slice(0, -1)}${last}`,
       ),
-      // U+0141 ends with the byte of "A".
+      // The low byte of U+0141 is that of "A".
       `${header}.${payload.replace(/./, (char) => String.fromCharCode(char.charCodeAt(0) + 0x100))}.${signature}`,
     ].filter((each) => each !== token);
     expect(wrong.filter((each) => isSignedWith(key, each))).toEqual([]);

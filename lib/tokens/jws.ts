@@ -4,9 +4,9 @@ import type { AsymmetricKey, SigningKey, VerificationKey } from '../keys/signing
 import { encodedHeaderOf, headerOf } from './jws-header.js';
 
 /*
- * JSON Web Signatures in their compact serialization (RFC 7515, 7.1). Asymmetric ones are made and verified by `jose`. HMACs
- * are not: Web Cryptography, which it builds on, sends each of them to another thread and back, and that takes ten times as
- * long as the HMAC itself. `crypto.subtle` and `createHmac` are the same OpenSSL underneath.
+ * JSON Web Signatures in compact serialization (RFC 7515, 7.1). `jose` makes and verifies the asymmetric ones. Node's
+ * `createHmac` makes HMACs. `jose` is not used for them: it uses Web Cryptography, which sends each HMAC to another thread
+ * and back. That takes ten times as long as the HMAC itself. `crypto.subtle` and `createHmac` both use OpenSSL.
  */
 
 /** @returns a promise only for asymmetric keys */
@@ -19,10 +19,10 @@ export function signJws(key: SigningKey, payload: string): string | Promise<stri
 }
 
 /**
- * Whether a key has signed this, by its own algorithm, and the signature is in its only spelling. What the header says is
- * not looked at.
+ * Whether a key has signed this token with the algorithm of the key. The signature must have its canonical encoding. The
+ * header is not read.
  *
- * @param token three parts with dots in between
+ * @param token three parts, separated by dots
  * @returns a promise only for asymmetric keys
  */
 export function isSignedWith(key: VerificationKey, token: string): boolean | Promise<boolean> {
@@ -54,7 +54,7 @@ function isEqual(signature: string, expected: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-/** Whether base64url is written as it would be anew: decoding skips foreign characters and ignores unused bits. */
+/** Whether base64url text is canonical. Node's decoder skips invalid characters and ignores unused bits. */
 function isCanonical(encoded: string): boolean {
   return Buffer.from(encoded, 'base64url').toString('base64url') === encoded;
 }

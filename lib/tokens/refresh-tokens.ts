@@ -24,12 +24,12 @@ interface RefreshKey {
 
 const PURPOSE = 'refresh';
 
-/** Makes and authenticates refresh tokens, and the CSRF tokens that belong to their sessions. */
+/** Makes and authenticates refresh tokens, and the CSRF tokens of their sessions. */
 export class RefreshTokens {
   private readonly ring: KeyRing<RefreshKey>;
 
   /**
-   * @param times.rotation how long a key is to be used at least, in milliseconds
+   * @param times.rotation the shortest time for which a key signs, in milliseconds
    * @param times.lifetime how long a refresh token can be accepted, in milliseconds
    */
   constructor(
@@ -39,7 +39,7 @@ export class RefreshTokens {
   ) {
     this.ring = new KeyRing<RefreshKey>(store, {
       purpose: PURPOSE,
-      // Each key is kept for the life of a refresh token after it retires: rotating at that pace keeps about three.
+      // A retired key is kept for the lifetime of a refresh token. With this rotation, about three keys are kept.
       rotation: Math.max(rotation, lifetime),
       lifetime,
       nameOf: ({ sequence }) => String(sequence),
@@ -56,7 +56,7 @@ export class RefreshTokens {
     });
   }
 
-  /** Loads the keys, making the first one on an empty database. */
+  /** Loads the keys. Makes the first one if the database has none. */
   async start(now: number): Promise<void> {
     await this.ring.start(now);
   }
@@ -65,19 +65,19 @@ export class RefreshTokens {
     await this.ring.removeRetired(now);
   }
 
-  /** A token that is authenticated by the current key. */
+  /** Makes a token with the current key. */
   async make(parts: Omit<RefreshToken, 'keyId'>): Promise<string> {
     const key = await this.ring.current(parts.issuedAt);
     return encodeRefreshToken({ keyId: key.id, ...parts }, key.secret);
   }
 
   /**
-   * Authenticates a token. A forged or damaged one is refused without asking the database, but for one look at the keys
-   * per cooldown when it names a key that this process does not know.
+   * Authenticates a token. A forged or damaged token is refused without a database call. One exception: if the token names
+   * an unknown key, this process reads the keys again, at most once per cooldown.
    *
-   * @throws {@link SessionOverError} when it is not one of ours
-   * @throws {@link KeysUnavailableError} when its key was made under a secret that this process does not have
-   * @throws {@link StorageUnavailableError} when its key had to be looked up and could not
+   * @throws {@link SessionOverError} when this module has not made the token
+   * @throws {@link KeysUnavailableError} when its key is encrypted with a secret that this process does not have
+   * @throws {@link StorageUnavailableError} when its key must be looked up and cannot be
    */
   async authenticate(text: string, now: number): Promise<RefreshToken> {
     const token = parseRefreshToken(text);
@@ -94,12 +94,12 @@ export class RefreshTokens {
     return token;
   }
 
-  /** The CSRF token of a session: derived from its id, so that it needs no storage and lives as long as the session. */
+  /** The CSRF token of a session. It is derived from the session id, so it needs no storage and never expires before it. */
   async csrfToken(sessionId: string, now: number): Promise<string> {
     return csrfMac(sessionId, await this.ring.current(now)).toString('base64url');
   }
 
-  /** Whether this is the session's CSRF token, under any refresh key that is still in use; constant time. */
+  /** Whether a text is the CSRF token of the session under any refresh key in use. Takes constant time. */
   isCsrfToken(text: string, sessionId: string): boolean {
     const actual = Buffer.from(text, 'base64url');
     return this.ring.all().some((key) => {
@@ -109,13 +109,13 @@ export class RefreshTokens {
   }
 }
 
-/** 64 random bits, hex: those of a UUID, which Node takes from a store instead of asking for each few. */
+/** 64 random bits, hex. They come from `randomUUID()`, which is fast because Node caches random bytes for it. */
 export function newTokenId(): string {
   const uuid = randomUUID();
   return uuid.slice(0, 8) + uuid.slice(24, 32);
 }
 
 function csrfMac(sessionId: string, key: RefreshKey): Buffer {
-  // The prefix keeps this apart from refresh tokens, which begin with a version byte.
+  // The prefix makes the input differ from that of a refresh token's mac, which begins with a version byte.
   return createHmac('sha256', key.secret).update(`csrf:${sessionId}`).digest().subarray(0, 16);
 }

@@ -101,7 +101,7 @@ describe('verified tokens', () => {
     tokens.add(token('new'), key, accessToken);
     expect(tokens.find(token('new'))).toBeDefined();
     expect(use()).toBe(4_999);
-    // Nobody has waited for a whole round: the hand is no further than it goes for one token.
+    // No request has waited for a whole round: the hand has moved only as far as it may for one token.
     expect(tokens.find(token(1_000))).toBeUndefined();
   });
 

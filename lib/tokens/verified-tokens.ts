@@ -9,29 +9,28 @@ export interface VerifiedToken {
 }
 
 interface Entry extends VerifiedToken {
-  /** Whether it has been found since the hand was last here. */
+  /** Whether a request has used the token since the hand was last here. */
   isUsed: boolean;
 }
 
-/** How many tokens in use the hand passes by at most, so that no request waits for a whole round. */
+/** The largest number of used tokens that the hand skips, so that no request waits for a whole round. */
 const MAX_PASSED = 1_000;
 
 /**
- * Remembers tokens whose signatures have been verified, so that their next requests need no cryptography. What is
- * remembered is only that: whether the token has expired, its key been dropped or its session been revoked is asked each
- * time.
+ * A cache of tokens whose signatures have been verified. The next request with such a token needs no cryptography. Expiry,
+ * key and revocation are not cached: they are checked for each request.
  *
- * When all places are taken, a new token gets that of one that has not been used for a round (the CLOCK algorithm, or
- * "second chance": Corbató, A Paging Experiment with the Multics System, 1968). A flood of tokens, each seen once, therefore
- * pushes out other such tokens, not the ones in use; and as many as there are places stay for good.
+ * When all places are taken, a new token replaces one that has not been used for a round. This is the CLOCK or
+ * "second chance" algorithm (Corbató, A Paging Experiment with the Multics System, 1968). So a flood of tokens that are each
+ * used once replaces other such tokens, not the tokens in regular use. The cache never has more tokens than places.
  */
 export class VerifiedTokens {
   private readonly entries = new Map<number, Entry>();
-  /** All entries by their places, and some that have been removed or replaced since. */
+  /** All entries by place. Some of them have been removed or replaced since. */
   private readonly places: Entry[] = [];
   private hand = 0;
 
-  /** @param capacity how many tokens are remembered at most; 0 for none */
+  /** @param capacity the largest number of tokens; 0 turns the cache off */
   constructor(private readonly capacity: number) {}
 
   get size(): number {
@@ -47,7 +46,7 @@ export class VerifiedTokens {
 
   add(token: string, key: VerificationKey, accessToken: AccessToken): void {
     if (this.capacity === 0) return;
-    // A part of a cookie header would keep the whole header in memory.
+    // Without a copy, this part of the cookie header would keep the whole header in memory.
     const copy = Buffer.from(token, 'latin1').toString('latin1');
     const entry = { token: copy, key, accessToken, isUsed: false };
     this.places[this.freePlace()] = entry;
@@ -59,7 +58,7 @@ export class VerifiedTokens {
     const entry = this.entries.get(number);
     if (entry?.token !== token) return;
     this.entries.delete(number);
-    // Its place is the next to be taken that the hand comes to.
+    // The hand takes this place when it next comes here.
     entry.isUsed = false;
   }
 
@@ -82,8 +81,9 @@ export class VerifiedTokens {
 const LENGTH_READ = 8;
 
 /**
- * A number from the end of the signature, which is as good as random. Texts would have to be cut out and hashed first, which
- * takes longer than all the rest. Two tokens with the same number, rare as they are, push each other out.
+ * A number from the last characters of the signature, which are as good as random. The number is the key of the map. With a
+ * text as key, V8 would have to cut it out and hash it, which takes longer than everything else here. Two tokens rarely have
+ * the same number; if they do, each replaces the other.
  */
 function numberOf(token: string): number {
   let number = 0;

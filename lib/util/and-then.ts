@@ -1,7 +1,7 @@
 /**
- * Goes on with a value that may still have to be waited for.
+ * Calls a function with a value, or with the result of a promise.
  *
- * @returns a promise only where there is one to wait for
+ * @returns a promise only if the value or the function's result is one
  */
 export function andThen<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
   return value instanceof Promise ? value.then(next) : next(value);

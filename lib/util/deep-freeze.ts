@@ -1,4 +1,4 @@
-/** Freezes a value with all that is in it, sets and maps left as they are. */
+/** Freezes a value and all values in it, except sets and maps. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
   for (const each of Object.values(value)) {

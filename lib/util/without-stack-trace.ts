@@ -1,6 +1,6 @@
 /**
- * Makes an error that is an answer to a request and no fault of the program. Where it was made helps nobody, and recording
- * that would cost as much as refusing a forged token costs otherwise.
+ * Makes an error without a stack trace, for errors that answer a request and are no fault of the program. Their stack trace
+ * helps nobody, and recording it costs as much as all other work of refusing a forged token.
  */
 export function withoutStackTrace<E extends Error>(make: () => E): E {
   const { stackTraceLimit } = Error;

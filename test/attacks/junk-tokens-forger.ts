@@ -1,5 +1,5 @@
 /**
- * What it takes to make access tokens without being the application. No code of the library is used; its formats are
+ * The tools of a forger who makes access tokens. No code of the library is used; its formats are
  * implemented here again.
  */
 import {
@@ -15,19 +15,19 @@ import {
 } from 'node:crypto';
 import type { JWK, JWTPayload } from 'jose';
 
-/** What the forgeries are made for, and with: an application and somebody who is signed in there. */
+/** The target of the forgeries: an application, and a user who is signed in there. */
 export interface Target {
   /** The application's own key, taken from its database. */
   readonly key: { readonly kid: string; readonly algorithm: string; readonly jwk: JWK };
-  /** What the access token of the signed-in user says, `iss` and `aud` included. */
+  /** The payload of the signed-in user's access token, including `iss` and `aud`. */
   readonly payload: JWTPayload;
   readonly accessToken: string;
   readonly refreshToken: string;
-  /** Where the forger keeps a key for those who let a token tell them where to look: nobody may ever ask there. */
+  /** The URL of the forger's key, for servers that load keys from a URL in a token. No request may ever go there. */
   readonly trap: string;
 }
 
-/** A text as it is, bytes, or what is to be written as JSON. */
+/** A text, bytes, or a value to write as JSON. */
 export type Text = string | Buffer | object | null;
 
 /** Numbers that look random, and are the same for the same seed. */
@@ -84,12 +84,12 @@ export class Forger {
     this.publicKey = jwk.kty === 'oct' ? undefined : createPublicKey(this.privateKey);
   }
 
-  /** The header as the library writes it, but for these changes; `undefined` leaves a member out. */
+  /** The header as the library writes it, with these changes. `undefined` removes a member. */
   header(changes: object = {}): object {
     return { alg: this.algorithm, kid: this.kid, typ: 'at+jwt', ...changes };
   }
 
-  /** A payload that the library would accept, but for these changes; each has a claim that makes it unlike all others. */
+  /** A payload that the library would accept, with these changes. A claim makes each payload unique. */
   payload(changes: object = {}): object {
     return { ...this.target.payload, n: this.random.text(9), ...changes };
   }
@@ -99,17 +99,17 @@ export class Forger {
     return this.sealed(encode(header), encode(payload));
   }
 
-  /** The same of parts that are encoded already. */
+  /** The same with parts that are already encoded. */
   sealed(header: string, payload: string): string {
     return `${header}.${payload}.${this.signature(`${header}.${payload}`).toString('base64url')}`;
   }
 
-  /** The signature of the application's own key, in its own algorithm or, where such a key can do that, in another. */
+  /** A signature by the application's own key, with its algorithm, or with another one that the key supports. */
   signature(input: string | Buffer, algorithm = this.algorithm): Buffer {
     return signatureBy(this.privateKey, algorithm, input);
   }
 
-  /** With a signature that is nothing but random. */
+  /** With a random signature. */
   unsigned(header: Text = this.header(), payload: Text = this.payload()): string {
     return `${encode(header)}.${encode(payload)}.${this.random.text(this.signatureLength)}`;
   }
@@ -121,7 +121,7 @@ export class Forger {
     return `${input}.${createHmac(hash, secret).update(input).digest('base64url')}`;
   }
 
-  /** Signed by a key of the forger's own. */
+  /** Signed by the forger's own key. */
   own(algorithm: string, header: object = {}, payload: Text = this.payload()): string {
     const input = `${encode(this.header({ alg: algorithm, ...header }))}.${encode(payload)}`;
     return `${input}.${signatureBy(ownKeys(algorithm).private, algorithm, input).toString('base64url')}`;
@@ -134,14 +134,14 @@ export class Forger {
 
 interface OwnKeys {
   readonly private: KeyObject;
-  /** For others to verify with. */
+  /** The public half. */
   readonly jwk: JWK;
   readonly certificate: Buffer | undefined;
 }
 
 const known = new Map<string, OwnKeys>();
 
-/** The forger's keys for an algorithm; made once, since that takes long. */
+/** The forger's keys for an algorithm. They are made once, because that is slow. */
 export function ownKeys(algorithm: string): OwnKeys {
   const kind = algorithm.replace(/^PS/, 'RS').replace(/^(HS|RS).*/, '$1');
   const keys = known.get(kind) ?? newKeys(algorithm);
@@ -182,7 +182,7 @@ function newPair(algorithm: string): { privateKey: KeyObject; publicKey: KeyObje
   }
 }
 
-/** A self-signed certificate (X.509, version 1), for the keys that a header can bring one along for. */
+/** A self-signed certificate (X.509, version 1) for a key, to put into a header. */
 function certificateFor(privateKey: KeyObject, publicKey: KeyObject): Buffer | undefined {
   const oid = { rsa: '2a864886f70d01010b', ec: '2a8648ce3d040302', ed25519: '2b6570' }[
     privateKey.asymmetricKeyType as string
@@ -239,7 +239,7 @@ export function encode(part: Text): string {
   return Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url');
 }
 
-/** The JSON of an object, some of whose values are spelled like this. */
+/** The JSON of an object, with some values written in this way. */
 export function spelling(object: object, texts: Readonly<Record<string, string>>): string {
   const members = Object.entries(object).map(
     ([name, value]) => `${JSON.stringify(name)}:${texts[name] ?? JSON.stringify(value)}`,

@@ -38,7 +38,7 @@ interface World {
   readonly logs: LogCapture;
   /** Its statements. */
   readonly queries: QueryLog;
-  /** What somebody has asked the forger's server for. */
+  /** The requests to the forger's server. */
   readonly trapped: readonly string[];
   stop(): Promise<void>;
 }
@@ -106,7 +106,7 @@ interface Answer {
   readonly body: { readonly code?: string; readonly userId?: unknown };
   /** `Set-Cookie` lines. */
   readonly cookies: readonly string[];
-  /** The header by which clients without cookies are given a token. */
+  /** The header that carries a new token to clients without cookies. */
   readonly isGivenToken: boolean;
 }
 
@@ -117,7 +117,7 @@ async function ask({ app }: World, header: string): Promise<Answer> {
     let received = '';
     const socket = connect(Number(port), hostname).setEncoding('latin1');
     socket.on('data', (chunk: string) => (received += chunk));
-    // A server that refuses to read on resets the connection after its answer.
+    // A server that stops reading resets the connection after its response.
     socket.on('error', (error) => (received === '' ? reject(error) : undefined));
     socket.on('close', () => resolve(received));
     socket.write(`GET /me HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n${header}\r\n\r\n`, 'latin1');
@@ -135,19 +135,19 @@ async function ask({ app }: World, header: string): Promise<Answer> {
 const asCookie = (token: string) => `cookie: ${ACCESS}=${token}`;
 const asBearer = (token: string) => `authorization: Bearer ${token}`;
 
-/** In one line: the status, the code, and what there should not be. */
+/** One line with the status, the code, and everything that should not be in the response. */
 function summary({ status, body, cookies, isGivenToken }: Answer): string {
   if (status === 400 || status === 431) return `${status}`;
   const given = cookies.length > 0 || isGivenToken ? ', and a token' : '';
   return `${status} ${body.code}${given}`;
 }
 
-/** Nobody can tell an empty token from none at all. */
+/** An empty token looks the same as no token. */
 function refusalOf(token: string): string {
   return String(answerOfNode(token) ?? (token === '' ? '401 no_credentials' : '401 try_refresh'));
 }
 
-/** Shows junk in both ways; gives the answers that are not as they should be, by name. */
+/** Sends junk as cookie and as header. @returns the wrong answers, by name */
 async function surprises(world: World, recipes: readonly Recipe[], expected = refusalOf) {
   expect(recipes).not.toEqual([]);
   const surprising: Record<string, string> = {};

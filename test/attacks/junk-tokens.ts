@@ -1,6 +1,6 @@
 /**
- * Access tokens that nobody has issued, by what is wrong with them. Where no forger could make one, because it is signed
- * with the application's own key, nothing but the named claim or spelling is wrong: what refuses it is not the signature.
+ * Forged access tokens, grouped by what is wrong with them. Some are signed with the application's own key, so that no
+ * forger could make them. In these only the named claim or encoding is wrong, so they are not refused by the signature.
  */
 import { constants, createCipheriv, type KeyObject, publicEncrypt, sign } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
@@ -27,16 +27,16 @@ export interface Recipe {
 
 type Recipes = Record<string, () => string>;
 
-/** Longer than any token that the library looks into. */
+/** Longer than any token that the library decodes. */
 const TOO_LONG = 8_193;
 
-/** As long as a token can be for Node to accept the request's headers. */
+/** The longest token with which Node accepts the request's headers. */
 const LONGEST = 15_000;
 
-/** There is none where the application's key is a secret. */
+/** Undefined if the application's key is symmetric. */
 const CONFUSION = 'a public key as the secret';
 
-/** Nested deeply, and yet short enough to be looked into. */
+/** Deeply nested, but short enough to be decoded. */
 const DEPTH = 2_600;
 
 /** Every way to forge a token for this application. */
@@ -52,7 +52,7 @@ export function junkFamilies(algorithm: string): string[] {
   return Object.keys(FAMILIES).filter((family) => algorithm !== 'HS256' || family !== CONFUSION);
 }
 
-/** What the control needs: a token that is right in every respect, made by the same hand. */
+/** The control: a token that is right in every respect, made by the same code. */
 export function rightToken(target: Target, random: Random): string {
   return new Forger(target, random).real();
 }
@@ -414,7 +414,7 @@ const FAMILIES: Record<string, (forger: Forger) => Recipes> = {
     };
   },
 
-  // Right but for the clock: the server asks whether the key is still in use, as it does for honest tokens.
+  // Only the time is wrong. The server checks whether the key is still in use, as it does for honest tokens.
   'from the future': (forger) =>
     rightBut(
       [
@@ -764,7 +764,7 @@ const OTHER_ALGORITHMS: readonly string[] = [
   'Ed448',
 ];
 
-/** Those in which the application's own key could sign, too. */
+/** The algorithms with which the application's own key could also sign. */
 const OWN_KEY_CAN: Record<string, readonly string[]> = {
   HS256: ['HS384', 'HS512'],
   RS256: ['RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
@@ -772,7 +772,7 @@ const OWN_KEY_CAN: Record<string, readonly string[]> = {
   EdDSA: ['Ed25519'],
 };
 
-/** What everybody may know, taken for the secret of an HMAC. */
+/** Public values that are used as the secret of an HMAC. */
 function confusions(forger: Forger, publicKey: KeyObject): Recipes {
   const jwk = publicKey.export({ format: 'jwk' }) as JWK;
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
@@ -830,7 +830,7 @@ function filled(length: number, make: (filling: string) => string): string {
   return make(filling.slice(make(filling).length - length));
 }
 
-/** Something random that has what is needed. */
+/** A random value that meets a condition. */
 function find(make: () => string, is: (text: string) => boolean): string {
   for (let tries = 0; tries < 10_000; tries++) {
     const made = make();
@@ -845,7 +845,7 @@ function nested(depth: number): string {
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-/** Another spelling of the same bytes: of the last letter, some bits mean nothing. */
+/** Another encoding of the same bytes: the last character has unused bits. */
 function unusedBitFlipped(part: string): string {
   return part.slice(0, -1) + ALPHABET[ALPHABET.indexOf(part.at(-1)!) ^ 1]!;
 }

@@ -44,8 +44,8 @@ import {
 
 const MINUTE = 60_000;
 
-// Every attack is followed by its control: the same function, given what the thief lacks, succeeds. Where a token has two
-// halves, a key and a secret, each is attacked with the other one given, which is more than the thief has.
+// Each attack is followed by its control: the same function succeeds if it gets what the thief lacks. If a token has two
+// parts, a key and a secret, each is attacked with the other one given. This is more than the thief has.
 
 const byAccess = (tokens: readonly string[]) => tokens.map((access) => ({ access }));
 const byRefresh = (tokens: readonly string[]) => tokens.map((refresh) => ({ refresh }));
@@ -184,7 +184,7 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
     });
   });
 
-  // Where the keys lie there open, the same attacks follow: once is enough.
+  // Without `secret` the keys are in plain text and the same attacks follow. It is enough to test them once.
   const openly = kind.name === 'sqlite' ? [['of an application without a secret', undefined] as const] : [];
   describe.each([['with the secret of the application', SECRET] as const, ...openly])('%s', (_, secret) => {
     let robbed: Robbed;
@@ -252,7 +252,7 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
         const [refresh] = forge(victim, [victim.sessionSecret], [position]);
         await expect(answerTo(robbed.app, { refresh })).resolves.toBe('accepted');
       }
-      // Not only an access token: the chain went on.
+      // Not only an access token was issued: the refresh token was exchanged.
       expect(robbed.events).toMatchObject(
         cases.map(({ victim }) => ({ type: 'refreshed', sessionId: victim.row['id'] })),
       );
@@ -313,10 +313,10 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
         return accessTokenSignedWith(keyFor('access', keys), payload);
       };
       for (const preimage of preimages) {
-        // Of an age at which its use would prove the generation.
+        // At this age its use would prove the generation.
         const access = await forgeUnproven(2 * MINUTE, preimage);
         expect(await answerTo(robbed.app, { access })).toBe('refused');
-        // A young one is no more than any other access token that is forged with the key: it proves nothing.
+        // A young one has no more effect than any other access token that is forged with the key. It proves nothing.
         const young = await forgeUnproven(0, preimage);
         expect(['accepted', 'refused']).toContain(await answerTo(robbed.app, { access: young }));
       }

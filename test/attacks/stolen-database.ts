@@ -1,8 +1,8 @@
 /**
- * Somebody who has read every table, and nothing else: no code of the library, no token of a client. All formats are
- * implemented here again, from their documentation. Each function makes forgeries from the dump; which of the
- * ingredients are guessed and which are true is up to the caller, so that a suite can show that the very same function
- * succeeds where it is given what a thief lacks.
+ * A thief who has read every table, and has nothing else: no token of a client. No code of the library is used. All formats
+ * are implemented here again, from their documentation. Each function makes forgeries from the dump. The caller decides
+ * which parts are guessed and which are right. So a suite can show that the same function succeeds if it gets what a thief
+ * lacks.
  */
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 import { compactDecrypt, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose';
@@ -27,13 +27,13 @@ export interface OpenedKey {
   readonly jwk: JWK;
 }
 
-/** What a refresh token is authenticated with: a sequence number that it names, and the bytes of a key. */
+/** A key that authenticates refresh tokens: its sequence number and its bytes. */
 export interface MacKey {
   readonly keyId: number;
   readonly bytes: Buffer;
 }
 
-/** Where in the chain of refresh tokens a forgery claims to be. */
+/** The position in the session's refresh tokens that a forgery claims. */
 export interface Position {
   readonly generation: number;
   readonly issuedAt: number;
@@ -68,8 +68,9 @@ export function textsOf(dump: Dump | Row): string[] {
 }
 
 /**
- * The texts of a dump or a row as bytes: as they are, decoded, hashed once and twice, and, as the older libraries linked
- * a token to its parent, two values of a row hashed together. With them what a careless program has in place of a key.
+ * The texts of a dump or a row as bytes: as they are, decoded, hashed once, and hashed twice. Also two values of a row
+ * hashed together, as older libraries linked a token to its parent; and values that a careless program uses in place of a
+ * key.
  */
 export function guessesOf(dump: Dump | Row): Buffer[] {
   const guesses = new Map<string, Buffer>();
@@ -97,7 +98,7 @@ export function guessesOf(dump: Dump | Row): Buffer[] {
   return [...guesses.values()];
 }
 
-/** The session secrets, 16 bytes, that can be cut out of guesses. */
+/** Parts of guesses with the length of a session secret, 16 bytes. */
 export function secretsOf(guesses: readonly Buffer[]): Buffer[] {
   const secrets = new Map<string, Buffer>();
   for (const guess of guesses) {
@@ -110,7 +111,7 @@ export function secretsOf(guesses: readonly Buffer[]): Buffer[] {
   return [...secrets.values()];
 }
 
-/** The session secrets that come to mind first. */
+/** The most obvious guesses of session secrets. */
 export function likelySecretsOf(row: Row): Buffer[] {
   const { id, secret_hash, redeemed_by } = row;
   const hash = Buffer.from(String(secret_hash), 'base64url');
@@ -125,7 +126,7 @@ export function likelySecretsOf(row: Row): Buffer[] {
   ]);
 }
 
-/** What an unproven access token has of a session's secret. */
+/** The preimage, which an unproven access token contains. */
 export function preimageOf(secret: Buffer): string {
   return createHash('sha256')
     .update('preimage:')
@@ -157,13 +158,13 @@ function readingsOf(text: string): Buffer[] {
   return readings;
 }
 
-/** The stored keys that can be read as they are, or with the application's secret. */
+/** The stored keys that are in plain text, or can be decrypted with the application's secret. */
 export async function openKeys(dump: Dump, secret?: string): Promise<OpenedKey[]> {
   const keys = secret === undefined ? [] : [keyOfSecret(secret)];
   return openKeysWith(dump, keys);
 }
 
-/** The stored keys that open with one of these, taken as the application's secret and as the key made of it. */
+/** The stored keys that one of these values decrypts, used as the application's secret or as the key derived from it. */
 export async function openKeysByGuessing(dump: Dump, guesses: readonly Buffer[]): Promise<OpenedKey[]> {
   const keys = guesses.flatMap((guess) => [
     keyOfSecret(guess),
@@ -172,7 +173,7 @@ export async function openKeysByGuessing(dump: Dump, guesses: readonly Buffer[])
   return openKeysWith(dump, keys);
 }
 
-/** RFC 5869: what the library encrypts keys with. */
+/** RFC 5869: the key with which the library encrypts keys. */
 function keyOfSecret(secret: string | Buffer): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', 'nestjs-session-tokens key encryption v1', 32));
 }
@@ -212,7 +213,7 @@ export function macKeyOf(keys: readonly OpenedKey[]): MacKey {
   return { keyId: sequence, bytes: Buffer.from(jwk.k!, 'base64url') };
 }
 
-/** The mac keys that come to mind first. */
+/** The most obvious guesses of mac keys. */
 export function likelyMacKeysOf(dump: Dump): MacKey[] {
   const row = dump.user_session_key.findLast(({ purpose }) => purpose === 'refresh')!;
   const material = String(row['material']);
@@ -224,13 +225,13 @@ export function likelyMacKeysOf(dump: Dump): MacKey[] {
   ]);
 }
 
-/** Guesses as mac keys, under every name that a refresh token could give them. */
+/** Guesses as mac keys, with every key id that a refresh token could have. */
 export function macKeysOf(dump: Dump, guesses: readonly Buffer[]): MacKey[] {
   const keyIds = new Set(dump.user_session_key.map(({ sequence }) => Number(sequence)));
   return [...keyIds].flatMap((keyId) => guesses.map((bytes) => ({ keyId, bytes })));
 }
 
-/** What an access token of a session says; the thief would be an administrator. */
+/** The payload of an access token of a session, in which the thief is an administrator. */
 export function payloadFor(row: Row, now: number): JWTPayload {
   const userId = JSON.parse(String(row['user_id'])) as string | number;
   const iat = Math.floor(now / 1_000);
@@ -244,7 +245,7 @@ export function payloadFor(row: Row, now: number): JWTPayload {
   };
 }
 
-/** One access token for each guess, which is taken for the key. */
+/** One access token for each guess, signed with the guess as the key. */
 export function accessTokensByHmac(
   payload: JWTPayload,
   header: { readonly kid: string; readonly alg?: string },
@@ -257,7 +258,7 @@ export function accessTokensByHmac(
   );
 }
 
-/** Access tokens whose header says that they need no signature, or names a key, and that have none. */
+/** Access tokens without a signature. Their header says that they need none, or names a key. */
 export function accessTokensWithoutSignature(
   payload: JWTPayload,
   kids: readonly string[],
@@ -272,7 +273,9 @@ export function accessTokensWithoutSignature(
   return headers.map((header) => jwt(header, payload, sign));
 }
 
-/** Access tokens that are signed with a key of the thief's own, which they bring along, or name as one of the ring's. */
+/**
+ * Access tokens that are signed with the thief's own key. They contain this key, or give it the name of a key of the ring.
+ */
 export async function accessTokensWithOwnKey(
   payload: JWTPayload,
   kids: readonly string[],
@@ -319,7 +322,7 @@ function jwt(header: object, payload: JWTPayload, sign: (input: string) => strin
 
 /**
  * `base64url( version 1 | keyId 4 | sessionId 16 | generation 4 | issuedAt 6 | tokenId 8 | sessionSecret 16 | mac 16 )`,
- * the mac being HMAC-SHA-256 over all before it, cut to 16 bytes.
+ * where the mac is HMAC-SHA-256 over all bytes before it, cut to 16 bytes.
  */
 export function refreshToken(parts: RefreshTokenParts, { keyId, bytes }: MacKey): string {
   const body = Buffer.concat([
@@ -352,12 +355,12 @@ export function refreshTokens(
   );
 }
 
-/** The position of which the server asks least: a sibling of the newest generation, just issued. */
+/** The position with the fewest checks: a sibling of the newest generation that was just issued. */
 export function newest(row: Row, now: number): Position {
   return { generation: Number(row['generation']), issuedAt: now, tokenId: '00'.repeat(8) };
 }
 
-/** The next links of a session's chain: children of what was redeemed last, and what a child of a child would be. */
+/** The next positions of a session: one and two generations after the token that was exchanged last. */
 export function childrenOf(row: Row, now: number): Position[] {
   const generation = Number(row['generation']);
   const parents = [row['redeemed_by'], row['secret_hash'], row['id'], row['created_at']];
@@ -374,8 +377,8 @@ export function childrenOf(row: Row, now: number): Position[] {
 }
 
 /**
- * Siblings of what is known of a session's chain: of the newest generation and of the one before. The row does not say when
- * those were issued; of what is older than an access token lives, the server asks most.
+ * Siblings of the known tokens of a session: of the newest generation and of the previous one. The row does not say when
+ * these were issued. The server checks tokens most that are older than the lifetime of an access token.
  */
 export function siblingsOf(row: Row): Position[] {
   const generation = Number(row['generation']);
@@ -385,7 +388,7 @@ export function siblingsOf(row: Row): Position[] {
   );
 }
 
-/** The very token that the row says was exchanged, of the row's generation and of those around it. */
+/** The token that was exchanged according to the row, with the row's generation and with those before and after it. */
 export function redeemedOf(row: Row): Position[] {
   const generation = Number(row['generation']);
   const tokenId = row['redeemed_by'];
@@ -399,20 +402,20 @@ export function redeemedOf(row: Row): Position[] {
   );
 }
 
-/** Every position of a session that the dump gives a hint at. */
+/** Every position of a session about which the dump has information. */
 export function positionsOf(row: Row, now: number): Position[] {
   return [newest(row, now), ...childrenOf(row, now), ...siblingsOf(row), ...redeemedOf(row), outdated(row)];
 }
 
 /**
- * A position that the client has long left behind, once it has proven another one: with the right secret it is what a thief
- * would come with.
+ * A position that is over, because the client has proven a later one. With the right secret, a thief
+ * would have such a token.
  */
 export function outdated(row: Row): Position {
   return { generation: 0, issuedAt: Number(row['created_at']) - 3_600_000, tokenId: 'ff'.repeat(8) };
 }
 
-/** Every text and every reading of it, to be shown in place of a token. */
+/** Every text of the dump, and every decoding of it, used in place of a token. */
 export function replaysOf(dump: Dump): string[] {
   const replays = new Set<string>();
   for (const text of textsOf(dump)) {

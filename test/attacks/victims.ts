@@ -16,34 +16,34 @@ import type { Dump, Row } from './stolen-database.js';
 
 export const SECRET = 'the secret of this application, known to it alone';
 
-/** A user who is signed in when the database is stolen, and wants to stay so. */
+/** A user who is signed in when the database is stolen, and must stay signed in. */
 export interface Victim {
   readonly userId: string | number;
   readonly browser: Browser;
   /** The row of the session in the dump. */
   readonly row: Row;
-  /** What only the client has. */
+  /** The tokens that only the client has. */
   readonly sessionSecret: Buffer;
 }
 
-/** An application whose tables have just been read. */
+/** An application whose tables a thief has just read. */
 export interface Robbed {
   readonly app: AccountApp;
   readonly dump: Dump;
   readonly victims: readonly Victim[];
-  /** The session that had been revoked, with the secret that its client still has. */
+  /** The revoked session, with the secret that its client still has. */
   readonly revoked: Victim;
-  /** What has happened since. */
+  /** The events since the theft of the database. */
   readonly events: SessionEvent[];
 }
 
-/** Cookies as an attacker shows them. */
+/** The cookies that an attacker sends. */
 export interface Forgery {
   readonly access?: string;
   readonly refresh?: string;
 }
 
-/** Runs an application until it has sessions in every state that a row can tell of, and then steals the database. */
+/** Runs an application until it has sessions with rows in every possible state, and then steals the database. */
 export async function rob(
   start: ReturnType<typeof accountApps>,
   options: SessionModuleOptions,
@@ -59,7 +59,7 @@ export async function rob(
   for (let round = 0; round < 3; round++) {
     pass('16m');
     for (const browser of [browsers.proven, browsers.redeemed, browsers.revoked]) await ok(browser);
-    // Uses what the refresh has brought, when that proves it: the row then has nobody who redeemed the generation.
+    // Uses the new tokens when this proves their generation. The row then has the new generation, and `redeemedBy` is null.
     pass('2m');
     await ok(browsers.proven);
   }
@@ -105,8 +105,8 @@ export async function dumpOf(database: TestDatabase): Promise<Dump> {
 }
 
 /**
- * How an application answers a request with these cookies: `accepted`, `refused`, or anything worse. Who is told to look again
- * does, and has nothing newer.
+ * How an application answers a request with these cookies: `accepted`, `refused`, or anything worse. The attacker looks
+ * again when told to, and has no newer token.
  */
 export async function answerTo({ url }: AccountApp, { access, refresh }: Forgery): Promise<string> {
   const cookies = [access && `${ACCESS}=${access}`, refresh && `${REFRESH}=${refresh}`];
@@ -131,7 +131,7 @@ export async function answerTo({ url }: AccountApp, { access, refresh }: Forgery
 
 const AT_ONCE = 16;
 
-/** How often which answer was given. */
+/** How often each answer was given. */
 export async function countAnswers<T>(
   attempts: readonly T[],
   answer: (attempt: T) => Promise<string>,
@@ -159,12 +159,12 @@ export async function expectAccepted({ app }: Robbed, tokens: readonly Forgery[]
   expect(answers).toEqual({ accepted: tokens.length });
 }
 
-/** What has happened, but that somebody came with a token of the session that is over. */
+/** All events, except those about tokens of the session that is over. */
 function eventsOf({ events, revoked }: Robbed): SessionEvent[] {
   return events.filter((event) => event.type !== 'stale' || event.sessionId !== revoked.row['id']);
 }
 
-/** Expects that no attack has written anything, ended a session or made a thief of anybody. */
+/** Expects that no attack has written anything, ended a session, or made a victim look like a thief. */
 export async function expectUntouched(robbed: Robbed): Promise<void> {
   const { app, dump } = robbed;
   expect(eventsOf(robbed)).toEqual([]);

@@ -9,7 +9,7 @@ import { type HeldRequest, type HoldingProxy, startHoldingProxy } from './suppor
 import { CatchAllController } from './support/site.controller.js';
 import { type Site, startSite } from './support/site.js';
 
-/** What browsers ask for behind `/api`, and what the server sees of it. */
+/** Paths that browsers request under `/api`, and the paths that the server gets. */
 const paths: readonly (readonly [path: string, seen: string])[] = [
   ['/late/1/last', '/late/1/last'],
   ['/late/2/a:b', '/late/2/a:b'],
@@ -28,7 +28,7 @@ const navigations: typeof paths = [
   ['/late/navigation2/last', '/late/navigation2/last'],
   ['/late/navigation3/a%2Fb?x', '/late/navigation3/a/b?x'],
 ];
-/** To the server it looks like the URL of another host. */
+/** For the server this path looks like the URL of another host. */
 const EVIL = '//evil.test/late/12/last';
 const UPLOAD = 5 * 2 ** 20;
 const uploads = ['POST', 'PUT', 'POST', 'PUT'].map((method, i) => ({ method, path: `/late/upload${i}/x` }));
@@ -44,7 +44,7 @@ interface Late {
   readonly answer: Promise<unknown>;
 }
 
-// One browser sends them all, with the same cookies; they arrive when it has moved on.
+// One browser sends all of them with the same cookies. They arrive when it has proven a later generation.
 describe.skipIf(!chromiumPath || !nginxPath)(
   'behind an nginx that takes a prefix from paths',
   { timeout: 30_000 },
@@ -52,7 +52,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
     let chromium: Browser;
     let site: Site;
     let nginx: Nginx;
-    /** Where the browser finds nginx. */
+    /** URL of nginx. */
     const proxies: HoldingProxy[] = [];
     const tabs: Page[] = [];
     const held: HeldRequest[] = [];
@@ -113,7 +113,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
     }
 
     function note(path: string, late: Late): void {
-      // Until it is awaited, its failure is nobody's.
+      // A failure before the await must not be an unhandled rejection.
       late.answer.catch(() => undefined);
       sent.set(path, late);
     }
@@ -130,7 +130,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
       },
     );
 
-    // nginx sends an upload in one go, and asks for the end of the connection.
+    // nginx sends an upload without a break, and asks to close the connection.
     it.each(uploads)('a late upload of 5 MB arrives, once: $method $path', async ({ method, path }) => {
       const { url, proxy, answer } = sent.get(path)!;
       expect(await answer).toEqual([200, url]);
@@ -147,7 +147,7 @@ describe.skipIf(!chromiumPath || !nginxPath)(
   },
 );
 
-/** What tells one path from the others, whatever nginx makes of it. */
+/** The part of a path that identifies it, even after nginx has changed the path. */
 function partOf(path: string): string {
   return /\/late\/\w+\//.exec(path)![0];
 }

@@ -29,7 +29,7 @@ const PAGE_REQUEST = {
 describe.each(adapters)('a client without a cookie jar, over %s', (adapter) => {
   let site: Site;
   let proxy: HoldingProxy;
-  /** Whose cookies the client has a copy of; they have moved on. */
+  /** The owner of the cookies that the client has copied. The owner has proven later generations since. */
   let owner: Browser;
   let cookie: string;
 
@@ -48,7 +48,7 @@ describe.each(adapters)('a client without a cookie jar, over %s', (adapter) => {
 
   const statusesOf = (id: string) => proxy.passed(`id=${id}`).map(({ status }) => status);
 
-  /** The owner never notices. */
+  /** Expects that the owner is not affected. */
   async function expectSignedIn(): Promise<void> {
     expect(await owner.get('/me')).toMatchObject({ status: 200 });
     expect(site.told('alice', 'theft')).toEqual([]);
@@ -69,7 +69,7 @@ describe.each(adapters)('a client without a cookie jar, over %s', (adapter) => {
     await expectSignedIn();
   });
 
-  // Nothing tells it from the page's own request. It goes round as often as its client does, and nothing else happens.
+  // The server cannot tell it from the page's own request. It loops as often as its client allows, with no other effect.
   it('ends by itself: fetch that passes on the headers of a page’s request', async () => {
     const answer = fetch(`${proxy.url}/late?id=circle.`, { headers: { ...PAGE_REQUEST, cookie } });
     await expect(answer).rejects.toThrow('fetch failed');
@@ -99,7 +99,7 @@ describe.each(adapters)('a client without a cookie jar, over %s', (adapter) => {
     },
   );
 
-  // nginx is such a client: it sends an upload to the server in one go, and asks for the end of the connection.
+  // nginx is such a client: it sends an upload without a break, and asks to close the connection.
   it('can send the whole of an upload before it reads the answer', async () => {
     const size = 5 * 2 ** 20;
     const socket = connect(site.port, '127.0.0.1');

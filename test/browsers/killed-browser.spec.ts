@@ -41,8 +41,8 @@ describe.skipIf(!chromiumPath).concurrent('a Chromium', { timeout: 60_000 }, () 
   }
 
   /**
-   * Somebody signs in, and closes the browser, which writes its cookies to disk. Opened again, it gets new tokens, uses them,
-   * and is killed before it has written those. It comes back with the tokens from before.
+   * A user signs in and closes the browser, which writes its cookies to disk. The browser is opened again, gets new tokens,
+   * uses them, and is killed before it has written them to disk. It comes back with the previous tokens.
    *
    * @returns the tab, and the status of the first page in it
    */
@@ -58,7 +58,7 @@ describe.skipIf(!chromiumPath).concurrent('a Chromium', { timeout: 60_000 }, () 
 
     [chromium, tab] = await open(profile);
     await until(expiresAt);
-    // A response that has waited for too long leaves without its tokens: then there is another one.
+    // A late response leaves without tokens. Then the next response has them.
     while ((await refreshToken(chromium)) === before) expect(await visits(tab, url)).toBe(200);
     const after = await refreshToken(chromium);
     await sleep(500);
@@ -67,7 +67,7 @@ describe.skipIf(!chromiumPath).concurrent('a Chromium', { timeout: 60_000 }, () 
 
     [chromium, tab] = await open(profile);
     const status = await visits(tab, url);
-    // What makes the story: without it the browser would have forgotten nothing.
+    // The condition of this test: the browser must have lost its newest tokens.
     const sent = passed('/home').map(({ headers }) => headers.cookie ?? '');
     const last = sent.findLastIndex((cookie) => cookie.includes(after));
     expect(last).toBeGreaterThan(0);

@@ -14,21 +14,21 @@ const MEGABYTE = 2 ** 20;
 /** A way in which a browser sends a request. */
 interface Kind {
   readonly kind: string;
-  /** What the page does, given the URL; a function in the page. */
+  /** A function in the page, which gets the URL. */
   readonly send: string;
   /** What the handler answers with. @default text */
   readonly as?: string;
-  /** What the page sees then. @default the text of the answer */
+  /** What the page then sees. @default the text of the response */
   readonly sees?: unknown;
   /** @default GET */
   readonly method?: string;
-  /** Size of what goes with it. @default nothing */
+  /** Size of the request's content. @default no content */
   readonly size?: number;
-  /** Whether the page asks another origin than its own. @default false */
+  /** Whether the request goes to another origin. @default false */
   readonly isCrossOrigin?: boolean;
-  /** What stands between the page and the network. @default nothing */
+  /** The service worker between the page and the network. @default none */
   readonly serviceWorker?: keyof typeof SERVICE_WORKERS;
-  /** Statuses of the answers, in their order. @default it is told to look again, does, and gets its answer */
+  /** Statuses of the responses, in order. @default it is told to look again, looks again, and gets its response */
   readonly statuses?: readonly number[];
 }
 
@@ -188,7 +188,7 @@ const kinds: readonly Kind[] = [
     method: 'POST',
     size: 50_000,
     serviceWorker: 'impatient',
-    // The first one is still on its way then, and nobody waits for it.
+    // The first request is still in progress then, and nobody waits for it.
     statuses: [200, 307],
   },
 ];
@@ -220,12 +220,12 @@ interface Navigation {
   readonly tab: Page;
   readonly proxy: HoldingProxy;
   readonly url: string;
-  /** How long the tab's history was before. */
+  /** The length of the tab's history before the request. */
   readonly before: number;
   readonly loads: Promise<unknown>;
 }
 
-// One browser sends them all, with the same cookies; they arrive when it has moved on.
+// One browser sends all of them with the same cookies. They arrive when it has proven a later generation.
 describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) => string]>([
   ['express', 'with a query', (id, as) => `/late?id=${id}&as=${as}`],
   ['fastify', 'without a query', (id, as) => `/late/${id}/${as}`],
@@ -233,7 +233,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
   let chromium: Browser;
   let context: BrowserContext;
   let site: Site;
-  /** The site, as several origins. */
+  /** The site, under several origins. */
   let proxies: HoldingProxy[];
   let tabs: Page[];
   const sent = new Map<string, Late>();
@@ -254,7 +254,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
     });
     tabs = await Promise.all(proxies.map(async (proxy, i) => openTab(proxy, origins[i]!.serviceWorker)));
     const { expiresAt } = await signIn(tabs[0]!, proxies[0]!.url, 'alice');
-    // Where there are connections to spare, without a service worker and with one.
+    // With free connections, without and with a service worker.
     const spare = [plainOrigins - 1, plainOrigins].map((i) => proxies[i]!);
     const navigating = await Promise.all(spare.map(async (each) => [await openTab(each), each] as const));
     await until(expiresAt);
@@ -262,7 +262,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
     const held: HeldRequest[] = [];
     for (const [tab, proxy] of navigating) held.push(await navigate(tab, proxy));
     for (const [i, origin] of origins.entries()) {
-      // An impatient one sends again, and gets new tokens: the others must have theirs by then.
+      // An impatient client sends its request again and gets new tokens. The others must have their tokens before that.
       if (origin.serviceWorker === 'impatient') await Promise.all(held.map(({ arrives }) => arrives));
       held.push(...origin.kinds.map((kind) => send(kind, i)));
     }
@@ -285,12 +285,12 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
   function send(kind: Kind, origin: number): HeldRequest {
     const id = `kind${sent.size}.`;
     const tab = tabs[origin]!;
-    // The last one has connections to spare.
+    // The last one has free connections.
     const proxy = proxies.at(kind.isCrossOrigin ? -1 : origin)!;
     const held = proxy.hold(id);
     const url = (kind.isCrossOrigin ? proxy.url : '') + pathOf(id, kind.as ?? 'text');
     const answer = tab.evaluate(`(${kind.send})(${JSON.stringify(url)})`);
-    // Until it is awaited, its failure is nobody's.
+    // A failure before the await must not be an unhandled rejection.
     answer.catch(() => undefined);
     sent.set(kind.kind, { kind, id, proxy, answer });
     return held;
@@ -314,7 +314,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
     const { kind, id, proxy, answer } = sent.get(name)!;
     const { sees = `did ${id}`, method = 'GET', size, statuses = [307, 200] } = kind;
     expect(await answer).toBe(sees);
-    // Nobody waits for a beacon's answer.
+    // Nobody waits for the response to a beacon.
     await untilTrue(() => proxy.passed(id).length >= statuses.length);
     expect(proxy.passed(id).map(({ status }) => status)).toEqual(statuses);
     const digest = size === undefined ? undefined : digestOfLoad(size);
@@ -336,7 +336,7 @@ describe.skipIf(!chromiumPath).each<[Adapter, string, (id: string, as: string) =
 
   it('sign nobody out', async () => {
     for (const [i, tab] of tabs.entries()) expect(await visits(tab, proxies[i]!.url)).toBe(200);
-    // Those that follow no redirection, too.
+    // Also requests that do not follow redirects.
     const manual = `fetch('/late', { redirect: 'manual' }).then(({ status }) => status)`;
     expect(await tabs[0]!.evaluate(manual)).toBe(200);
     expect(site.told('alice', 'stale')).toHaveLength(sent.size + navigations.length);

@@ -12,7 +12,7 @@ import { type Site, type SiteSettings, startSite } from './support/site.js';
 const all = <T>(value: T): T[] => Array.from({ length: 40 }, () => value);
 
 describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }, () => {
-  // They wait most of the time.
+  // These tests wait most of the time, so they can run concurrently.
   vi.setConfig({ maxConcurrency: 6 });
 
   let chromium: Browser;
@@ -43,7 +43,7 @@ describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }
       const tabs = await twoTabs();
       expect(await tellLateStory(site, tabs, { userId: 'alice' })).toEqual(all(200));
       expect(timesHandled(site, 'alice')).toEqual(all(1));
-      // Otherwise none was late.
+      // Otherwise no request was late.
       expect(site.told('alice', 'stale').length).toBeGreaterThan(10);
       expect(site.told('alice', 'theft')).toEqual([]);
       for (const tab of tabs) expect(await visits(tab, site.url)).toBe(200);
@@ -74,7 +74,7 @@ describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }
       const answer = tab.evaluate(`fetch('/slow?id=gina').then(({ status }) => status)`);
       const hindrance = site.work.hindrance('gina');
       await untilTrue(() => hindrance.waiting === 1);
-      // Two refreshes on, the tokens that it got have been replaced.
+      // After two more refreshes, the tokens that it got have been replaced.
       for (let times = 0; times < 2; times++) await moveOn(site, 'gina', () => tab.evaluate(`fetch('/me')`));
       hindrance.end.give();
       expect(await answer).toBe(200);
@@ -119,13 +119,13 @@ describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }
     await set(true);
     for (const { cut } of held) cut();
     await moveOn(site, 'erin', () => visits(second, proxy.url));
-    // They reach the server at last, with nobody there to look again.
+    // They reach the server when no client is there to look again.
     for (const { release } of held) release();
     await untilTrue(() => site.told('erin', 'stale').length === ids.length);
     await set(false);
     const results = (await answers) as [hasFailed: boolean, status: number][];
     expect(results.map(([, status]) => status)).toEqual(ids.map(() => 200));
-    // Chromium itself sends again what it has lost on a connection that it had used before.
+    // Chromium itself repeats requests that were lost on a reused connection.
     expect(results.map(([hasFailed]) => hasFailed)).toContain(true);
     expect(site.told('erin', 'theft')).toEqual([]);
     for (const tab of [first, second]) expect(await visits(tab, proxy.url)).toBe(200);
@@ -142,7 +142,7 @@ describe.skipIf(!chromiumPath)('late requests, in Chromium', { timeout: 60_000 }
     const refresh = `fetch('/refresh', { method: 'POST' }).then(({ status }) => status)`;
     const answer = tab.evaluate(refresh);
     await held.arrives;
-    // What a page does that has to refresh by itself.
+    // A page in endpoint mode must refresh by itself.
     const visit = `(async () => {
       const { status } = await fetch('/me');
       return status === 401 && (await ${refresh}) === 204 ? (await fetch('/me')).status : status;

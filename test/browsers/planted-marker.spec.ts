@@ -12,7 +12,7 @@ import { type Site, startSite } from './support/site.js';
 
 const TTL = 4_000;
 
-/** Another site of the same domain, whose pages may set cookies for all of it. */
+/** Another site of the same domain. Its pages may set cookies for the whole domain. */
 const PLANTED = ['/', '/home', '/late'].map(
   (path) => `session_look_again=planted; Domain=app.test; Path=${path}`,
 );

@@ -11,7 +11,7 @@ const TTL = 5_000;
 const WINDOW = 1_000;
 
 describe.skipIf(!chromiumPath)('a thief with a copy of the cookies, in Chromium', { timeout: 60_000 }, () => {
-  // They wait most of the time.
+  // These tests wait most of the time, so they can run concurrently.
   vi.setConfig({ maxConcurrency: 6 });
 
   let chromium: Browser;
@@ -41,7 +41,7 @@ describe.skipIf(!chromiumPath)('a thief with a copy of the cookies, in Chromium'
 
   const goesOn = (userId: string, page: Page) => moveOn(site, userId, () => visits(page, site.url));
 
-  /** Both are out. Their cookies go, too, though not at once: the client may just have signed in anew. */
+  /** Both are signed out. Their cookies are cleared later, because the client may just have signed in again. */
   async function expectRevoked(userId: string, ...pages: Page[]): Promise<void> {
     for (const page of pages) {
       expect(await visits(page, site.url)).toBe(401);
@@ -78,9 +78,9 @@ describe.skipIf(!chromiumPath)('a thief with a copy of the cookies, in Chromium'
   it.concurrent('who keeps step with the owner is caught at the second refresh', async () => {
     const [owner, thief] = await split('carol');
     const both = async () => Promise.all([owner, thief].map((page) => visits(page, site.url)));
-    // Each of them has tokens of its own then.
+    // Then each of them has its own tokens.
     await Promise.all([owner, thief].map((page) => untilItHasNewTokens(page, site.url)));
-    // However their requests fall, one of them is refused when both would have refreshed twice.
+    // In any order of their requests, one of them is refused before both have refreshed twice.
     let statuses: (number | undefined)[] = [];
     for (let pauses = 0; pauses < 6 && !statuses.includes(401); pauses++) {
       await until(Date.now() + WINDOW);
@@ -139,7 +139,7 @@ async function sessionCookies(page: Page): Promise<string[]> {
   return (await page.context().cookies()).map(({ name }) => name);
 }
 
-/** A response that has waited for too long leaves without its tokens: then there is another one. */
+/** Sends requests until the browser has new tokens. A late response has no tokens; then the next one has them. */
 async function untilItHasNewTokens(page: Page, url: string): Promise<void> {
   const token = async (): Promise<string | undefined> =>
     (await page.context().cookies()).find(({ name }) => name.endsWith('session_refresh'))?.value;

@@ -3,17 +3,17 @@ import { Socket } from 'node:net';
 import type { HttpRequest, SessionService } from 'nestjs-session-tokens';
 import { Browser } from '../support/browser.js';
 
-/** A browser whose requests are handed to a service directly, so that a scheduler can decide on every step between. */
+/** A browser whose requests go directly to a service, so that a scheduler can decide on every step. */
 export class Client {
   private jar = new Browser('');
-  /** The jar as it was before each change, for a browser that is killed before it has written that to disk. */
+  /** The jar before each change, for a browser that is killed before it has written the change to disk. */
   private earlier: { readonly changedAt: number; readonly jar: Browser }[] = [];
-  /** How often it has been killed: what was sent before that is answered to nobody. */
+  /** How often it has been killed. Nobody gets the response to a request from before a kill. */
   life = 0;
-  /** How many refreshes long the chain is that has led to the tokens in the jar. */
+  /** The number of refreshes that led to the tokens in the jar. */
   refreshed = 0;
 
-  /** What the browser would send now. It says of itself nothing that would have it redirected: the suite follows by itself. */
+  /** The request that the browser would send now. It gets no redirect, because it does not look like a browser's. */
   request(): HttpRequest {
     return { method: 'GET', headers: { cookie: this.jar.cookieHeader('/') } };
   }
@@ -21,7 +21,7 @@ export class Client {
   /**
    * A response that has arrived.
    *
-   * @param refreshed how long the chain was when the request was sent
+   * @param refreshed the number of refreshes before the request was sent
    */
   receive(setCookies: readonly string[], refreshed = this.refreshed): void {
     this.earlier.push({ changedAt: Date.now(), jar: this.jar.copy() });
@@ -31,7 +31,7 @@ export class Client {
     }
   }
 
-  /** Comes back with the cookies of that long ago, in milliseconds. */
+  /** Comes back with the cookies of some time ago, in milliseconds. */
   kill(lost: number): void {
     const first = this.earlier.find(({ changedAt }) => Date.now() - changedAt < lost);
     if (first) this.jar = first.jar;
@@ -39,7 +39,7 @@ export class Client {
     this.life++;
   }
 
-  /** Somebody with a copy of the cookies. */
+  /** A thief with a copy of the cookies. */
   copy(): Client {
     const copy = new Client();
     copy.jar = this.jar.copy();
@@ -51,11 +51,11 @@ export class Client {
   }
 }
 
-/** What a service answers. */
+/** The answer of a service. */
 export interface Served {
-  /** What it refuses with. */
+  /** The error, if it refuses the request. */
   readonly error: unknown;
-  /** Has the headers leave. @returns the cookies that are still among them then */
+  /** Sends the headers. @returns the cookies that they still have then */
   readonly leave: () => string[];
 }
 
@@ -65,7 +65,7 @@ export async function serve(
   handle: (response: ServerResponse) => Promise<unknown> = (response) =>
     sessions.authenticate(request, response),
 ): Promise<Served> {
-  // Node's own, without a connection: what is taken back from a late response is taken from its headers.
+  // Node's response, without a connection. The module removes the tokens of a late response from its headers.
   const response = new ServerResponse(new IncomingMessage(new Socket()));
   let error: unknown;
   try {

@@ -17,24 +17,24 @@ import { scheduled, type Timing } from './scheduled-data-source.js';
 import { type Answer, type Delays, type Instance, type Send, Traffic } from './traffic.js';
 
 /**
- * The whole service on a real database, in several instances with connections of their own. fast-check chooses what the
- * clients do, and its scheduler the order in which statements run and responses arrive.
+ * The whole service on a real database, in several instances, each with its own connection. fast-check chooses what the
+ * clients do. Its scheduler chooses the order in which statements run and responses arrive.
  *
- * The seed is fixed, so that a run can be repeated; INTERLEAVINGS and INTERLEAVINGS_SEED give longer and other runs.
+ * The seed is fixed, so that a run can be repeated. INTERLEAVINGS and INTERLEAVINGS_SEED change length and seed.
  */
 const runs = Number(process.env['INTERLEAVINGS'] ?? 40);
 const seed = Number(process.env['INTERLEAVINGS_SEED'] ?? 20_261_123);
 
 const WINDOW = 4_500;
-/** Ten windows, as by default: a request can be so late that what it carries has been superseded and proven. */
+/** 10 W, as by default. So a request can be so late that its generation is over. */
 const TTL = 10 * WINDOW;
-/** What the protocol calls D. */
+/** D = W / 9. */
 const DELAY = WINDOW / 9;
 
-/** How far the clock of each process is ahead of the first one’s: less than D. */
+/** How far the clock of each process is ahead of the first one's: less than D. */
 const CLOCKS = [0, DELAY / 2, DELAY - 1];
 
-/** As long as the protocol allows; of a response that leaves later, the tokens are taken back. */
+/** As long as the protocol allows. If a response leaves later, its tokens are removed. */
 const delays: Delays = {
   request: TTL / 2 - 2.5 * DELAY,
   server: DELAY,
@@ -42,7 +42,7 @@ const delays: Delays = {
   response: DELAY,
   lastRequest: 2 * DELAY,
 };
-/** How much of its cookies' history a killed browser may have lost, less than this. */
+/** The upper limit of the span of cookie changes that a killed browser loses. */
 const LOST = (4 * WINDOW) / 9;
 
 const options: SessionModuleOptions = {
@@ -55,13 +55,13 @@ const options: SessionModuleOptions = {
   cleanup: false,
 };
 
-/** What befalls the client or the database between two rounds; fractions are of what may be lost. */
+/** What happens to the client or the database between two rounds. Fractions are shares of what may be lost. */
 type Accident =
   | { readonly what: 'nothing' }
   | { readonly what: 'the client is killed'; readonly lost: number; readonly arrives: boolean }
   | { readonly what: 'the row goes back'; readonly back: number };
 
-/** Some time passes, then these requests are sent at once; those before them may still be on their way. */
+/** Some time passes, then these requests are sent at once. Earlier requests may still be in flight. */
 interface Round {
   readonly wait: number;
   readonly accident: Accident;
@@ -103,9 +103,9 @@ const accident = fc.oneof(
 );
 
 /**
- * Anything at any time; and, as it mostly is, requests that refresh, more when the responses come, and some that prove.
+ * Anything at any time, or the usual order: requests that refresh, more when the responses arrive, and some that prove.
  *
- * @param after a round, some time after the one before
+ * @param after makes a round some time after the previous one
  */
 function historyOf<T>(
   after: (...times: number[]) => fc.Arbitrary<T>,
@@ -123,7 +123,7 @@ const roundWith =
     fc.record({ wait: fc.constantFrom(...times), accident: befalls, sends });
 
 const rounds = historyOf(roundWith(nothing));
-/** Also: a browser that is killed when it has just been given tokens, and has used them. */
+/** Also kills a browser that has just got tokens and has used them. */
 const roundsWithAccidents = historyOf(
   roundWith(accident),
   fc.tuple(
@@ -168,7 +168,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     await database.remove();
   });
 
-  /** A signed-in client, outside the scheduler's reach. */
+  /** A signed-in client. The scheduler does not control the sign-in. */
   async function signIn(): Promise<{ client: Client; id: string }> {
     thefts.splice(0);
     const client = new Client();
@@ -178,12 +178,12 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     });
     if (error !== undefined) throw error as Error;
     client.receive(leave());
-    // The sign-in is not among what a browser that is killed may have lost.
+    // A killed browser never loses the tokens of the sign-in.
     vi.setSystemTime(Date.now() + LOST);
     return { client, id };
   }
 
-  /** One request of a client whose others have all been answered. */
+  /** One request of a client that has no other request in progress. */
   async function ask(client: Client, index = 0): Promise<unknown> {
     const { error, leave } = await serve(cores[index]!.service, client.request());
     client.receive(leave());
@@ -207,7 +207,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     { client, id }: { client: Client; id: string },
     history: readonly Round[],
   ): Promise<void> {
-    /** The row as it has been. */
+    /** Earlier states of the row. */
     const copies: SessionEntity[] = [];
     for (const { wait, accident: befalls, sends: requests } of history) {
       await traffic.wait(wait);
@@ -222,7 +222,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     }
   }
 
-  /** Everything in `action` runs under the scheduler; what is around it (sign-in, looking at the end) does not. */
+  /** The scheduler controls everything in `action`, but not what is around it (sign-in, checks at the end). */
   async function under(scheduler: fc.Scheduler, action: () => Promise<void>): Promise<void> {
     timing.scheduler = scheduler;
     try {
@@ -251,12 +251,12 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         const lines = answers.flatMap(({ setCookies }) => setCookies);
         expect(lines.filter((line) => /^[^=]*session_(access|refresh)=;/.test(line))).toEqual([]);
         expect(thefts).toEqual([]);
-        // It goes on.
+        // The session goes on.
         for (const wait of [0, TTL, WINDOW, TTL]) {
           vi.setSystemTime(Date.now() + wait);
           expect(await ask(alice.client)).toBeUndefined();
         }
-        // One row per session, and it lives.
+        // One row per session, and it is live.
         const rows = await sessions().findBy({ id: alice.id });
         expect(rows.map(({ revokedAt }) => revokedAt)).toEqual([null]);
       }),
@@ -275,7 +275,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         await under(scheduler, async () => {
           const traffic = trafficUnder(scheduler, () => undefined);
           await play(traffic, alice, before);
-          // The revocation runs among the requests that are under way.
+          // The revocation runs while requests are in progress.
           const revocation = cores[index]!.service.revoke(id);
           await scheduler.waitFor(Promise.all([revocation, traffic.arrive()]));
           wasRevoked = await revocation;
@@ -288,8 +288,8 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
           await play(traffic, alice, after);
           await traffic.arrive();
         });
-        // Told to look again and, having done so, that the session is over; after that, it has no cookies. Until then they
-        // are left alone for a while: the response to another sign-in may be on its way.
+        // The client is told to look again, and after that, that the session is over; then its cookies are cleared. They
+        // are not cleared at once, because the response to another sign-in may be in flight.
         vi.setSystemTime(Date.now() + 3 * DELAY);
         answers.push(await ask(client), await ask(client), await ask(client));
         expect(client.isSignedIn).toBe(false);
@@ -337,7 +337,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
             expect(Math.min(owner.refreshed, thief.refreshed)).toBeLessThan(2);
           }
           await traffic.arrive();
-          // Both go on in lock step, for as long as they can.
+          // Both send requests at the same moments, for as long as they can.
           for (let round = 0; round < 3; round++) {
             await traffic.wait(TTL + WINDOW);
             const both = { isExplicit: false, lateness: 0, isLost: false } as const;
@@ -357,7 +357,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         };
         expect([
           { thief: false, owner: false, thefts: [id], lives: false },
-          // It was the thief who was refused, and he did not insist; the owner does not notice.
+          // The thief was refused and did not look again. The owner does not notice anything.
           { thief: false, owner: true, thefts: [], lives: true },
         ]).toContainEqual(outcome);
       }),

@@ -6,7 +6,7 @@ export interface Timing {
   scheduler: Scheduler | undefined;
 }
 
-/** A data source whose every statement waits for the scheduler: between any two, everything else may happen. */
+/** A data source whose statements all wait for the scheduler. Between any two, everything else may happen. */
 export function scheduled(dataSource: DataSource, timing: Timing): DataSource {
   return new Proxy(dataSource, {
     get(target, property) {

@@ -9,29 +9,29 @@ export interface Instance {
   readonly run: <T>(action: () => T) => T;
 }
 
-/** How long things take, in milliseconds, all of them less than this. */
+/** Upper limits of delays, in milliseconds. */
 export interface Delays {
-  /** From when its cookies were attached until a request reaches the server. */
+  /** From attaching the cookies until a request reaches the server. */
   readonly request: number;
-  /** From then until the answer is there. */
+  /** From then until the answer is made. */
   readonly server: number;
   /** From then until its headers leave. */
   readonly leaving: number;
   /** From then until the cookies are in the jar. */
   readonly response: number;
-  /** What a client had sent that is killed, from then until it reaches the server. */
+  /** From the kill of a client until its requests reach the server. */
   readonly lastRequest: number;
 }
 
 export interface Send {
-  /** Which process gets it. */
+  /** The process that handles it. */
   readonly instance: number;
   /** Whether it calls the refresh route. */
   readonly isExplicit: boolean;
-  /** How much of the time that a request may take this one takes, from 0 to 1. */
+  /** The request's delay as a share of the limit, from 0 to 1. */
   readonly lateness: number;
   readonly isLost: boolean;
-  /** When a client that is told to look again does: at once, with its next request, or, unlike a browser, never. */
+  /** When a client looks again after it was told to: at once, with its next request, or, unlike a browser, never. */
   readonly looksAgain: 'at once' | 'later' | 'never';
 }
 
@@ -43,14 +43,14 @@ export interface Answer {
 
 interface Journey {
   readonly client: Client;
-  /** Which of the client's lives it belongs to: what was sent before the client was killed is answered to nobody. */
+  /** The number of kills before the client sent it. Nobody gets the response to a request from before a kill. */
   readonly life: number;
   hasArrived: boolean;
-  /** It never will. */
+  /** Never arrives. */
   isDropped: boolean;
 }
 
-/** A step that has come to its end by this time. */
+/** A step that must have ended by this time. */
 interface Leg {
   readonly journey: Journey;
   until: number;
@@ -64,7 +64,7 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** Requests under way. The scheduler decides on the order of all steps, and time passes only as far as the delays allow. */
+/** Requests in progress. The scheduler decides the order of all steps. Time passes only as far as the delays allow. */
 export class Traffic {
   private readonly journeys = new Map<Journey, Promise<void>>();
   private readonly legs = new Set<Leg>();
@@ -77,7 +77,7 @@ export class Traffic {
     private readonly answered: (answer: Answer) => void,
   ) {}
 
-  /** Sends a request with the cookies of now. */
+  /** Sends a request with the present cookies. */
   send(client: Client, send: Send): void {
     const journey: Journey = { client, life: client.life, hasArrived: false, isDropped: false };
     const travel = this.travel(journey, send).finally(() => this.journeys.delete(journey));
@@ -85,9 +85,9 @@ export class Traffic {
   }
 
   /**
-   * A client is killed. What it had sent arrives soon, or never.
+   * Kills a client. Its requests arrive soon, or never.
    *
-   * @param lost of how long, in milliseconds, it has not kept its cookies
+   * @param lost the span of cookie changes that it loses, in milliseconds
    */
   kill(client: Client, lost: number, arrives: boolean): void {
     client.kill(lost);
@@ -102,7 +102,7 @@ export class Traffic {
     }
   }
 
-  /** Lets time pass. What has to have come to its end by then, does. */
+  /** Lets time pass. All steps that must have ended by then do end. */
   async wait(ms: number): Promise<void> {
     const target = Date.now() + ms;
     for (;;) {
@@ -116,7 +116,7 @@ export class Traffic {
     vi.setSystemTime(target);
   }
 
-  /** Everything under way comes to its end, now. */
+  /** Ends all requests in progress now. */
   async arrive(): Promise<void> {
     while (this.journeys.size > 0) {
       for (const { wake } of this.sleepers) wake();
@@ -132,7 +132,7 @@ export class Traffic {
     const attached = client.request();
     const { refreshed } = client;
 
-    // Hardly later than it has to be: if all were free to be late, few would be late while others are not.
+    // Little more than its minimum. With free delays, late and punctual requests would rarely occur together.
     const least = lateness * (request - 1);
     await this.leg(journey, Math.min(least + server, request), async () => {
       await this.sleep(journey, least);

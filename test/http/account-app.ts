@@ -9,11 +9,11 @@ import { AccountController } from './account.controller.js';
 
 export interface AccountApp extends TestApp {
   readonly database: TestDatabase;
-  /** A client that has not been here before. */
+  /** A client without cookies. */
   browser(): Browser;
   /** A client that has just signed in. */
   signIn(input?: object): Promise<Browser>;
-  /** What the database has of all sessions. */
+  /** All sessions as the database has them. */
   rows(): Promise<SessionEntity[]>;
 }
 
@@ -82,14 +82,14 @@ export const ACCESS = '__Host-session_access';
 export const REFRESH = '__Host-session_refresh';
 export const MARKER = '__Host-session_look_again';
 
-/** A cookie of the jar, which has to be there. */
+/** A cookie of the jar. It must exist. */
 export function cookieOf(browser: Browser, name: 'session_access' | 'session_refresh'): JarCookie {
   const cookie = browser.cookie(name);
   expect(cookie, `cookie ${name}`).toBeDefined();
   return cookie!;
 }
 
-/** What the access token in the jar says. */
+/** The payload of the access token in the jar. */
 export function accessTokenOf(browser: Browser): JWTPayload {
   return decodeJwt(cookieOf(browser, 'session_access').value);
 }
@@ -99,13 +99,13 @@ export function setCookieNames({ setCookies }: Answer): string[] {
   return setCookies.map(({ name }) => name).toSorted();
 }
 
-/** Whether an answer takes both cookies of the session from the client. */
+/** Whether a response clears both cookies of the session. */
 export function clearsCookies({ setCookies }: Answer): boolean {
   const cleared = setCookies.filter(({ value, attributes }) => value === '' && attributes['max-age'] === '0');
   return [ACCESS, REFRESH].every((name) => cleared.some((cookie) => cookie.name === name));
 }
 
-/** The body of an answer that refuses a request. */
+/** The body of the response to a refused request. */
 export function refusal(statusCode: number, code: string): object {
   return { status: statusCode, body: { statusCode, code, message: expect.any(String) as string } };
 }

@@ -25,7 +25,7 @@ import {
   SkipSession,
 } from 'nestjs-session-tokens';
 
-/** The routes that nearly every suite over HTTP needs: sign in, look, change something, sign out. */
+/** The routes that nearly every HTTP suite needs: sign in, read, change something, sign out. */
 @Controller()
 @UseGuards(SessionGuard)
 export class AccountController {
@@ -53,7 +53,7 @@ export class AccountController {
     return { userId: userId ?? null };
   }
 
-  /** Something unsafe, as CSRF sees it. */
+  /** A route with an unsafe method, for the CSRF check. */
   @Post('orders')
   @HttpCode(200)
   order(@Session('id') id: string): object {
@@ -79,13 +79,13 @@ export class AccountController {
     return session.getData();
   }
 
-  /** Another device, or an administrator. */
+  /** Revokes the session as another device or an administrator would. */
   @Delete('sessions/:id')
   async revoke(@Param('id') id: string): Promise<object> {
     return { revoked: await this.sessions.revoke(id) };
   }
 
-  /** What an application does that forgets to catch an error. */
+  /** A handler that forgets to catch an error. */
   @Put('sessions/:id/data')
   async putDataOf(@Param('id') id: string, @Body() data: object): Promise<void> {
     await this.sessions.updateData(id, data);

@@ -120,7 +120,7 @@ function clearedLine([name, attributes]: NamedAttributes): string {
   return `${name}=; ${CLEARED}; ${placed}; ${EPOCH}${rest}`;
 }
 
-/** `Set-Cookie` lines as they are, with a dot for what is a token. */
+/** `Set-Cookie` lines, with a dot in place of each token. */
 function lines(answer: Answer): string[] {
   return answer.headers.getSetCookie().map((line) => line.replace(/=[\w.-]{60,};/, '=…;'));
 }
@@ -133,7 +133,7 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     cookies: SessionCookieOptions;
     access: NamedAttributes;
     refresh: NamedAttributes;
-    /** Name of the cookie that names a token which looked old; its attributes are those of the refresh cookie. */
+    /** Name of the marker. It has the attributes of the refresh cookie. */
     marker: string;
   }>([
     {
@@ -379,7 +379,7 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
       expect(await browser.get('/me', { headers: { cookie: header } })).toMatchObject({ status: 200 });
       expect(await browser.get('/me')).toMatchObject({ status: 200 });
     }
-    // Alone it is one, which shows that the others were not lucky.
+    // Alone, this token is a theft. So the result of the other cases is not an accident.
     const thief = app.browser();
     thief.set({ ...cookieOf(browser, 'session_refresh'), value: oldest });
     expect(await thief.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
@@ -394,7 +394,7 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
     const cookie = cookieHeader(REFRESH, values);
     const first = await app.browser().get('/me', { headers: { cookie }, follows: false });
     expect(first.status).toBe(307);
-    // One marker names all of them: the client does not have to look again for each.
+    // One marker has the ids of all of them, so the client need not look again for each.
     const [marker] = first.setCookies;
     expect(marker!.value).toMatch(/^[0-9a-f]{16}\.[0-9a-f]{16}$/);
     const headers = { cookie: `${cookie}; ${marker!.name}=${marker!.value}` };
@@ -477,7 +477,7 @@ describe.each(adapters)('claims that are too large for a cookie over %s', (adapt
 
   it('begin right where a browser would drop the cookie, of sign-in or of a refresh', async () => {
     const app = await start({ cookies: { domain: 'a-long-domain-name.example.com', sameSite: 'strict' } });
-    // The largest claims that are let through, found by halving.
+    // The largest accepted claims, found by binary search.
     let [fits, tooLarge] = [0, 4_096];
     while (tooLarge - fits > 1) {
       const size = Math.floor((fits + tooLarge) / 2);

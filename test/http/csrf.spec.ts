@@ -60,7 +60,7 @@ describe.each(adapters)('CSRF mode "origin" over %s', (adapter) => {
     { origin: 'http://app.example.com', passes: false },
     { origin: 'null', passes: false },
     { origin: 'not a url', passes: false },
-    // No browser leaves out both; what does holds no victim's cookies.
+    // Every browser sends at least one of them. A client that sends neither does not have a victim's cookies.
     { passes: true },
   ])('Sec-Fetch-Site "$site", Origin "$origin": passes $passes', async ({ site, origin, passes }) => {
     const app = await start({ csrf: { trustedOrigins: [TRUSTED] } });
@@ -219,7 +219,7 @@ describe.each(adapters)('CSRF mode "token" over %s', (adapter) => {
     const refreshed = await browser.get('/me');
     const atRefresh = refreshed.headers.get('anti-csrf')!;
     expect((await order(atRefresh)).status).toBe(200);
-    // A page that was left open in another tab goes on with the one that it has.
+    // A page in another tab goes on with the token that it has.
     expect((await order(atSignIn)).status).toBe(200);
     expect((await browser.get('/me')).headers.has('anti-csrf')).toBe(false);
   });

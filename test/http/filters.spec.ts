@@ -24,7 +24,7 @@ class CatchEverything implements ExceptionFilter {
   }
 }
 
-/** As error trackers have it installed. */
+/** A filter as error trackers document it. */
 @Catch()
 class Tracker extends BaseExceptionFilter {
   override catch(exception: unknown, host: ArgumentsHost): void {
@@ -38,7 +38,7 @@ const FILTERS: [filter: string, providers: Provider[]][] = [
   ['a filter that extends BaseExceptionFilter', [{ provide: APP_FILTER, useClass: Tracker }]],
 ];
 
-/** Every place that an error can come from: method, path, body, and what is answered. */
+/** Every place where an error can occur: method, path, body, and the expected response. */
 const ANSWERS: [
   from: string,
   method: string,

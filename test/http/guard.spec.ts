@@ -153,7 +153,7 @@ class TeapotController {
   }
 }
 
-/** The application's own cookie parser, such as its adapter has it; marks what it has parsed. */
+/** The application's own cookie parser, in the form of its adapter. It marks the values that it has parsed. */
 function installParser(app: INestApplication): void {
   if (app.getHttpAdapter().getType() === 'express') {
     app.use(cookieParser());

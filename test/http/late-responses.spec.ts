@@ -14,7 +14,7 @@ import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
 import { ACCESS, accountApps, MARKER, pass, REFRESH, setCookieNames } from './account-app.js';
 
-/** What handlers wait for; a case opens it when time has passed and whatever else was to happen has. */
+/** The gate for which handlers wait. A case opens it after the time and the events that it needs. */
 let gate: { readonly reached: () => void; readonly opened: Promise<void> };
 
 function closeGate(): { reached: Promise<void>; open: () => void } {
@@ -118,7 +118,7 @@ describe.each(adapters)('a response that leaves late over %s', (adapter) => {
     expect(answer).toMatchObject({ status: 201, body: { userId: 'alice' } });
     expect(answer.headers.get('x-own')).toBe('stays');
     expect(setCookieNames(answer)).toEqual([...ours, 'own'].toSorted());
-    // Whatever it brought or did not, nobody who was not meant to be is signed out.
+    // With or without tokens in the response, nobody is signed out by mistake.
     expect((await browser.get('/me')).status).toBe(/revoke|clear/.test(query) ? 401 : 200);
   });
 

@@ -26,7 +26,7 @@ import { accountApps, cookieOf, pass } from './account-app.js';
 
 const SECRET = 'the secret of thirty-two characters, or more';
 
-/** What there is to log in an application. */
+/** The objects that an application may log. */
 let logged: { session: ActiveSession; request: HttpRequest; controller: object };
 
 @Injectable()
@@ -81,7 +81,7 @@ class LoggedController {
 
 const everything = { depth: Number.POSITIVE_INFINITY, showHidden: true, maxStringLength: null } as const;
 
-/** Ways to make text of something. */
+/** Ways to convert an object to text. */
 const WAYS: Record<string, (value: object) => string> = {
   inspect: (value) => inspect(value),
   'inspect with all that it can show': (value) => inspect(value, everything),
@@ -112,7 +112,7 @@ describe.each(adapters)('over %s', (adapter) => {
     apps({ secret: SECRET }, { metadata: { controllers: [LoggedController], providers: [OwnGuard] } });
   afterEach(() => vi.restoreAllMocks());
 
-  /** Texts that no log may have. */
+  /** Texts that must not be in any log. */
   async function signedIn(pause: string) {
     const app = await start();
     const browser = await app.signIn({ userId: 'alice', claims: { role: 'admin' } });

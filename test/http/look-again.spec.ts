@@ -22,7 +22,7 @@ import {
   setCookieNames,
 } from './account-app.js';
 
-/** Moves a browser on by a generation that is proven; the cookies that it had before are old then. */
+/** Lets a browser prove its next generation. Its previous cookies then look old. */
 async function moveOn(browser: Browser, path = '/me'): Promise<void> {
   pass('16m');
   expect((await browser.get(path)).status).toBe(200);
@@ -101,7 +101,7 @@ describe.each(adapters)('a refresh token that looks old over %s', (adapter) => {
     it('is theft when it comes back with the marker that names it, however often it is said before', async () => {
       const marker = (value: string) => ({ cookie: `${late.cookie}; ${MARKER}=${value}` });
       const [named] = (await browser.get('/me', { headers: late, follows: false })).setCookies;
-      // Markers of other tokens, as a sibling domain could plant them in front, say nothing.
+      // Markers for other tokens, which a sibling subdomain may set, have no effect.
       for (const value of ['0123456789abcdef', 'junk', `${named!.value}0`, named!.value.toUpperCase()]) {
         if (value === named!.value) continue;
         const answer = await browser.get('/me', { headers: marker(value), follows: false });
@@ -158,7 +158,7 @@ describe.each(adapters)('a refresh token that looks old over %s', (adapter) => {
     const app = await start({ accessToken: { ttl: '60s' }, reuseWindow: '9s' });
     const owner = await app.signIn();
     pass('61s');
-    // Two parties exchange the same token, and each goes on with a sibling.
+    // Two parties exchange the same token. Each then has a sibling.
     const thief = owner.copy();
     await owner.get('/me');
     await thief.get('/me');
@@ -314,7 +314,7 @@ describe('a refresh without HTTP', () => {
     const error = await refused(sessions.tokens.refresh(token));
     expect(error).toBeInstanceOf(LookAgainError);
     expect(error).toMatchObject({ code: 'look_again', tokenId: tokenIdOf(token), location: undefined });
-    // Another refusal, or that of another token, is no second look.
+    // Neither another error, nor the error for another token, counts as a second look.
     for (const lookedAgain of [undefined, tokenIdOf(newer), '']) {
       expect(
         await refused(sessions.tokens.refresh(token, lookedAgain === undefined ? {} : { lookedAgain })),
@@ -352,7 +352,7 @@ describe('a refresh without HTTP', () => {
   });
 });
 
-/** What a refresh was refused with. */
+/** The error of a refused refresh. */
 async function refused(refresh: Promise<unknown>): Promise<unknown> {
   return refresh.then(
     () => undefined,

@@ -37,7 +37,7 @@ async function split(first: Browser, second: Browser): Promise<Answer> {
   return second.get('/me');
 }
 
-/** What every kind of client gets while the database is down: nobody is signed out, nobody loses a cookie. */
+/** While the database is down, no client of any kind is signed out, and none loses a cookie. */
 async function expectOutage(app: AccountApp, expired: Browser, unproven: Browser): Promise<void> {
   for (const request of [
     () => expired.get('/me'),
@@ -124,13 +124,13 @@ describe.each(databases)('on $name', (kind) => {
         { value: '', path: '/app/auth/refresh', attributes: { expires: 'Thu, 01 Jan 1970 00:00:00 GMT' } },
         { value: '', path: '/app/auth/refresh', attributes: { expires: 'Thu, 01 Jan 1970 00:00:00 GMT' } },
       ]);
-      // The refresh route knows what has become of the session.
+      // The refresh route knows why the session has ended.
       expect(await browser.get('/app/me')).toMatchObject(refusal(401, 'try_refresh'));
       expect(await browser.post('/app/auth/refresh')).toMatchObject(OVER);
     });
 
     it.each([
-      // Without look-ups a copy of the access token is good for as long as it lives.
+      // Without look-ups, a copy of the access token is accepted until it expires.
       { revocation: 'none' as const, atOnce: { status: 200 } },
       { revocation: 'feed' as const, atOnce: OVER },
       { revocation: 'database' as const, atOnce: OVER },
@@ -184,7 +184,7 @@ describe.each(databases)('on $name', (kind) => {
         { type: 'theft', ...stale },
       ]);
       expect((told[0] as { tokenId: string }).tokenId).toBe((told[1] as { tokenId: string }).tokenId);
-      // The other one notices at its next request, although its access token is still good.
+      // The other client is refused at its next request, although its access token has not expired.
       const other = await first.get('/me');
       expect(other).toMatchObject(OVER);
       pass('20s');
@@ -300,7 +300,7 @@ describe.each(databases)('on $name', (kind) => {
             );
             for (const { id } of others) await admin.query(`KILL ${id}`);
           }
-          // Whether a request still meets a dead connection is a matter of luck; that it is no sign-out, is not.
+          // A request may or may not meet a dead connection. In both cases nobody is signed out.
           for (const answer of [await expired.get('/me'), await unproven.get('/me')]) {
             expect([200, 503]).toContain(answer.status);
           }
@@ -449,7 +449,7 @@ describe.each(adapters)('a session that is over over %s', (adapter) => {
       expect(setCookieNames(late)).toEqual([MARKER]);
       const followed = await browser.get('/me', { headers: { cookie } });
       expect(followed).toMatchObject({ status: 200, body: { userId: 'bob' } });
-      // Some time later they have been renewed, which is no loss.
+      // Some time later the tokens have been renewed. No session is lost.
       const kept = pause === '16m' ? [] : before;
       for (const value of kept) expect(browser.cookieHeader('/')).toContain(value);
     },

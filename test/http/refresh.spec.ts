@@ -76,7 +76,7 @@ describe.each(adapters)('transparent refresh over %s', (adapter) => {
         vi.setSystemTime(accessTokenOf(browser).exp! * 1_000 - 1);
         expect(setCookieNames(await browser.get('/me'))).not.toContain(REFRESH);
         pass('1s');
-        // Kept until the very end of its access token, and exchanged right after it.
+        // The token is kept until its access token expires, and exchanged right after that.
         expect(setCookieNames(await browser.get('/me'))).toEqual([ACCESS, REFRESH]);
       }
     }
@@ -193,7 +193,7 @@ describe.each(adapters)('new claims over %s', (adapter) => {
 
     expect(answer.status).toBe(200);
     expect(setCookieNames(answer)).toEqual([ACCESS, REFRESH]);
-    // Nothing of this response is proven before the client comes back with it.
+    // The tokens of this response are not proven before the client uses them.
     expect(accessTokenOf(browser)).toMatchObject({
       role: 'admin',
       gen: [1, Date.now(), expect.any(String)],

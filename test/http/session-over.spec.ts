@@ -5,7 +5,7 @@ import { type AccountApp, accountApps, pass, refusal } from './account-app.js';
 
 const NOT_A_BROWSER = { 'user-agent': 'HttpClient/1.0' };
 
-/** Ways in which a session ends. Each gives the cookies of the session that is over. */
+/** The ways in which a session ends. Each returns the cookies of the ended session. */
 const ENDS: Record<string, (app: AccountApp, browser: Browser) => Promise<string>> = {
   async revoked(app, browser) {
     await app.sessions.revokeAllForUser('alice');
@@ -32,7 +32,7 @@ const ENDS: Record<string, (app: AccountApp, browser: Browser) => Promise<string
   },
 };
 
-/** A client that comes back with the same cookies, and names what looked old. */
+/** A client that comes back with the same cookies, and with the marker. */
 async function lookAgainWith(url: string, cookie: string) {
   const first = await fetch(`${url}/me`, { headers: { ...NOT_A_BROWSER, cookie } });
   const markers = first.headers.getSetCookie().map((line) => line.split(';')[0]);
@@ -54,7 +54,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
         const cookie = await ENDS[reason]!(app, browser);
         const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
         const headers = { authorization: `Bearer ${access}` };
-        // What has expired is no good for another reason.
+        // An expired token is refused for another reason.
         const expected = reason === 'expired' ? refusal(401, 'try_refresh') : over;
         expect(await app.browser().get('/me', { headers })).toMatchObject(expected);
       },

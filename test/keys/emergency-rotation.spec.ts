@@ -66,7 +66,7 @@ describe('three processes', { timeout: MINUTE }, () => {
       vi.useRealTimers();
     });
 
-    /** What can be sent to another process. */
+    /** A token in a form that can be sent to another process. */
     const plain = () => {
       const { driver: _, ...options } = database.options as TestDatabase['options'] & { driver?: unknown };
       return options as TestDatabase['options'];
@@ -92,14 +92,14 @@ describe('three processes', { timeout: MINUTE }, () => {
         await setTime(at);
         const older = await issueIn(processes, 2 * Math.ceil(count / 5));
         const now = at + TTL + SETTLED;
-        /** Exchanges some of them, by any process. */
+        /** Exchanges some of the tokens, in any process. */
         const refresh = async (issued: typeof older) =>
           Promise.all(
             issued.map(
               async ({ refreshToken }, n) => (await processes[n % 2]!.call('refresh', refreshToken, 1))[0]!,
             ),
           );
-        // Some have been refreshed, so that nobody has proven their tokens yet; of these, some are about to.
+        // Some were refreshed, so their tokens are unproven. Some of these would be proven by their next use.
         await setTime(at + TTL);
         const settled = await refresh(older.slice(0, older.length / 2));
         await setTime(now);
@@ -110,7 +110,7 @@ describe('three processes', { timeout: MINUTE }, () => {
         const tokens = clients.map(({ accessToken }) => accessToken);
         const [dropped, ...published] = (await look()).keys;
         expect(new Set(tokens.map(kidOf))).toEqual(new Set([dropped!.kid]));
-        // The last process has seen half of them, so that it knows some and has to verify others.
+        // The last process has seen half of them. So some are in its cache, and it must verify the others.
         const [dropper, busy, other] = processes as [LibraryProcess, LibraryProcess, LibraryProcess];
         expect(await outcomesOf([dropper, busy], tokens)).toEqual(['valid']);
         expect(await outcomesOf([other], tokens.slice(count / 2))).toEqual(['valid']);
@@ -168,7 +168,7 @@ describe('three processes', { timeout: MINUTE }, () => {
             ),
           );
         };
-        // Some have been refreshed, some of these have used what they got, and some have just signed in.
+        // Some were refreshed, some of these have used their new tokens, and some have just signed in.
         const half = Array.from({ length: count / 2 }, (_, index) => index);
         const older = await Promise.all(half.map(signIn));
         await setTime(START + TTL);
@@ -191,7 +191,7 @@ describe('three processes', { timeout: MINUTE }, () => {
             expect(await outcomesOf([each], stolen), `after ${after} s`).toEqual(['try_refresh']);
           }
         }
-        // By now everybody has a token that costs nothing any more.
+        // By now all clients have proven access tokens.
         await round(clients);
         const before = answers.length;
         await round(clients);
@@ -239,7 +239,7 @@ describe('three processes', { timeout: MINUTE }, () => {
       let now = START;
       let alive: { token: string; until: number }[] = [];
       const signed = new Set<string>();
-      /** Every process that runs issues, and every one accepts what is good by its time. */
+      /** Expects that every running process issues tokens, and that every process accepts all tokens that must be valid. */
       const use = async () => {
         alive = alive.filter(({ until }) => until > now);
         for (const each of running) {
@@ -456,7 +456,7 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
       ['all', 'current', undefined],
     ];
     for (let round = 0; round < 24; round++) {
-      // Now and then the next key is published, and now and then it is just being made.
+      // Sometimes the next key is published, and sometimes it is just being made.
       pass(round % 4 === 0 ? DAY - HOUR : HOUR);
       if (round % 2 === 0) await newToken(instances[round % 3]!);
       const before = await kids();
@@ -465,7 +465,7 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
       const rotations = await Promise.all(
         instances.map(async ({ service }, index) => service.rotateSigningKeys({ drop: asked[index] })),
       );
-      // Whoever was asked to drop a key did, even where another one was faster.
+      // Each process that was asked to drop a key has dropped it, even if another process was faster.
       expect(rotations.map(({ dropped }) => dropped.length > 0)).toEqual(asked.map(Boolean));
       const gone = rotations.flatMap(({ dropped }) => dropped);
       const left = await world.keys('access');
@@ -486,7 +486,7 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
     const as = (algorithm: SigningAlgorithm) => world.start(1, { accessToken: { algorithm } });
     const [[first]] = (await Promise.all([as('HS256'), as('HS256')])) as [[Instance], [Instance]];
     expect(await world.keys('access')).toHaveLength(1);
-    // In any order each may add the one key that it would rather have, and that is all.
+    // In any order of starts, each process adds at most one key of its own algorithm.
     const instances = (await Promise.all([as('ES256'), as('HS256'), as('ES256')])).flat();
     const afterStart = (await world.keys('access')).length;
     expect(afterStart).toBeLessThanOrEqual(3);
@@ -511,13 +511,13 @@ function kidOf(token: string): string {
   return decodeProtectedHeader(token).kid!;
 }
 
-/** So many sessions, each of the processes having made its share. */
+/** Makes this number of sessions, spread over the processes. */
 async function issueIn(processes: readonly LibraryProcess[], count: number) {
   const issued = processes.map((each, n) => each.call('issue', Math.floor((count + n) / processes.length)));
   return (await Promise.all(issued)).flat();
 }
 
-/** What each process says of each of these tokens, every outcome once. */
+/** The set of all results of verifying these tokens in all processes. */
 async function outcomesOf(processes: readonly LibraryProcess[], tokens: string[]): Promise<string[]> {
   const outcomes = await Promise.all(processes.map((each) => each.call('outcomes', tokens)));
   return [...new Set(outcomes.flat())];

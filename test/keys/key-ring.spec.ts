@@ -112,7 +112,7 @@ describe.each(databases)('keys on $name', (kind) => {
       const kids = new Set<string>();
       for (let step = 0; step < 200; step++) {
         pass(Math.round(random() * 1_500));
-        // The one that signs changes, so that each of the others at times only verifies.
+        // The signing process changes, so that each process sometimes only verifies.
         const signer = instances[Math.floor(step / 17) % 3]!;
         const { accessToken } = await signer.service.tokens.issue({ userId: step });
         kids.add(decodeProtectedHeader(accessToken.token).kid!);
@@ -317,7 +317,7 @@ describe.each(databases)('keys on $name', (kind) => {
   });
 });
 
-/** Each accepts access and refresh tokens of each. */
+/** Expects that each process accepts access and refresh tokens of every process. */
 async function expectAllAgree(instances: readonly Instance[]): Promise<void> {
   for (const { service } of instances) {
     const { accessToken, refreshToken } = await service.tokens.issue({ userId: 1 });

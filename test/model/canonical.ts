@@ -1,15 +1,16 @@
 import { type AccessToken, type Jar, type RefreshToken, TICK } from './server.js';
 import type { Limits, Message, World } from './world.js';
 
-/** Generations further back than this, counted from the row's, are all alike. */
+/** All generations that are further behind the row's than this count as equal. */
 const FURTHEST = -3;
 
-/** What a part of the world looks like, and the token ids in it. */
+/** A part of the world as text, and the token ids in it. */
 type Described = [text: string, ...ids: (string | undefined)[]];
 
 /**
- * The same text for worlds that have the same future: generations are counted from the row's, times from now, token ids are
- * renamed in order of appearance. Times longer ago than any rule looks are all alike, and so are counts without a limit.
+ * A text that is equal for worlds with the same future. Generations are relative to the row's, and times to now. Token ids
+ * are renamed in order of appearance. Times so long ago that no rule distinguishes them are equal. So are counts without a
+ * limit.
  */
 export function canonical(world: World, limits: Limits): string {
   const { now } = world;

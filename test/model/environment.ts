@@ -3,10 +3,10 @@ import type { Exploration } from './explore.js';
 /** `--mode large` explores more. */
 export const isLarge = process.env['MODEL'] === 'large';
 
-/** Stops an exploration that does not end: some broken rules have no end of states. */
+/** Stops an exploration that would not end, because with some broken rules the number of states is infinite. */
 export const MAX_STATES = isLarge ? 4_000_000 : 1_000_000;
 
-/** Any limit can be changed from outside: MODEL_MESSAGES=3, MODEL_EXPLICIT=1. */
+/** Environment variables can change every limit: MODEL_MESSAGES=3, MODEL_EXPLICIT=1. */
 export function fromEnvironment<T extends object>(limits: T): T {
   const given = Object.entries(limits).flatMap(([name, value]) => {
     const text = process.env[`MODEL_${name.toUpperCase()}`];
@@ -16,7 +16,7 @@ export function fromEnvironment<T extends object>(limits: T): T {
   return { ...limits, ...(Object.fromEntries(given) as Partial<T>) };
 }
 
-/** Tells what came of an exploration, to people and to `test/mutations/run.mjs`. @returns the story, where there is one */
+/** Prints the result of an exploration, for people and for `test/mutations/run.mjs`. @returns the story, if there is one */
 export function report({ states, thefts, story }: Exploration, name: string, more = ''): string | undefined {
   const caught = thefts > 0 ? `, ${thefts.toLocaleString('en')} thefts caught` : '';
   console.log(`${states.toLocaleString('en')} states explored${caught}${more}: ${name}`);

@@ -1,13 +1,13 @@
 /** A small world, and everything that can happen in it. */
 export interface Model<World> {
   readonly start: World;
-  /** Everything that can happen next, each with its place in the story. */
+  /** Every event that can happen next, each with its line in the story. */
   successors(world: World): [event: string, next: World][];
   /** What is wrong with a world, if anything. */
   violation(world: World): string | undefined;
   /** Whether the story ends well: a thief has been caught. */
   isCaught(world: World): boolean;
-  /** The same text for worlds that have the same future, but for names and for when they began. */
+  /** A text that is equal for worlds with the same future, apart from names and start times. */
   canonical(world: World): string;
 }
 
@@ -19,13 +19,14 @@ export interface Exploration {
 }
 
 /**
- * Visits every world that can be reached, nearest first, so that a story it finds is a shortest one.
+ * Visits every reachable world, nearest first. So each story that it finds is a shortest one.
  *
- * @param max how many worlds it may be
+ * @param max the largest number of worlds
  */
 export function explore<World>(model: Model<World>, max: number): Exploration {
   const seen = new Set([model.canonical(model.start)]);
-  // A visited world is forgotten once its successors are known. How to get there again stays: from which, and by which event.
+  // A visited world is dropped when its successors are known. For each world, only its predecessor and the event are kept,
+  // so that the story can be replayed.
   const worlds: (World | undefined)[] = [model.start];
   const parents: number[] = [-1];
   const choices: number[] = [-1];

@@ -9,15 +9,15 @@ import {
 } from '../../lib/protocol/rotation.js';
 
 /**
- * What a server does with one request, by the real rotation rules. A tick is a second, because access tokens expire at whole
+ * How a server handles one request, with the real rotation rules. A tick is a second, because access tokens expire at whole
  * seconds.
  */
 export const TICK = 1_000;
 
 export interface RefreshToken extends RefreshTokenFacts {
-  /** Which of the browser's sessions it belongs to: they follow each other. */
+  /** The number of its session: the browser has one session after the other. */
   readonly session: number;
-  /** How many refreshes lie between the token that was copied and this one. */
+  /** The number of refreshes from the copied token to this one. */
   readonly depth: number;
 }
 
@@ -32,7 +32,7 @@ export interface AccessToken {
 export interface Jar {
   readonly refresh: RefreshToken;
   readonly access: AccessToken;
-  /** The marker: token id of the refresh token that the client was told of because it looked old. */
+  /** The marker: the token id of a refresh token that looked old. */
   readonly again: string | undefined;
 }
 
@@ -48,21 +48,21 @@ export type Answer =
       readonly tokens: Tokens;
     }
   | { readonly kind: 'again'; readonly story: string; readonly tokenId: string }
-  /** The client has looked again at a session that is over: its cookies are cleared. */
+  /** The client has looked again, and its session is over: its cookies are cleared. */
   | { readonly kind: 'over'; readonly story: string }
   | { readonly kind: 'theft'; readonly story: string };
 
 export interface Asked {
   readonly jar: Jar;
-  /** Whether it is the refresh route, which does not look at the access token. */
+  /** Whether it is the refresh route, which ignores the access token. */
   readonly isExplicit: boolean;
 }
 
 export interface Server {
   readonly times: RotationTimes;
-  /** Without it, a token that looks old is a theft at first sight. */
+  /** Whether clients may look again. If not, a token that looks old is a theft at once. */
   readonly again: boolean;
-  /** Token id of the next refresh token. Its first eight digits say how much shorter its access token lives. */
+  /** Token id of the next refresh token. Its first eight digits determine the lifetime of its access token. */
   readonly nextId: string;
 }
 
@@ -128,7 +128,7 @@ export function answer(row: RotationState | undefined, asked: Asked, now: number
   }
 }
 
-/** Whether a living access token is good. */
+/** Whether an access token that has not expired is accepted. */
 export function isAccepted(
   row: RotationState,
   token: AccessToken,
@@ -146,17 +146,17 @@ const LIVES = { longest: '00000000', shortest: 'ffffffff' } as const;
 
 export type LifeSpan = keyof typeof LIVES;
 
-/** A token id whose access token has the longest or the shortest life that the jitter allows. */
+/** A token id whose access token has the longest or the shortest lifetime that the jitter allows. */
 export function newTokenId(serial: number, life: LifeSpan): string {
   return `${LIVES[life]}${serial}`;
 }
 
-/** Token ids are told by their serial number. */
+/** The serial number of a token id, which identifies it. */
 export function nameOf(id: string): string {
   return id.slice(8);
 }
 
-/** What a sign-in gives the client: an access token that is proven. */
+/** The tokens of a sign-in: the access token is proven. */
 export function firstJar(id: string, session: number, now: number, times: RotationTimes): Jar {
   const facts: RefreshTokenFacts = { generation: 0, issuedAt: now, tokenId: id };
   const expiresAt = expiryOfAccessToken(facts, times);

@@ -12,43 +12,43 @@ import {
 } from './server.js';
 
 /**
- * How long a thief who copies the jar once lives unseen, over everything that he can do.
+ * The longest time for which a thief who copies the jar once stays undetected, over everything that he can do.
  *
- * What is assumed of the owner: he is active all the time. He sends one request in each tick, with the jar of that moment. It
- * is answered at once, in the same tick, and the answer is in his jar before anything else happens. When he is told to look
- * again, he does so at once; that is the moment at which the split is noticed. He neither calls the refresh route without
- * need, nor is he killed, nor does he lose a response. An owner who is away gives the thief that time on top.
+ * Assumptions about the owner: he is always active. He sends one request in each tick, with the jar of that moment. It
+ * is answered in the same tick, and the answer is in his jar before anything else happens. When he is told to look
+ * again, he does so at once; at that moment the split is detected. He never calls the refresh route without
+ * need. He is never killed, and never loses a response. If the owner is away, the thief's life is longer by that time.
  *
- * What the thief may do: he copies the jar at any moment of the owner's first generations, once. In each tick he makes any
- * number of requests, before the owner's and after it: with any access token that he has got, or at the refresh route with
- * any refresh token that he keeps. He keeps `hoard` refresh tokens at a time, and chooses which to forget. He does not look
+ * What the thief may do: he copies the jar once, at any moment of the owner's first generations. In each tick he makes any
+ * number of requests, before and after the owner's: with any access token that he has got, or at the refresh route with
+ * any refresh token that he keeps. He keeps at most `hoard` refresh tokens, and chooses which to forget. He does not look
  * again, because that ends the session.
  *
- * His life is the time from the copy to the last request of his that is accepted while nobody has noticed, in whole ticks.
+ * His life is the time from the copy to his last accepted request before the split is detected, in whole ticks.
  */
 export interface LifeLimits {
-  /** Life of an access token, in ticks. */
+  /** Lifetime of an access token, in ticks. */
   readonly ttl: number;
   /** Reuse window, in ticks. */
   readonly window: number;
-  /** How many refresh tokens the thief keeps at once. */
+  /** The largest number of refresh tokens that the thief keeps. */
   readonly hoard: number;
-  /** How long after the sign-in he copies at the latest, in ticks. */
+  /** The latest time of the copy, in ticks after the sign-in. */
   readonly copiedBy: number;
-  /** How long after the copy the exploration ends, in ticks. */
+  /** The end of the exploration, in ticks after the copy. */
   readonly horizon: number;
 }
 
 interface Loot {
   readonly refresh: RefreshToken;
-  /** The unproven access token of its generation that lives longest. */
+  /** The longest-lived unproven access token of its generation. */
   readonly access: AccessToken | undefined;
 }
 
 interface Theft {
   readonly copiedAt: number;
   readonly hoard: readonly Loot[];
-  /** Until when his longest-lived proven access token is good. It asks no row. */
+  /** The expiry of his longest-lived proven access token. The server does not read the row for such tokens. */
   readonly provenUntil: number;
 }
 
@@ -62,20 +62,20 @@ interface World {
   readonly theft: Theft | undefined;
   /** Whether the last event is a request of the thief that was accepted. */
   readonly isAccepted: boolean;
-  /** Whether the owner has noticed. */
+  /** Whether the split has been detected. */
   readonly isNoticed: boolean;
 }
 
 type Event = [event: string, next: World];
 
 export interface Life extends Exploration {
-  /** The longest that was seen, in ticks. */
+  /** The longest life so far, in ticks. */
   readonly life: number;
 }
 
 /**
- * @param bound a longer life ends the exploration, and is told as its story
- * @param max how many states it may be
+ * @param bound a longer life ends the exploration and becomes its story
+ * @param max the largest number of states
  */
 export function longestLife(limits: LifeLimits, bound: number, max: number): Life {
   const model = new ThiefLife(limits, bound);
@@ -85,7 +85,7 @@ export function longestLife(limits: LifeLimits, bound: number, max: number): Lif
 
 class ThiefLife implements Model<World> {
   readonly start: World;
-  /** The longest life seen. */
+  /** The longest life so far. */
   longest = 0;
   private readonly times: RotationTimes;
 
@@ -133,7 +133,7 @@ class ThiefLife implements Model<World> {
     return answer(world.row, { jar, isExplicit }, world.now, server);
   }
 
-  /** The owner's request of this tick, or the next tick. */
+  /** The owner's request of this tick; if it was served, the next tick. */
   private serveOwner(world: World): Event {
     const before: World = { ...world, isAccepted: false };
     if (world.isServed) return ['a tick passes', { ...before, isServed: false, now: world.now + TICK }];

@@ -33,7 +33,10 @@ describe('in every interleaving of a small world with a thief', () => {
   );
 });
 
-/** The copy is made in one of the owner's first two generations; later ones are like the second. */
+/**
+ * The thief copies in one of the owner's first two generations. A copy in a later one has the same results as in the
+ * second.
+ */
 function lifeOf(ttl: number, window: number, hoard: number): LifeLimits {
   return { ttl, window, hoard, copiedBy: 2 * ttl + window, horizon: 4 * ttl };
 }

@@ -20,68 +20,68 @@ import {
 
 /**
  * A small world around the real rotation rules: one browser with its cookie jar, one session row, messages that are late,
- * reordered and lost; a browser that is killed, a database that goes back in time, a thief who copies the jar once.
+ * reordered or lost, a browser that is killed, a database that goes back in time, and a thief who copies the jar once.
  *
- * Counts that are `Infinity` bound nothing, and are not part of a state: where all are, the exploration is complete, for
- * histories of any length. Times are in ticks, unless they say otherwise.
+ * A count of `Infinity` is no limit, and is not part of a state. If all counts are `Infinity`, the exploration covers
+ * histories of any length. Times are in ticks unless stated otherwise.
  */
 export interface Limits {
   /** Reuse window; at most half of `ttl`. */
   readonly window: number;
-  /** Life of an access token. */
+  /** Lifetime of an access token. */
   readonly ttl: number;
-  /** Share of `ttl` by which an access token may live shorter; each lives either the longest or the shortest life. */
+  /** Jitter as a share of `ttl`. Each access token has either the longest or the shortest lifetime. */
   readonly jitter: number;
-  /** How long a request is on its way at the most, from the moment its cookies were attached. */
+  /** The longest time of a request, from attaching its cookies until the server gets it. */
   readonly request: number;
-  /** How long a response is, from the moment its headers left. */
+  /** The longest time of a response, from sending its headers until it arrives. */
   readonly response: number;
-  /** How many responses with tokens handlers may hold at once, for as long as they like. */
+  /** How many responses with tokens handlers may hold back at once, for any time. */
   readonly held: number;
-  /** By how much the cookies of a killed browser may be older at the most. */
+  /** The longest span of cookie changes that a killed browser can lose. */
   readonly flush: number;
-  /** How long after its end a killed browser's requests arrive. */
+  /** How long after the kill the requests of a killed browser may arrive. */
   readonly lastWords: number;
-  /** How far the clock of another process is ahead, in milliseconds. */
+  /** How far the clock of the other process is ahead, in milliseconds. */
   readonly skew: number;
 
-  /** Messages on their way at once. */
+  /** The largest number of messages in flight. */
   readonly messages: number;
-  /** Requests that are sent in all. */
+  /** The total number of requests. */
   readonly sends: number;
-  /** How often time passes: by a tick, or, while nothing is on its way, by an access token's life. */
+  /** How often time passes: by a tick, or, while no message is in flight, by the lifetime of an access token. */
   readonly time: number;
-  /** Responses that get lost in all. */
+  /** The total number of lost responses. */
   readonly lost: number;
   /** How often the browser is killed. */
   readonly kills: number;
   /** How often the database goes back in time. */
   readonly failovers: number;
-  /** How many writes it then loses at the most. */
+  /** The largest number of writes that it then loses. */
   readonly writes: number;
   /** How often the application revokes the session. */
   readonly revocations: number;
   /** How often the owner signs in again. */
   readonly signIns: number;
-  /** Whether a response that left before a sign-in was served may arrive after that one's response. */
+  /** Whether a response that left before a sign-in was served may arrive after the response to the sign-in. */
   readonly overtaking: boolean;
-  /** Whether the owner may be told to look again at a session that is over while the response to a sign-in is on its way. */
+  /** Whether the owner may be told to look again with an ended session while the response to a sign-in is in flight. */
   readonly hasty: boolean;
-  /** Whether a second look at a session that is over may be on its way while the owner signs in. */
+  /** Whether a second look with an ended session may be in flight while the owner signs in. */
   readonly lateLooks: boolean;
 
-  /** Whether the browser also calls the refresh route whenever it likes. */
+  /** Whether the browser may also call the refresh route at any time. */
   readonly explicit: boolean;
-  /** How many refresh tokens a thief keeps at once; 0 without a thief. */
+  /** The largest number of refresh tokens that a thief keeps. 0: no thief. */
   readonly hoard: number;
   /** Whether a client may look again before it is called a thief. */
   readonly again: boolean;
 }
 
-/** The lateness that the protocol promises to live with, given the two times that an application sets. */
+/** The delays that the protocol must tolerate (docs/rotation.md, "What is assumed"), for given `ttl` and `window`. */
 export function promised(ttl: number, window: number, jitter = 0) {
   const delay = window / 9;
-  // Until it leaves and until it arrives: where `delay` is less than a tick, both together are one.
+  // D until the response leaves, and D until it arrives. If D < 1 tick, both together are one tick.
   const response = Math.ceil(delay);
   const shortest = Math.ceil(ttl * (1 - jitter));
   return {
@@ -99,11 +99,11 @@ const below = (bound: number) => Math.ceil(bound) - 1;
 
 interface Request extends Asked {
   readonly kind: 'request';
-  /** For the story only. */
+  /** Used only for the story. */
   readonly sentAt: number;
-  /** When it has arrived at the latest. */
+  /** The latest time of its arrival. */
   readonly until: number;
-  /** Which life of the browser it belongs to. */
+  /** The number of kills before the browser sent it. */
   readonly life: number;
   readonly isSignIn: boolean;
 }
@@ -112,16 +112,16 @@ interface Response {
   readonly kind: 'response';
   readonly until: number;
   readonly tokens: Tokens;
-  /** The marker, where the client is told to look again. */
+  /** The marker, if the client is told to look again. */
   readonly again: string | undefined;
   readonly isExplicit: boolean;
   readonly clears: boolean;
   readonly isSignIn: boolean;
-  /** Whether it left before a sign-in was served whose response is on its way. */
+  /** Whether it left before a sign-in was served whose response is still in flight. */
   readonly isOlder: boolean;
 }
 
-/** A response whose headers have not left yet. */
+/** A response whose headers have not been sent. */
 interface Held {
   readonly kind: 'held';
   readonly madeAt: number;
@@ -131,7 +131,7 @@ interface Held {
 
 export type Message = Request | Response | Held;
 
-/** What a thief has of one refresh token: the access token is the best that it has brought him. */
+/** A refresh token of the thief, with the longest-lived access token that he has got for it. */
 interface Loot {
   readonly refresh: RefreshToken;
   readonly access: AccessToken;
@@ -140,7 +140,7 @@ interface Loot {
 interface Session {
   /** Undefined once the session is over. */
   readonly row: RotationState | undefined;
-  /** What the row has been, for the database to go back to. */
+  /** Earlier states of the row, to which the database may go back. */
   readonly past: readonly RotationState[];
 }
 
@@ -152,18 +152,18 @@ export interface World {
   readonly lost: number;
   readonly killed: number;
   readonly failed: number;
-  /** Writes that the database has lost. */
+  /** The number of writes that the database has lost. */
   readonly forgotten: number;
   readonly revoked: number;
   readonly sessions: readonly Session[];
-  /** Undefined when it is empty. */
+  /** Undefined when the jar is empty. */
   readonly jar: Jar | undefined;
-  /** The browser's earlier jars that it may come back with when it is killed, and until when each was its jar. */
+  /** Earlier jars with which a killed browser may come back, and the time until which each was in use. */
   readonly earlier: readonly { readonly at: number; readonly jar: Jar }[];
   readonly messages: readonly Message[];
   /** Undefined until the jar is copied. */
   readonly hoard: readonly Loot[] | undefined;
-  /** How often owner and thief have refreshed since, each with what the refresh before brought. */
+  /** How often owner and thief have refreshed since the copy, each with the token of the previous refresh. */
   readonly refreshed: readonly [owner: number, thief: number];
   /** How a story ends. */
   readonly end: 'theft' | 'cleared' | 'replaced' | 'served' | 'refused' | undefined;
@@ -213,7 +213,7 @@ class SmallWorld implements Model<World> {
     if (end === 'refused')
       return 'A LIVING ACCESS TOKEN WAS REFUSED THAT IS NOT OF A GENERATION THAT IS OVER.';
     if (end === 'replaced') return 'THE TOKENS OF A NEWER SESSION WERE REPLACED.';
-    // After writes were lost, it may take as many refreshes more.
+    // After k lost writes, it may take k refreshes more.
     if (refreshed.every((depth) => depth >= 2 + forgotten)) {
       return 'OWNER AND THIEF HAVE BOTH REFRESHED TWICE, AND NOBODY HAS NOTICED.';
     }
@@ -259,7 +259,7 @@ class SmallWorld implements Model<World> {
       }
     }
     if (world.sessions.length <= limits.signIns && !isSigningIn) {
-      // Only the tokens matter to a sign-in whose browser has none.
+      // If the browser has no tokens, nothing else matters to the sign-in.
       const jar = world.jar ?? NOTHING;
       events.push(['the owner signs in again', this.send(world, jar, false, true)]);
     }
@@ -307,7 +307,7 @@ class SmallWorld implements Model<World> {
   private deliver(world: World, { tokens, again, clears, isSignIn }: Response): World {
     const { jar, now } = world;
     if (clears) {
-      // The newest session lives on, and the browser has lost it.
+      // The newest session is live, but the browser has lost its tokens.
       const isLost = jar && jar.refresh.session === world.sessions.length - 1 && newest(world).row;
       return { ...world, jar: undefined, earlier: [], end: isLost ? 'cleared' : undefined };
     }
@@ -393,7 +393,7 @@ class SmallWorld implements Model<World> {
     });
   }
 
-  /** Whether an access token is refused that belongs to the row's generation or to a later one. */
+  /** Whether an access token is refused although its generation is not over. */
   private isRefused(world: World, { jar, isExplicit }: Request, now: number): boolean {
     const { row } = world.sessions[jar.refresh.session]!;
     const { access } = jar;
@@ -402,7 +402,7 @@ class SmallWorld implements Model<World> {
     return !isAccepted(row, access, now, this.times);
   }
 
-  /** What the server may answer; a new token's access token may live longer or shorter. */
+  /** The possible answers of the server. They differ in the lifetime of the new access token. */
   private answers(world: World, asked: Asked, now: number): Answer[] {
     const { row } = world.sessions[asked.jar.refresh.session]!;
     const { times } = this;
@@ -421,7 +421,7 @@ class SmallWorld implements Model<World> {
   }
 
   private respond(world: World, response: Partial<Response>): World {
-    // That a response without tokens is late does no harm.
+    // A late response without tokens does no harm.
     const { request, response: promptly } = this.limits;
     const until = world.now + (response.again === undefined ? promptly : request) * TICK;
     const message: Response = {
@@ -438,7 +438,7 @@ class SmallWorld implements Model<World> {
     return { ...world, messages: [...world.messages, message] };
   }
 
-  /** The row as it is after a request, and who has refreshed how often. */
+  /** The row after a request, and how often owner and thief have refreshed. */
   private advance(world: World, session: number, row: RotationState, tokens: Tokens, who: 0 | 1): World {
     const before = world.sessions[session]!;
     const isChanged = before.row?.generation !== row.generation || before.row.redeemedBy !== row.redeemedBy;
@@ -457,7 +457,7 @@ class SmallWorld implements Model<World> {
     };
   }
 
-  /** Signing in ends the session whose tokens the request carries, however old those look. */
+  /** Sign-in ends the session whose tokens the request carries, even if these tokens look old. */
   private signIn(rest: World, request: Request): Event {
     const session = rest.sessions.length;
     const world = request.jar === NOTHING ? rest : endSession(rest, request.jar.refresh.session);
@@ -476,7 +476,7 @@ class SmallWorld implements Model<World> {
     ];
   }
 
-  /** The headers of a response leave, with the tokens or without. */
+  /** The headers of a response leave, with or without the tokens. */
   private leave(rest: World, { madeAt, session, tokens }: Held): Event[] {
     if (mayLeave(madeAt, rest.now, this.times) && rest.sessions[session]!.row) {
       return [['a response leaves', this.respond(rest, { tokens })]];
@@ -523,8 +523,8 @@ class SmallWorld implements Model<World> {
   // ---- the thief ----
 
   /**
-   * What a thief keeps he can use whenever he likes, so that nothing of his needs to be on its way: a request that is late is
-   * one that he makes later, a response that is lost one that he does not use.
+   * The thief can use his tokens at any time, so his messages are never in flight. A late request is the same as one that he
+   * makes later. A lost response is the same as one that he does not use.
    */
   private steal(world: World): Event[] {
     if (this.limits.hoard === 0) return [];
@@ -545,12 +545,12 @@ class SmallWorld implements Model<World> {
     const asked: Asked = { jar: { refresh, access, again: undefined }, isExplicit };
     return this.answers(world, asked, world.now).flatMap((given): Event[] => {
       const event = `a request of the thief is served: ${given.story}`;
-      // Who is told to look again, and does, with the same token, is caught.
+      // A thief who is told to look again, and comes back with the same token, is caught.
       if (given.kind !== 'accepted') return [[`${event}; he does`, { ...world, end: 'theft' }]];
       const { tokens, row } = given;
       const next = this.advance(world, refresh.session, row, tokens, 1);
       if (!tokens.refresh || !tokens.access) {
-        // A proven access token brings him nothing more here: it never reaches the row.
+        // A proven access token is of no further use to him here, because the server does not read the row for it.
         const isBetter = tokens.access?.isUnproven && tokens.access.expiresAt > access.expiresAt;
         const better: Loot = { refresh, access: isBetter ? tokens.access : access };
         return [[event, { ...next, hoard: hoard.with(index, better) }]];
@@ -569,10 +569,10 @@ class SmallWorld implements Model<World> {
   }
 }
 
-/** Stands for the jar of a browser without cookies. */
+/** The jar of a browser without cookies. */
 const NOTHING: Jar = firstJar('', -1, 0, { reuseWindow: 0, ttl: 0, jitter: 0, delay: 0 });
 
-/** Whether whoever has this jar has been told before that its token looks old. */
+/** Whether the client with this jar was told earlier that its token looks old. */
 function looksAgain({ again, refresh }: Jar): boolean {
   return again === refresh.tokenId;
 }
@@ -598,7 +598,7 @@ function copy(world: World, { refresh, access }: Jar): World {
     hoard: [{ refresh: common, access }],
     refreshed: [0, 0],
     earlier: world.earlier.map(({ at, jar }) => ({ at, jar: withDepth(jar, 0) })),
-    // What is on its way was made before; a refresh among it is the owner's first since the copy.
+    // Requests in flight were made before the copy. A refresh among them is the owner's first after the copy.
     messages: world.messages.map((message): Message =>
       message.kind === 'request'
         ? { ...message, jar: withDepth(message.jar, 0) }

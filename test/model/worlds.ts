@@ -1,6 +1,6 @@
 import { type Limits, promised } from './world.js';
 
-/** One guarantee, and the worlds in which it is tried. */
+/** A guarantee, and the worlds in which it is tested. */
 export interface Case {
   readonly name: string;
   readonly small: Limits;
@@ -8,8 +8,8 @@ export interface Case {
 }
 
 /**
- * Nothing is bounded but how many messages are on their way at once, so that histories of any length are tried. No world is
- * as bad as all of this at once: each adds one kind of trouble, and lost responses.
+ * Only the number of messages in flight is limited, so histories of any length are tested. To keep the worlds small, none
+ * of them has all kinds of trouble at once: each has one kind, and lost responses.
  */
 const calm: Omit<Limits, keyof ReturnType<typeof promised>> = {
   held: 0,
@@ -31,15 +31,15 @@ const calm: Omit<Limits, keyof ReturnType<typeof promised>> = {
   again: true,
 };
 
-/** D is under a tick: a response leaves in the tick in which it was made, or without its tokens. */
+/** D < 1 tick: a response leaves in the tick in which its tokens were made, or without its tokens. */
 const coarse = (over: Partial<Limits> = {}): Limits => ({ ...promised(9, 4), ...calm, ...over });
-/** D is a tick. */
+/** D = 1 tick. */
 const fine = (over: Partial<Limits> = {}): Limits => ({ ...promised(18, 9), ...calm, ...over });
-/** As coarse as it gets. */
+/** The smallest possible numbers of ticks. */
 const tiny = (over: Partial<Limits> = {}): Limits => ({ ...promised(7, 3), ...calm, ...over });
-/** The window is shorter than requests are late, as by default. */
+/** The window is shorter than the longest delay of a request, as by default. */
 const short = (over: Partial<Limits> = {}): Limits => ({ ...promised(12, 2), ...calm, ...over });
-/** Access tokens live for three quarters of their time, or for all of it. */
+/** Access tokens live for 3/4 of `ttl`, or for all of it. */
 const uneven = (over: Partial<Limits> = {}): Limits => ({ ...promised(9, 4, 0.25), ...calm, ...over });
 
 /** An honest client is never called a thief, and never loses its session. */
@@ -85,8 +85,9 @@ export const honest: readonly Case[] = [
     large: fine({ skew: 900 }),
   },
   {
-    // Assumed: nothing overtakes the response to a sign-in; while it is on its way, nobody is told to look again at the session
-    // that it has ended, and no second look at that is late. MODEL_OVERTAKING, MODEL_HASTY, MODEL_LATELOOKS = 1 show why.
+    // Assumptions while the response to a sign-in is in flight: no other response overtakes it; nobody is told to look again
+    // with the session that it has ended; no second look with that session is late. MODEL_OVERTAKING, MODEL_HASTY and
+    // MODEL_LATELOOKS = 1 show why each is needed.
     name: '... whose session is revoked and replaced while requests are late',
     small: tiny({ revocations: 1, signIns: 1 }),
     large: coarse({ revocations: 1, signIns: 1, held: 1 }),

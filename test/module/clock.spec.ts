@@ -8,7 +8,7 @@ const MINUTE = 60_000;
 
 afterEach(() => vi.useRealTimers());
 
-/** Starts an application on a new database at a time that is off by so much. @returns what its log says about clocks */
+/** Starts an application on a new database with a clock that differs by this time. @returns its log lines about clocks */
 function clocks(kind: DatabaseKind) {
   const { database, start } = applications(kind);
   return async (offset: number, clockTolerance?: string): Promise<string[]> => {

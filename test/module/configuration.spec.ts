@@ -21,7 +21,7 @@ import { applications, expectToWork } from './context.js';
 
 const DATABASE = Symbol('DATABASE');
 
-/** Takes its options from what the application injects. */
+/** Makes the options from an injected provider of the application. */
 @Injectable()
 class OptionsFactory implements SessionOptionsFactory {
   constructor(@Inject(DATABASE) private readonly database: DataSourceOptions) {}
@@ -31,7 +31,7 @@ class OptionsFactory implements SessionOptionsFactory {
   }
 }
 
-/** Something of the application in a module that does not import SessionModule. */
+/** A provider of the application in a module that does not import SessionModule. */
 @Injectable()
 class Elsewhere {
   constructor(

@@ -31,7 +31,7 @@ export function applications(kind: DatabaseKind = databases[0]!) {
       return database;
     },
 
-    /** @throws what stops the start */
+    /** @throws the error that stops the start */
     start: async (metadata: ModuleMetadata, logger = new LogCapture()): Promise<Started> => {
       const context = await NestFactory.createApplicationContext(asModule(metadata), {
         abortOnError: false,
@@ -53,7 +53,7 @@ export function applicationOptions(database: TestDatabase): DataSourceOptions {
   };
 }
 
-/** Whether sessions can be made, used and ended: the module is up. */
+/** Whether the module works: sessions can be made, used and ended. */
 export async function expectToWork(sessions: SessionService): Promise<void> {
   const { accessToken, session } = await sessions.tokens.issue({ userId: 7, claims: { role: 'user' } });
   expect(await sessions.tokens.verify(accessToken.token)).toMatchObject({

@@ -25,7 +25,7 @@ function storageModule(token: string | symbol | typeof DataSource, useFactory: (
   };
 }
 
-/** Whether a session that is made through the module lies in this database. */
+/** Whether the module stores a new session in this database. */
 async function isStorageOf(dataSource: DataSource, sessions: SessionService): Promise<boolean> {
   await expectToWork(sessions);
   const { session } = await sessions.tokens.issue({ userId: 'alice' });
@@ -35,7 +35,7 @@ async function isStorageOf(dataSource: DataSource, sessions: SessionService): Pr
 describe.each(databases)('storage on $name', (kind) => {
   const { start, database, onEnd } = applications(kind);
 
-  /** What stops the start of an application. */
+  /** The error that stops the start of an application. */
   async function whyNot(imports: ModuleMetadata['imports']): Promise<unknown> {
     return start({ imports }).then(
       () => 'it started',

@@ -120,7 +120,7 @@ describe.each(adapters)('users and administrators in one application over %s', (
     expect(await admin.get('/me')).toMatchObject(refusal(401, 'no_credentials'));
     expect(await admin.get('/admin/both')).toMatchObject(refusal(401, 'no_credentials'));
 
-    // The same browser as both; also after both have been refreshed.
+    // The same browser is signed in to both, also after both sessions were refreshed.
     expect((await user.post('/admin/login', { userId: 'root' })).status).toBe(204);
     for (const pause of ['0s', '16m', '91s'] as const) {
       pass(pause);

@@ -9,7 +9,7 @@ import { databases } from '../support/databases.js';
 import { asModule } from '../support/as-module.js';
 import { applicationOptions, applications } from './context.js';
 
-/** Every DataSource that is opened from now on, by whomever. */
+/** Every DataSource that anybody opens from now on. */
 function watchDataSources(): () => DataSource[] {
   const initialize = vi.spyOn(DataSource.prototype, 'initialize');
   return () => [...initialize.mock.contexts] as DataSource[];
@@ -83,7 +83,7 @@ describe.each(databases)('the end of an application on $name', (kind) => {
 
   it('lets the process end', async () => {
     const { options } = await database();
-    // A driver is a module, which does not travel; the other process takes its own.
+    // A driver is a module and cannot be sent as JSON. The other process loads its own.
     const travelling = JSON.stringify({ ...options, driver: undefined });
     const script = `
       import 'reflect-metadata';
@@ -96,7 +96,7 @@ describe.each(databases)('the end of an application on $name', (kind) => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const exit = once(child, 'exit');
-    // Idle connections of PostgreSQL's driver would keep it for ten seconds, others for ever.
+    // Idle connections of PostgreSQL's driver would keep the process alive for ten seconds, those of other drivers for ever.
     let late: NodeJS.Timeout | undefined;
     child.stdout.once('data', () => (late = setTimeout(() => child.kill(), 5_000)));
     expect(await exit).toEqual([0, null]);

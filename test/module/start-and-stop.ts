@@ -1,11 +1,11 @@
 import { NestFactory } from '@nestjs/core';
 import libsql from 'libsql';
 import type { DataSourceOptions } from 'typeorm';
-// The name of the package would mean its build here, which need not be there.
+// Not imported by the package name, because that would load the build, which may not exist.
 import { SessionModule, SessionService } from '../../lib/index.js';
 import { asModule } from '../support/as-module.js';
 
-/** The whole life of an application; the process that runs this must then end by itself. */
+/** Starts, uses and closes an application. The process must then end by itself. */
 export async function startAndStop(database: DataSourceOptions): Promise<void> {
   const options = database.type === 'better-sqlite3' ? { ...database, driver: libsql } : database;
   const module = asModule({ imports: [SessionModule.forRoot({ database: options })] });

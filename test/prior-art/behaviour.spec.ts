@@ -96,7 +96,7 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
       await expect(sessions.tokens.refresh(parent.refreshToken.token)).rejects.toMatchObject({
         code: 'look_again',
       });
-      // It had looked for another token, or had not looked at all.
+      // It had looked again for another token, or not at all.
       for (const lookedAgain of ['', child.refreshToken!.token, '00'.repeat(8)]) {
         const again = sessions.tokens.refresh(parent.refreshToken.token, { lookedAgain });
         await expect(again).rejects.toMatchObject({ code: 'look_again' });

@@ -41,7 +41,7 @@ import {
 } from './world.js';
 import { untyped } from '../support/untyped.js';
 
-// Keeps node:crypto as it is, and records its calls.
+// Records the calls of node:crypto, without changing it.
 vi.mock('node:crypto', { spy: true });
 
 const SECRET = 'the secret of this application, known to it alone';
@@ -66,7 +66,7 @@ async function storedRefreshKey(world: World) {
   return { keyId: key!.sequence, key: createSecretKey(k, 'base64url') };
 }
 
-/** A row's columns and indexes as the database itself has them. */
+/** Columns and indexes of the table, read from the database. */
 async function indexesOf({ dataSource }: World, entity: typeof SessionEntity | typeof SessionKeyEntity) {
   const queryRunner = dataSource.createQueryRunner();
   try {
@@ -153,8 +153,8 @@ describe.each(databases)('the measured defects of the older libraries are not he
       const { refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
       pass(1);
       vi.mocked(timingSafeEqual).mockClear();
-      // The third time the row says something else than expected, and is read. Before that the database compares the hash, of
-      // which it is of no use to know a part: the secret that it was made from cannot be searched for by it.
+      // The third time the row says something else than expected, and is read. Before that the database compares the hash,
+      // of which it is of no use to know a part: the secret that it was made from cannot be searched for by it.
       const next = await sessions.tokens.refresh(refreshToken.token);
       await sessions.tokens.refresh(next.refreshToken!.token);
       await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject(THEFT);
@@ -210,10 +210,10 @@ describe.each(databases)('the measured defects of the older libraries are not he
           expect(everything).not.toContain(sessionSecret.toString(encoding).replace(/=+$/, ''));
         }
       }
-      // The test would see it: the hash, which has to be there, is found.
+      // The control: this search finds the hash, which must be there.
       const { sessionSecret } = parseRefreshToken(issued.refreshToken.token)!;
       expect(everything).toContain(hashSessionSecret(sessionSecret));
-      // Nor what follows from it and stands in access tokens that are not proven yet.
+      // The preimage, which is computed from it and is in unproven access tokens, is not there either.
       expect(everything).not.toContain(preimageOf(sessionSecret));
     });
 
@@ -249,7 +249,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
       for (const forgery of forgeries) {
         await expect(sessions.tokens.refresh(forgery)).rejects.toMatchObject(OVER);
       }
-      // With the owner's secret the same forgery is accepted: it is the secret, and nothing else, that they lack.
+      // With the owner's secret the same forgery is accepted. So only the secret is missing.
       const { sessionSecret } = parseRefreshToken(refreshToken.token)!;
       await expect(
         sessions.tokens.refresh(forge({ sessionSecret, tokenId: 'ab'.repeat(8) })),
@@ -424,10 +424,10 @@ describe.each(databases)('the measured defects of the older libraries are not he
 
   describe('6: after a theft the other party went on', () => {
     interface Split {
-      /** Whose use is the theft. */
+      /** The token whose use is the theft. */
       readonly caught: IssuedToken;
       readonly refreshTokens: readonly IssuedToken[];
-      /** Access tokens that are good until then, and whose use changes nothing. */
+      /** Access tokens that are accepted until then. Their use changes nothing. */
       readonly accessTokens: readonly IssuedToken[];
       readonly unproven: readonly IssuedToken[];
       readonly kind: 'sibling' | 'superseded';
@@ -488,7 +488,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
         pass(1);
         const { tokenId, issuedAt } = parseRefreshToken(caught.token)!;
         for (const code of codes) {
-          // Until then nobody is put out.
+          // Until then nobody is signed out.
           for (const { token } of accessTokens) await here.tokens.verify(token);
           const lookedAgain = code === 'look_again' ? undefined : tokenId;
           const caughtNow = here.tokens.refresh(caught.token, { lookedAgain });

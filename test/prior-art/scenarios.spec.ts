@@ -35,8 +35,8 @@ async function issue(sessions: SessionService, count: number): Promise<IssuedSes
 }
 
 /**
- * The rows of the older suites' table, by their numbers. Rows 4, 19 and 20 are about HTTP. Time stands still but where it
- * is told to pass.
+ * The rows of the older suites' table, by number. Rows 4, 19 and 20 are about HTTP. Time stands still unless a case lets
+ * it pass.
  */
 describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
   const world = useWorld(kind);
@@ -284,7 +284,7 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
       await expect(sessions.tokens.refresh(all[0]!.refreshToken.token)).rejects.toMatchObject(OVER);
       await expect(sessions.tokens.verify(other.accessToken.token)).resolves.toMatchObject({ userId: 'bob' });
 
-      // Their rows stay as long as an access token may need them, without anything of the session in them.
+      // Their rows stay until the last access token has expired, but without the content of the session.
       pass(HOUR);
       await expect(sessions.removeExpired()).resolves.toBe(3);
       expect((await world.rows()).map(({ id }) => id)).toEqual([other.session.id]);

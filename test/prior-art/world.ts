@@ -14,7 +14,7 @@ import { connect, type DatabaseKind, type TestDatabase } from '../support/databa
 import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
 
-/** What the older suites' words for refusals are here. */
+/** The error codes here for the refusals of the older suites. */
 export const TRY_REFRESH = { code: 'try_refresh' };
 export const OVER = { code: 'session_over' };
 export const THEFT = { code: 'token_theft' };
@@ -24,12 +24,12 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-/** Single use that is enforced at first sight: the older libraries knew neither a reuse window nor a second look. */
+/** Strict single use without looking again. The older libraries had neither a reuse window nor a second look. */
 export const STRICT = { reuseWindow: 0, lookAgain: false } as const satisfies SessionModuleOptions;
 
 const START = Date.UTC(2030, 0, 1);
 
-/** Lets time pass; it stands still otherwise. */
+/** Lets time pass. Otherwise time stands still. */
 export function pass(ms: number): void {
   vi.setSystemTime(Date.now() + ms);
 }
@@ -114,8 +114,8 @@ export function useWorld(kind: DatabaseKind): World {
 }
 
 /**
- * What is said of a refresh token that looks old, in a process that has clients look again: at first always the same, and then,
- * to a client that has nothing newer, what is final.
+ * The answers to a refresh token that looks old, in a process with looking again. The first answer is always the same. The
+ * second one, to a client that has no newer token, is final.
  */
 export async function insist(sessions: SessionService, token: string): Promise<RefreshedSession> {
   const error: unknown = await sessions.tokens.refresh(token).catch((reason: unknown) => reason);
@@ -136,9 +136,9 @@ export function decode(token: string, part: 'header' | 'payload'): Record<string
   return JSON.parse(Buffer.from(text, 'base64url').toString()) as Record<string, unknown>;
 }
 
-/** Expects an access token to be good, proven, and without any cost to the database. */
+/** Expects that an access token is valid and proven, and costs no database call. */
 export async function expectFree(world: World, sessions: SessionService, accessToken: string): Promise<void> {
-  // The revocation feed reads once per interval, whatever the tokens; that read is not this token's.
+  // The revocation feed reads once per interval, for any number of tokens. This read is not caused by the token.
   await sessions.tokens.verify(accessToken);
   const queries = await world.queriesOf(async () => {
     expect((await sessions.tokens.verify(accessToken)).newAccessToken).toBeUndefined();

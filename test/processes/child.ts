@@ -21,7 +21,7 @@ import { startCore } from '../support/services.js';
 import { startService } from '../verifier/service-app.js';
 import { untyped } from '../support/untyped.js';
 
-/** What the parent can ask of a process. All values travel as JSON. */
+/** The calls that the parent can make to a process. All values are sent as JSON. */
 export class ChildCommands {
   private core!: SessionCore;
   private starting: Promise<SessionDataSource> | undefined;
@@ -35,19 +35,21 @@ export class ChildCommands {
     this.core = await startCore(dataSource, options);
   }
 
-  /** A start that is still under way, because another process's has failed, must not reach into the next test. */
+  /**
+   * Waits for a start in progress, so that it does not affect the next test after the start of another process has failed.
+   */
   async stop(): Promise<void> {
     const started = await this.starting?.catch(() => undefined);
     this.starting = undefined;
     await started?.dataSource.destroy();
   }
 
-  /** Moves this process's clock to a time, where it stands still. */
+  /** Sets this process's clock to a time, and stops it there. */
   setTime(time: number): void {
     Date.now = () => time;
   }
 
-  /** Starts an application with its routes and cookies, on a port of its own. @returns its address */
+  /** Starts an application with routes and cookies, on its own port. @returns its address */
   async listen(
     database: DataSourceOptions,
     options: SessionModuleOptions & SessionModuleExtras,
@@ -77,12 +79,12 @@ export class ChildCommands {
     this.application = undefined;
   }
 
-  /** @param drop null for none; what is undefined does not travel */
+  /** @param drop null for none, because JSON cannot send `undefined` */
   async rotateKeys(drop: DroppedKeys | null): Promise<KeyRotation> {
     return this.core.service.rotateSigningKeys({ drop: drop ?? undefined });
   }
 
-  /** What becomes of each of these access tokens: `valid`, or the code of the error. */
+  /** The result for each of these access tokens: `valid`, or the code of the error. */
   async outcomes(tokens: string[]): Promise<string[]> {
     return Promise.all(
       tokens.map(async (token) =>
@@ -121,7 +123,7 @@ export class ChildCommands {
     }));
   }
 
-  /** What is said of a refresh token that looks old: at first, and when the client comes back with it. */
+  /** The answers to a refresh token that looks old: the first, and the one when the client comes back with it. */
   async refusals(token: string): Promise<string[]> {
     const codes: string[] = [];
     for (let lookedAgain = ''; codes.length < 2;) {
@@ -143,7 +145,7 @@ export class ChildCommands {
     for (let count = 0; ;) {
       try {
         await this.core.service.tokens.refresh(token, { lookedAgain });
-        // It would have been over for good.
+        // Without looking again, the session would be over.
         if (lookedAgain !== '') throw new Error('A session that was over could be refreshed.');
         count++;
       } catch (error) {

@@ -18,29 +18,29 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-/** The default reuse window: after that long, the use of an access token proves its generation. */
+/** The default reuse window. After this time, the use of an access token proves its generation. */
 export const SETTLED = 90 * SECOND;
 
-/** The default life of an access token: after that long, the refresh token that came with it is exchanged. */
+/** The default lifetime of an access token. After this time, the refresh token that came with it is exchanged. */
 export const TTL = 15 * MINUTE;
 
-/** When every test begins. */
+/** The time at which every test begins. */
 export const START = Date.UTC(2026, 0, 15, 9, 30);
 
-/** The library with a connection of its own, as one process would have it. */
+/** The library with its own connection, as in one process. */
 export interface Instance extends SessionCore {
   readonly dataSource: DataSource;
   readonly log: QueryLog;
 }
 
-/** A database for the tests of a suite, empty and at {@link START} for each of them. */
+/** A database for the tests of a suite. For each test it is empty, and the time is {@link START}. */
 export interface World {
   readonly database: TestDatabase;
-  /** Any number of instances, which start at the same moment. */
+  /** Starts any number of instances at the same moment. */
   start(count: number, options?: SessionModuleOptions): Promise<Instance[]>;
-  /** Connections with the tables in place. */
+  /** Connections to a database with the tables. */
   connect(count: number): Promise<Pick<Instance, 'dataSource' | 'log'>[]>;
-  /** The keys as they lie in the table, oldest first. */
+  /** The rows of the table of keys, oldest first. */
   keys(purpose: 'access' | 'refresh'): Promise<SessionKeyEntity[]>;
 }
 
@@ -108,20 +108,20 @@ export function pass(milliseconds: number): void {
 }
 
 /**
- * Exchanges a refresh token that looks old. The client looks again when it is told to, and has nothing newer: whatever is said
- * of its token then is final.
+ * Exchanges a refresh token that looks old. The client looks again when it is told to, and has no newer token. So the
+ * second answer is final.
  */
 export async function insist(
   { service }: Pick<Instance, 'service'>,
   token: string,
 ): Promise<RefreshedSession> {
   const error: unknown = await service.tokens.refresh(token).catch((reason: unknown) => reason);
-  // Nothing is held against a client at first sight, however old its token looks.
+  // The first use of a token that looks old never counts as theft.
   expect(error).toBeInstanceOf(LookAgainError);
   return service.tokens.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
 }
 
-/** Calls with a clock that is ahead (or behind); every operation reads the clock as the first thing it does. */
+/** Calls an operation with a clock that is ahead or behind. Every operation reads the clock first. */
 export function withClock<T>(offset: number, call: () => T): T {
   const now = Date.now();
   vi.setSystemTime(now + offset);
@@ -132,13 +132,13 @@ export function withClock<T>(offset: number, call: () => T): T {
   }
 }
 
-/** Runs before each statement of a connection; the statement waits for it. */
+/** Runs a function before each statement of a connection. The statement waits for it. */
 export function beforeQuery(dataSource: DataSource, hook: (query: string) => Promise<void>): void {
   const subscriber: EntitySubscriberInterface = { beforeQuery: ({ query }) => hook(query) };
   dataSource.subscribers.push(subscriber);
 }
 
-/** Lets the statements of these instances run one after the other, in an order that chance decides. */
+/** Lets the statements of these instances run one after the other, in random order. */
 export function shuffleStatements(instances: readonly Instance[], random: () => number): void {
   const waiting: (() => void)[] = [];
   let isRunning = false;
@@ -147,7 +147,7 @@ export function shuffleStatements(instances: readonly Instance[], random: () => 
   const run = async () => {
     isRunning = true;
     while (waiting.length > 0) {
-      // Time for whoever is not waiting for the database to come to its next statement.
+      // Gives the other operations time to reach their next statement.
       for (let turns = 0; turns < 5; turns++) await turn();
       const [release] = waiting.splice(Math.floor(random() * waiting.length), 1);
       const done = new Promise<void>((resolve) => {
@@ -169,7 +169,7 @@ export function shuffleStatements(instances: readonly Instance[], random: () => 
   for (const { dataSource } of instances) dataSource.subscribers.push(subscriber);
 }
 
-/** The instance's database is gone while this runs. */
+/** Runs a function while the instance's database is not available. */
 export async function withoutDatabase<T>({ dataSource }: Instance, action: () => Promise<T>): Promise<T> {
   await dataSource.destroy();
   try {

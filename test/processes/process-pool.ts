@@ -4,7 +4,7 @@ import type { ChildCommands } from './child.js';
 
 type Answer = { id: number; result?: unknown; error?: { message: string } };
 
-/** A process of its own that runs the library. */
+/** A separate process that runs the library. */
 export class LibraryProcess {
   private requests = 0;
 
@@ -35,7 +35,7 @@ export class LibraryProcess {
     return result as Awaited<ReturnType<ChildCommands[C]>>;
   }
 
-  /** Waits until the process says something on its own. */
+  /** Waits for a message that the process sends without a call. */
   async event(name: string): Promise<void> {
     for (;;) {
       const [message] = (await once(this.child, 'message')) as [{ event?: string }];

@@ -20,7 +20,7 @@ describe('four processes', { timeout: 60_000 }, () => {
   const setTime = async (time: number) => Promise.all(processes.map((each) => each.call('setTime', time)));
 
   describe.each(databases)('on $name', (kind) => {
-    // Elsewhere the case does not exist; a skipped one would look like one that was not tried.
+    // On other databases the case is not defined. A skipped case would look as if it had not been tried.
     const whereverIs = (name: string) => (kind.name === name ? test : () => undefined);
     let database: TestDatabase;
 
@@ -33,7 +33,7 @@ describe('four processes', { timeout: 60_000 }, () => {
       await database.remove();
     });
 
-    /** All start at the same moment, on a database that is still empty. */
+    /** All start at the same moment, on an empty database. */
     const start = async (options: SessionModuleOptions = {}) => {
       const { driver: _, ...plain } = database.options as {
         type: 'better-sqlite3';

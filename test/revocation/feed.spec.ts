@@ -17,7 +17,7 @@ import {
 } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 
-/** What a process asks each interval: whether keys have been dropped, and whether sessions have been revoked. */
+/** The queries of a process in each interval: for dropped keys, and for revoked sessions. */
 const LOOKS = [
   expect.stringMatching(/SELECT.*FROM .user_session_key/) as string,
   expect.stringMatching(/SELECT.*revoked_at.{0,3} >= /) as string,
@@ -123,7 +123,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
       await withClock(offset, () => one.service.revoke(session.id));
       pass(within);
       await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
-      // And goes on refusing until the token has expired.
+      // It refuses the token until it expires.
       pass(8 * MINUTE);
       await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     },
@@ -161,7 +161,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     const { newAccessToken } = await one.service.tokens.verify(thief.accessToken.token);
     const alive = [owner.accessToken, thief.accessToken, newAccessToken!].map(({ token }) => token);
     for (const { service } of [one, two]) for (const token of alive) await service.tokens.verify(token);
-    // The token from before looks old now. Until its client has looked again, nobody is put out.
+    // The previous token looks old now. Until its client has looked again, nobody is signed out.
     await expect(one.service.tokens.refresh(refreshToken.token)).rejects.toThrow(LookAgainError);
     for (const token of alive) await one.service.tokens.verify(token);
     await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);

@@ -91,7 +91,7 @@ describe.each(databases)('revocation on $name', (kind) => {
     await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(TryRefreshError);
   });
 
-  /** An access token of a refresh, which has been used already while it is young. */
+  /** An access token from a refresh, which was used while it was young. */
   const refreshed = async (revocation: RevocationMode) => {
     const [one, two] = (await world.start(2, { revocation })) as [Instance, Instance];
     const { session, refreshToken } = await one.service.tokens.issue({ userId: 1 });

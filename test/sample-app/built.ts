@@ -10,7 +10,7 @@ import type { Environment } from './sample.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SOURCES = ['lib', 'sample-app', 'package.json', 'tsconfig.json', 'nest-cli.json'];
 
-/** The sample application as `npm start` builds it, in a folder of its own: nobody else's build gets in the way. */
+/** The sample application as `npm start` builds it, in a separate folder, so that other builds do not interfere. */
 export interface Build {
   readonly folder: string;
   remove(): Promise<void>;

@@ -23,10 +23,10 @@ const SCREENSHOTS = join(tmpdir(), 'session-tokens-screenshots');
 const TIMEOUT = 60_000;
 const PATIENTLY = { timeout: 20_000 };
 
-/** Real time passes here, so it is a short time; each wait is for something to be seen. */
+/** The tests use real time, so times are short. Each wait is for something to appear on the page. */
 const FAST: Environment = { ACCESS_TOKEN_TTL: '3s', REUSE_WINDOW: '400ms' };
 const SLOW: Environment = { ACCESS_TOKEN_TTL: '1h', REUSE_WINDOW: '400ms' };
-/** Tokens run out while a story is told, but not while a case signs in. */
+/** Tokens expire during a story, but not during a sign-in. */
 const STORY: Environment = { ACCESS_TOKEN_TTL: '5s', REUSE_WINDOW: '2s' };
 
 describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, () => {
@@ -67,11 +67,11 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     used.push(database);
     const sample = await startSample(database, env);
     samples.push(sample);
-    // Browsers take this for as safe as https, so that it may have secure cookies.
+    // Browsers treat this host as secure, so it may have secure cookies.
     return sample.url.replace('127.0.0.1', 'localhost');
   }
 
-  /** The page on a device of its own; what the browser complains about goes to `problems`. */
+  /** The page on a separate device. Errors that the browser reports go to `problems`. */
   async function visit(url: string, options: BrowserContextOptions = {}): Promise<Page> {
     const context = await chrome.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     const page = await context.newPage();
@@ -94,7 +94,7 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     await page.getByLabel('Password').waitFor();
     await signIn(page, 'bob');
     await sees(page, '"role": "editor"');
-    // A request that was under way when alice signed out is refused, and may be.
+    // A request that was in progress when alice signed out may be refused.
     expect(problems.filter(isNo401)).toEqual([]);
   });
 
@@ -227,7 +227,7 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     });
   });
 
-  // What the thief's story shows does not depend on where the CSRF token stands.
+  // The thief's story does not depend on the CSRF mode.
   describe.each<Environment>([{}, { REFRESH_MODE: 'endpoint', CSRF: 'token', HTTP_ADAPTER: 'fastify' }])(
     'with %j',
     (env) => {
@@ -297,7 +297,7 @@ async function signIn(page: Page, name = 'alice'): Promise<void> {
   await page.getByText(`user id ${name}`).waitFor();
 }
 
-/** Presses the button of one step of the theft after the other, each as soon as it may be. */
+/** Presses the buttons of the steps of the theft one after the other, each as soon as it is enabled. */
 async function play(page: Page, ...steps: number[]): Promise<void> {
   for (const step of steps) {
     await page.locator(`#theft-steps > .current:nth-child(${step}) button:enabled`).click();
@@ -312,7 +312,7 @@ async function press(page: Page, name: string): Promise<void> {
   await page.getByRole('button', { name, exact: true }).click();
 }
 
-/** Chromium reports each refused request; where the page is to be refused, that is no problem. */
+/** Chromium reports each refused request. Expected refusals are not problems. */
 function isNo401(problem: string): boolean {
   return !problem.includes('status of 401');
 }

@@ -5,7 +5,7 @@ import { type Answer, Browser } from '../support/browser.js';
 import { databases, type TestDatabase } from '../support/databases.js';
 import { type Environment, type Sample, startSample } from './sample.js';
 
-/** The same users, whose passwords are verified at once: hundreds of sign-ins at the real cost take minutes. */
+/** The same users with fast password verification. With the real cost, hundreds of sign-ins would take minutes. */
 vi.mock('../../sample-app/users/demo-users.js', async (original) => {
   const { DEMO_USERS } = await original<typeof import('../../sample-app/users/demo-users.js')>();
   const passwords: Record<string, string> = { alice: 'wonderland', bob: 'builder' };
@@ -22,7 +22,7 @@ const BOB = { username: 'bob', password: 'builder' };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const UNKNOWN = '00000000-0000-7000-8000-000000000000';
 
-// Every behaviour on both adapters and on every database, but not on each pair of them: the adapter does not show below.
+// Every behaviour is tested on both adapters and on every database, but not on each pair, because they are independent.
 const matrix = databases.flatMap((database) =>
   (database.name === 'sqlite'
     ? adapters
@@ -278,7 +278,7 @@ describe.each(matrix)(
       expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
       expect(browser.cookie('session_refresh')!.value).not.toBe(before);
       const [accessExpiry] = browser.cookie('session_info')!.value.split('.');
-      // Chance makes it up to five per cent shorter.
+      // Jitter makes it up to five per cent shorter.
       expect([29, 30]).toContain(Number(accessExpiry) - Math.floor(Date.now() / 1_000));
     });
 
@@ -516,7 +516,7 @@ async function steal(owner: Browser): Promise<(step: string) => Promise<Answer>>
   return (step) => page.post('/demo/theft/act', { thiefId, step });
 }
 
-/** What a browser says of a request that another site's page sends. */
+/** The headers of a browser for a request from a page of another site. */
 function from(origin: string) {
   return { headers: { origin, 'sec-fetch-site': 'cross-site' } };
 }

@@ -12,7 +12,7 @@ export const NOW = Date.UTC(2030, 0, 1);
 const HOUR = 3_600_000;
 const HASH = 'h'.repeat(43);
 
-/** What the library has on one connection. */
+/** The parts of the library that use one connection. */
 export interface Storage {
   readonly dataSource: DataSource;
   readonly sessions: SessionStore;
@@ -50,7 +50,7 @@ function key(sequence: number, more: Partial<StoredKey> = {}): StoredKey {
   return { kid, purpose: 'access', sequence, algorithm: 'HS256', material: '{}', ...times, ...more };
 }
 
-/** The rows that {@link accesses} expect: two live sessions, one that has expired, one key that signs and one that does not yet. */
+/** The rows that {@link accesses} expect: two live sessions, an expired one, a key that signs, and the next key. */
 export async function fill({ sessions, keys }: Storage): Promise<void> {
   await sessions.insert(row('a'));
   await sessions.insert(row('b', { createdAt: NOW - 2 * HOUR }));
@@ -77,7 +77,7 @@ const SLIDE = { target: NOW + 2 * HOUR, gain: 0 };
 const TIMES = { lastSeenAt: NOW, expiresAt: NOW + HOUR };
 const TOKEN = { sessionId: 'a', generation: 1, issuedAt: NOW, tokenId: 't' };
 
-/** Everything that the library ever asks of a database, and what comes of it. */
+/** Every database access of the library, and its expected result. */
 export function accesses(kind: DatabaseKind): Access[] {
   const returning: Access[] = [
     [

@@ -8,7 +8,7 @@ import { LogCapture } from '../support/log-capture.js';
 
 const CLOCK = /clock_timestamp|unix_timestamp/;
 
-/** What may come instead of a time. */
+/** Values that a driver may give instead of a time. */
 const answers: [string, () => unknown][] = [
   [
     'an error',
@@ -23,7 +23,7 @@ const answers: [string, () => unknown][] = [
 ];
 
 describe.each(databases)('a clock of $name that gives', (kind) => {
-  // SQLite has no clock but this machine's, and is not asked.
+  // SQLite uses the clock of this machine, so it is not asked.
   const isAsked = kind.name !== 'sqlite';
   const { start, database, onEnd } = applications(kind);
 

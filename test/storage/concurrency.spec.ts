@@ -56,7 +56,8 @@ describe.each(databases)('concurrency on $name', (kind) => {
       await countUpdates();
     });
 
-    // Where the database gives the row back, each writes the same in its one statement; elsewhere the others read that it is there.
+    // With RETURNING, each of them writes the same in its one statement. Without it, the others read that it is already
+    // written.
     const writes = kind.name === 'mysql' ? 1 : 20;
 
     test.each([
@@ -108,7 +109,7 @@ describe.each(databases)('concurrency on $name', (kind) => {
         const answers = await race(instances, jar);
         if (round % 2 === 0) {
           pass(SETTLED);
-          // Requests with each of the access tokens come in any order; the first proves the generation.
+          // Requests with the access tokens come in any order. The first one proves the generation.
           await Promise.all(
             answers.map(async ({ accessToken }, n) =>
               instances[(n * 3) % 4]!.service.tokens.verify(accessToken.token),
@@ -135,7 +136,7 @@ describe.each(databases)('concurrency on $name', (kind) => {
           Array.from({ length: 6 }, async () => pick().service.tokens.refresh(jar)),
         );
         pass(SETTLED);
-        // The first use proves the generation; of the late exchanges of the token before, some come before that.
+        // The first use proves the generation. Some of the late exchanges of the previous token come before that.
         const [late, uses] = await Promise.all([
           Promise.allSettled(Array.from({ length: 4 }, async () => pick().service.tokens.refresh(jar))),
           Promise.allSettled(
@@ -210,7 +211,8 @@ describe.each(databases)('concurrency on $name', (kind) => {
     for (let round = 0; round < 200; round++) {
       const { session, refreshToken } = await one.service.tokens.issue({ userId: 1 });
       pass(TTL);
-      // In every other round the token has been exchanged before: what is in flight then are late twins, and a first use.
+      // In every second round the token was exchanged before. Then late requests with the same token, and a first use, are
+      // in flight.
       const first = round % 2 === 0 ? await two.service.tokens.refresh(refreshToken.token) : undefined;
       if (first) pass(SETTLED);
       const accessTokens = first ? [first.accessToken.token] : [];
@@ -241,7 +243,7 @@ describe.each(databases)('concurrency on $name', (kind) => {
           await expect(service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       }
       for (const token of refreshTokens) await expect(insist(four, token)).rejects.toThrow(SessionOverError);
-      // What is left of the session is nothing that a refresh could have written.
+      // Nothing in the row comes from a refresh after the revocation.
       const { revokedAt, expiresAt, secretHash } = await rowOf(one, session.id);
       expect(expiresAt - revokedAt!).toBeLessThan(HOUR);
       expect(secretHash).toBe('');
@@ -283,7 +285,7 @@ function next(present: JsonValue): JsonValue {
   return { n: (present as { n: number }).n + 1 };
 }
 
-/** The database itself notes every row of sessions that a statement changes. */
+/** Installs a trigger that records every session row that a statement changes. */
 async function installUpdateCounter(dataSource: DataSource): Promise<void> {
   await dataSource.query('CREATE TABLE row_update (n int)');
   const insert = 'INSERT INTO row_update VALUES (1)';

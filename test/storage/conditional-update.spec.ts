@@ -8,7 +8,7 @@ import { startCore } from '../support/services.js';
 
 const MINUTE = 60_000;
 
-/** What a rotation decision writes holds only for the row that it was made on. */
+/** A rotation decision is written only if the row is still as it was when the decision was made. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -6,7 +6,7 @@ import { openSessionDataSource } from '../../lib/storage/session-data-source.js'
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 
-/** Names in the manner of an application that wants everything in capitals. */
+/** A naming strategy with capital letters, as an application may have. */
 class CapitalNamingStrategy extends DefaultNamingStrategy {
   override tableName(target: string, given: string | undefined): string {
     return given ?? target.toUpperCase();
@@ -26,7 +26,7 @@ class CapitalNamingStrategy extends DefaultNamingStrategy {
 }
 
 describe.each(databases)('the tables on $name', (kind) => {
-  // Elsewhere the case does not exist; a skipped one would look like one that was not tried.
+  // On other databases the case is not defined. A skipped case would look as if it had not been tried.
   const whereverIs = (name: string) => (kind.name === name ? test : () => undefined);
   let database: TestDatabase;
   const open: DataSource[] = [];
@@ -48,7 +48,7 @@ describe.each(databases)('the tables on $name', (kind) => {
     open.push(dataSource);
     return dataSource;
   };
-  /** What the module does with its option `database`. */
+  /** Does the same as the module with its option `database`. */
   const openOwn = async (target: TestDatabase) => {
     const { dataSource } = await openSessionDataSource(undefined, { database: target.options }, new Logger());
     open.push(dataSource);
@@ -100,7 +100,7 @@ describe.each(databases)('the tables on $name', (kind) => {
       expect(await pendingChanges(dataSource)).toEqual([]);
       await expectToWork(dataSource);
     }
-    // Each has the one session that it made, and no other's.
+    // Each has only the one session that it made.
     const rows = await Promise.all(
       dataSources.map(async (dataSource) => dataSource.getRepository(SessionEntity).find()),
     );
@@ -145,7 +145,7 @@ describe.each(databases)('the tables on $name', (kind) => {
     }).initialize();
     open.push(dataSource);
     await expectToWork(dataSource);
-    // The application moves to the option "database": the tables are there already.
+    // The application changes to the option "database". The tables already exist.
     await expectToWork(await openOwn(database));
     expect(await tablesOf(dataSource)).toEqual(['of_the_application', 'user_session', 'user_session_key']);
   });
@@ -178,7 +178,7 @@ describe.each(databases)('the tables on $name', (kind) => {
   });
 });
 
-/** What the schema builder would change. */
+/** The changes that the schema builder would make. */
 async function pendingChanges(dataSource: DataSource, except: readonly string[] = []): Promise<string[]> {
   const { upQueries } = await dataSource.driver.createSchemaBuilder().log();
   const changes = upQueries.map(({ query }) => query);

@@ -5,7 +5,7 @@ import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 import { fill, row, storageOn } from './accesses.js';
 
-/** Settings of drivers with which numbers come as something else. */
+/** Settings with which drivers give numbers as other types. */
 const settings: Record<string, [string, object][]> = {
   postgres: [
     ['all types as text', { extra: { types: { getTypeParser: () => (text: string) => text } } }],

@@ -10,7 +10,7 @@ import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
 import { accesses, clear, contents, fill, type Storage, storageOn } from './accesses.js';
 
-/** The ways of a statement: prepared by `pg` where there is one, and TypeORM's own, which somebody who subscribes has to get. */
+/** The two paths of a statement: prepared by `pg`, if possible, and through TypeORM, which subscribers need. */
 const ways = ['as usual', 'with a subscriber to queries'];
 
 const urlOf = ({ options }: TestDatabase) => ({ url: (options as { url: string }).url });
@@ -21,10 +21,10 @@ function subscribe(dataSource: DataSource, way: string): void {
   if (way !== ways[0]) dataSource.subscribers.push({ beforeQuery: () => undefined });
 }
 
-// TypeORM knows no replicas of SQLite.
+// TypeORM does not support replicas of SQLite.
 describe.each(databases.filter(({ name }) => name !== 'sqlite'))('with replicas of $name', (kind) => {
   let master: TestDatabase;
-  /** A replica that lags by all there is. */
+  /** A replica that has no rows yet. */
   let replica: TestDatabase;
   let admin: DataSource;
 
@@ -82,7 +82,7 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('with replicas 
   });
 });
 
-/** What `typeorm-transactional` does: whoever runs in a transaction gets its manager from all that has one. */
+/** Does the same as `typeorm-transactional`: inside a transaction, all repositories use the manager of the transaction. */
 class AmbientTransactions {
   private readonly current = new AsyncLocalStorage<EntityManager>();
   private readonly managers = new WeakMap<object, EntityManager>();
@@ -122,7 +122,7 @@ class AmbientTransactions {
     Reflect.deleteProperty(Repository.prototype, 'manager');
   }
 
-  /** @returns what the action gives, and the statements that its transaction was sent; it is rolled back */
+  /** @returns the result of the action, and the statements sent in its transaction, which is rolled back */
   async rolledBack<T>(action: () => Promise<T>): Promise<{ result: T; statements: unknown[] }> {
     const queryRunner = this.dataSource.createQueryRunner();
     await queryRunner.startTransaction();
@@ -214,7 +214,7 @@ describe.each(databases)("in a transaction of the application's on $name", (kind
 
 const asked = vi.fn<() => Promise<undefined>>(nothing);
 
-/** A cache that counts who asks it. */
+/** A cache that counts its reads. */
 const provider = () => ({
   connect: nothing,
   disconnect: nothing,
@@ -268,6 +268,6 @@ test('the library has no other way', () => {
     /getRepository|\bRepository\b|EntityManager|QueryBuilder\b|dataSource\.(manager|query|transaction)\(/;
   expect(filesWith(/createQueryRunner\(/)).toEqual(['storage/query-runner.ts']);
   expect(filesWith(/pool\.query\(/)).toEqual(['storage/prepared-statement.ts']);
-  // It names them to say why it is there.
+  // This file mentions them only in the comment that says why they are not used.
   expect(filesWith(others)).toEqual(['storage/query-runner.ts']);
 });

@@ -49,7 +49,7 @@ describe.each(databases)('statements on $name', (kind) => {
     expect(await store.find(newSessionId(1))).toBeNull();
   });
 
-  // Elsewhere they are not prepared.
+  // On other databases, statements are not prepared.
   if (kind.name !== 'postgres') return;
 
   const prepared = async (): Promise<Prepared[]> =>
@@ -85,7 +85,7 @@ describe.each(databases)('statements on $name', (kind) => {
     expect(await prepared()).toEqual([]);
   });
 
-  /** A pool that has what TypeORM needs, and no more; its statements have no names. */
+  /** A pool with only the members that TypeORM needs. It does not support named statements. */
   class ForeignPool {
     private readonly pool: pg.Pool;
     constructor(options: pg.PoolConfig) {

@@ -25,7 +25,7 @@ const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';
 const GENERATION = 5;
 
-/** Every state of a row, as far as a token of {@link GENERATION} is concerned: far behind it, at it, far ahead of it. */
+/** Every state of a row relative to a token of {@link GENERATION}: far behind it, equal, far ahead. */
 const states: RotationState[] = [0, 1, 3, 4, 5, 6, 7, 500].flatMap((generation) =>
   [null, OURS, OTHER].map((redeemedBy) => ({ generation, redeemedBy })),
 );
@@ -33,7 +33,7 @@ const states: RotationState[] = [0, 1, 3, 4, 5, 6, 7, 500].flatMap((generation) 
 const window: RotationTimes = { reuseWindow: 90 * SECOND, ttl: 900 * SECOND, jitter: 0, delay: 10 * SECOND };
 const strict: RotationTimes = { ...window, reuseWindow: 0 };
 
-/** Tokens that are neither kept nor young: of these alone the database is asked. */
+/** Tokens that are neither kept nor young. Only for these the database is asked. */
 const cases: [string, RotationTimes, number][] = [
   ['a reuse window, and a token that has just become due', window, NOW - window.ttl],
   ['a reuse window, and an old token', window, NOW - 500 * HOUR],
@@ -42,7 +42,9 @@ const cases: [string, RotationTimes, number][] = [
   ['strict single use, and an old token', strict, NOW - 500 * HOUR],
 ];
 
-/** An exchange and a proof in one statement have rules of their own in SQL: they have to be those of the pure functions, for every row. */
+/**
+ * The SQL of `redeem` and `prove` contains the rotation rules again. For every row it must decide like the pure functions.
+ */
 describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statement on $name', (kind) => {
   let database: TestDatabase;
   let dataSource: DataSource;

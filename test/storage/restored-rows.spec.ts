@@ -9,13 +9,16 @@ import {
 import { describeWorld, insist, type Instance, pass, SECOND, SETTLED, TTL } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 
-/** What a client holds. */
+/** The tokens of a client. */
 interface Jar {
   access: string;
   refresh: string;
 }
 
-/** A failover that lost transactions, or a restored backup: the rows are what they were, and the clients are ahead of them. */
+/**
+ * A failover that lost transactions, or a restored backup: the rows are in an earlier state, and the clients are ahead of
+ * them.
+ */
 describe.each(databases)('rows that have gone back on $name', (kind) => {
   const world = describeWorld(kind);
 
@@ -36,7 +39,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     };
   };
 
-  /** What each of the five did last, before the row went back. */
+  /** The last action of each of the five clients before the row went back. */
   const lastSteps: [string, (one: Instance, jar: Jar) => Promise<void>][] = [
     [
       'has proven the newest generation',
@@ -124,7 +127,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     pass(TTL);
     await restore(copies);
     await expect(insist(one, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
-    // What the operator of a restored backup has to know.
+    // An operator who restores a backup must know this.
     await expect(one.service.tokens.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
   });
@@ -145,7 +148,7 @@ async function use({ service }: Instance, jar: Jar): Promise<void> {
   jar.access = newAccessToken?.token ?? jar.access;
 }
 
-/** What the guard does. */
+/** Does the same as the guard. */
 async function visit(process: Instance, jar: Jar): Promise<void> {
   try {
     await use(process, jar);

@@ -5,7 +5,7 @@ import type { RotationState } from '../../lib/protocol/rotation.js';
 import { DAY, describeWorld, insist, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 
-/** Statements on sessions; the keys are looked at once per interval, whatever the tokens. */
+/** Matches statements on sessions. Those on keys do not count: they run once per interval, for any number of tokens. */
 const ON_SESSIONS = /user_session[^_]/;
 
 const OURS = 'aaaaaaaaaaaaaaaa';
@@ -17,7 +17,7 @@ const row = (generation: number, redeemedBy: string | null = null): RotationStat
   redeemedBy,
 });
 
-/** Rows on which a refresh token or an unproven access token of {@link GENERATION} is good. */
+/** Rows for which a refresh token or an unproven access token of {@link GENERATION} is accepted. */
 const exchangeable: [string, RotationState][] = [
   ['of the next generation', row(GENERATION - 1)],
   ['of the next generation, where the one before was exchanged', row(GENERATION - 1, OTHER)],
@@ -38,7 +38,7 @@ describe.each(databases)('round trips to $name', (kind) => {
     ['with the default reuse window', undefined],
     ['with strict single use', 0],
   ])('%s', (_, reuseWindow) => {
-    /** A session, and functions that bring its row into any state and make any token of it. */
+    /** A session, and functions that set its row to any state and make any token of it. */
     const setUp = async () => {
       const [one] = (await world.start(1, { reuseWindow, revocation: 'none' })) as [Instance];
       const { session, refreshToken } = await one.service.tokens.issue({ userId: 1 });
@@ -139,7 +139,7 @@ describe.each(databases)('round trips to $name', (kind) => {
   };
 
   describe('of twenty at once over four instances', () => {
-    // Where the database does not give the row back, one writes, and the others may read once before that and once after.
+    // Without RETURNING, one request writes, and the others may read once before that and once after.
     const limit = hasReturning ? 20 : 3 * 20;
 
     test('exchanges of one token cost one each', async () => {

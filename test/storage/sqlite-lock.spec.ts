@@ -15,7 +15,7 @@ const MAX_BLOCK = 100;
 /** How long the lock is held. */
 const HELD = 300;
 
-// These tests wait in real time: the lock of another connection is what they are about.
+// These tests wait in real time, because they test the lock of another connection.
 describe('a SQLite file that another connection has locked', () => {
   let database: TestDatabase;
   let own: SessionDataSource;
@@ -95,9 +95,9 @@ describe('a SQLite file that another connection has locked', () => {
 });
 
 /**
- * Waits while the lock is held, then lets go of it.
+ * Waits while the lock is held, then releases it.
  *
- * @returns the longest time of that, in milliseconds, in which nothing else could run
+ * @returns the longest time for which the event loop was blocked, in milliseconds
  */
 async function blockedUntil(release: () => void): Promise<number> {
   let last = performance.now();

@@ -7,7 +7,7 @@ import { openSessionDataSource } from '../../lib/storage/session-data-source.js'
 type Type = DataSourceOptions['type'];
 type Supported = 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3' | 'sqljs';
 
-/** Every other driver of TypeORM; the compiler finds one that is missing. */
+/** Every other driver of TypeORM. If one is missing, this does not compile. */
 const unsupported: Record<Exclude<Type, Supported>, true> = {
   'aurora-mysql': true,
   'aurora-postgres': true,
@@ -24,7 +24,7 @@ const unsupported: Record<Exclude<Type, Supported>, true> = {
   spanner: true,
 };
 
-/** What somebody who does not use TypeScript may give. */
+/** Values that a JavaScript caller may pass. */
 const others = ['sqlite', 'libsql', '', undefined];
 
 const MESSAGE =

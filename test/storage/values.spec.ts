@@ -5,7 +5,7 @@ import { describeWorld, type Instance, pass, SETTLED, TTL } from '../processes/i
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { untyped } from '../support/untyped.js';
 
-/** A MySQL database as many old ones are: it can store only western European characters. */
+/** A MySQL database that can store only western European characters, as many old ones. */
 const latin1Databases = databases
   .filter(({ name }) => name === 'mysql')
   .map((kind) => ({
@@ -91,7 +91,7 @@ describe.each(kinds)('values on $name', (kind) => {
     pass(TTL);
     const refreshed = await two.service.tokens.refresh(refreshToken.token);
     expectSame((await one.service.tokens.verify(refreshed.accessToken.token)).claims);
-    // By its first use after this the row is asked.
+    // Its next use reads the row.
     pass(SETTLED);
     const { claims, newAccessToken } = await one.service.tokens.verify(refreshed.accessToken.token);
     expectSame(claims);

@@ -29,7 +29,7 @@ export interface TestAppSettings {
   readonly metadata?: ModuleMetadata;
   /** Runs before the application is initialised: global prefix, middleware, CORS. */
   readonly configure?: (app: INestApplication) => void | Promise<void>;
-  /** Whether `X-Forwarded-*` headers are believed. @default false */
+  /** Whether the application trusts `X-Forwarded-*` headers. @default false */
   readonly trustProxy?: boolean;
 }
 
@@ -48,7 +48,7 @@ export async function startApp({
         isGlobal: true,
         database: database.options,
         ...options,
-        // Cases count on the exact second at which a token expires.
+        // The cases need the exact second at which a token expires.
         accessToken: { jitter: 0, ...options?.accessToken },
       }),
       ...(metadata?.imports ?? []),

@@ -1,13 +1,13 @@
 import { request as httpRequest } from 'node:http';
 
-/** One cookie as the jar keeps it. */
+/** A cookie in the jar. */
 export interface JarCookie {
   readonly name: string;
   readonly value: string;
   readonly path: string;
   readonly domain: string;
   readonly expiresAt: number;
-  /** The attributes as they came, lower-case names. */
+  /** The attributes of the `Set-Cookie` line, with lower-case names. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -22,27 +22,27 @@ export interface Answer {
 export interface Init {
   readonly headers?: Record<string, string>;
   readonly body?: unknown;
-  /** Leaves the jar as it is: the response got lost on the way. */
+  /** Does not change the jar, as if the response were lost. */
   readonly loseResponse?: boolean;
-  /** Base URL of another process of the same application, as a load balancer would choose it. */
+  /** Base URL of another process of the same application, as if a load balancer had chosen it. */
   readonly at?: string;
-  /** Whether a redirection is followed, as browsers do, with the cookies of then. @default true */
+  /** Whether to follow a redirect with the cookies of that time, as browsers do. @default true */
   readonly follows?: boolean;
 }
 
-/** A response as it came over the wire. */
+/** A response as received. */
 interface Received {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
 }
 
-/** Chromium follows no more. */
+/** The largest number of redirects that Chromium follows. */
 const MAX_REDIRECTS = 20;
 
 /**
- * A client with a cookie jar over real HTTP. It keeps what a browser keeps (paths, expiry, replacement), sends what a browser
- * sends to a host on plain http, and follows redirections with the cookies that it has then.
+ * A client with a cookie jar over real HTTP. It keeps cookies as a browser does (paths, expiry, replacement). It sends the
+ * headers of a browser on plain http, and follows redirects with the cookies that it has then.
  */
 export class Browser {
   private jar: JarCookie[] = [];
@@ -53,12 +53,12 @@ export class Browser {
     return this.jar.filter(({ expiresAt }) => expiresAt > Date.now());
   }
 
-  /** The cookie whose name, without prefix, is this. */
+  /** The cookie with this name, without prefix. */
   cookie(name: string): JarCookie | undefined {
     return this.cookies.find((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') === name);
   }
 
-  /** Another browser with a copy of this one's cookies, as a thief would have it. */
+  /** Another browser with a copy of this one's cookies, such as a thief's. */
   copy(): Browser {
     const thief = new Browser(this.url);
     thief.jar = [...this.jar];
@@ -76,7 +76,7 @@ export class Browser {
     this.set(parseSetCookie(line));
   }
 
-  /** A client that forgets no cookie: its clock is wrong, or it is not a browser. */
+  /** Makes the client keep expired cookies: its clock is wrong, or it is not a browser. */
   keepExpired(): void {
     this.jar = this.jar.map((cookie) => ({ ...cookie, expiresAt: Number.POSITIVE_INFINITY }));
   }
@@ -176,7 +176,7 @@ export function parseSetCookie(line: string): JarCookie {
   };
 }
 
-/** What name prefixes demand of a cookie (RFC 6265bis, 4.1.3). */
+/** Whether a cookie meets the conditions of its name prefix (RFC 6265bis, 4.1.3). */
 function isAcceptable({ name, attributes }: JarCookie): boolean {
   if (/^__host-/i.test(name)) {
     return 'secure' in attributes && attributes['path'] === '/' && !('domain' in attributes);

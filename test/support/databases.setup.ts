@@ -1,8 +1,8 @@
 import { databaseNames, TEST_POSTGRES_URL } from './database-urls.js';
 
-/** Says at the end which databases the suites ran on, so that a run without a server cannot pass for one with it. */
+/** Prints at the end on which databases the suites ran, so that a run without a server is not mistaken for one with it. */
 export default function setup(): () => Promise<void> {
-  // The workers inherit it.
+  // The workers inherit this environment variable.
   process.env['TEST_RUN'] = String(process.pid);
   return async () => {
     if (TEST_POSTGRES_URL) {

@@ -9,7 +9,7 @@ import { SESSION_ENTITIES, SESSION_MIGRATIONS } from 'nestjs-session-tokens';
 import { TEST_MYSQL_URL, TEST_POSTGRES_URL } from './database-urls.js';
 import { returnPostgresDatabase, takePostgresDatabase } from './postgres-databases.js';
 
-/** A fresh, empty database of its own. */
+/** A new, empty database. */
 export interface TestDatabase {
   readonly options: DataSourceOptions;
   remove(): Promise<void>;
@@ -59,7 +59,7 @@ function mysql(server: string): DatabaseKind {
       );
       await connection.end();
       return {
-        // TypeORM reads the defaults of MariaDB's columns right only when told that it is MariaDB.
+        // TypeORM reads the defaults of MariaDB's columns correctly only with the type "mariadb".
         options: { type: /mariadb/i.test(rows[0]!.version) ? 'mariadb' : 'mysql', url: url.href },
         async remove() {
           const last = await createConnection(server);

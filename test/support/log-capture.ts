@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { LoggerService } from '@nestjs/common';
 
-/** A logger for Nest that keeps what it is given, errors with their causes and all. */
+/** A logger for Nest that stores all messages, and errors with their causes. */
 export class LogCapture implements LoggerService {
   readonly lines: string[] = [];
 

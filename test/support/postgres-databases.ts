@@ -1,8 +1,8 @@
 import { Client } from 'pg';
 
-/** Databases of one run of the suites are named alike, so that they can be found and dropped at its end. */
+/** All databases of one run have the same prefix, so that they can be found and dropped at the end. */
 const RUN = process.env['TEST_RUN'] ?? String(process.pid);
-/** One worker runs one suite after the other, so that what is its own is nobody else's. */
+/** The databases of this worker. A worker runs one suite after the other, so no other suite uses them at the same time. */
 const WORKER = process.env['VITEST_POOL_ID'] ?? '0';
 
 const UNKNOWN_DATABASE = '3D000';
@@ -10,8 +10,8 @@ const UNKNOWN_DATABASE = '3D000';
 const inUse = new Set<string>();
 
 /**
- * An empty database. PostgreSQL takes a third of a second to make one and a few milliseconds to empty one: a worker uses
- * its own again.
+ * An empty database. PostgreSQL takes a third of a second to make one, but a few milliseconds to empty one. So a worker uses
+ * its databases again.
  *
  * @returns its URL
  */
@@ -31,10 +31,12 @@ export async function takePostgresDatabase(server: string): Promise<URL> {
   return url;
 }
 
-/** Gives a database back. Until it is taken again, it is as good as dropped: who is connected is cut off, and nobody gets in. */
+/**
+ * Returns a database. Until it is used again, it behaves like a dropped one: connections are closed, and new ones refused.
+ */
 export async function returnPostgresDatabase(server: string, url: URL): Promise<void> {
   const name = url.pathname.slice(1);
-  // Not one statement after the other in one query: that would be one transaction, in which nobody sees the first yet.
+  // Not several statements in one query: that would be one transaction, and other connections would not see the first one.
   await run(server, `ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS false`);
   await run(server, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
   inUse.delete(name);

@@ -1,10 +1,10 @@
 import type { Logger } from 'typeorm';
 
-/** Sees every statement that one connection sends to the database driver. */
+/** Records every statement that one connection sends to the database driver. */
 export class QueryLog implements Logger {
   private readonly queries: string[] = [];
 
-  /** The statements since the last call; of these, those that contain this text or match this pattern. */
+  /** The statements since the last call that contain this text or match this pattern. */
   take(pattern: string | RegExp = ''): string[] {
     return this.queries.splice(0).filter((query) => query.search(pattern) >= 0);
   }

@@ -3,12 +3,12 @@ import { resolveOptions } from '../../lib/options/resolved-options.js';
 import type { SessionModuleOptions } from '../../lib/options/session-module.options.js';
 import { createSessionCore, type SessionCore } from '../../lib/module/session.core.js';
 
-/** The library without Nest, as one process would have it: for suites that work with tokens. */
+/** The library without Nest, as in one process, for suites that work with tokens. */
 export async function startCore(
   dataSource: DataSource,
   options: SessionModuleOptions = {},
 ): Promise<SessionCore> {
-  // Cases count on the exact second at which a token expires.
+  // The cases need the exact second at which a token expires.
   const accessToken = { jitter: 0, ...options.accessToken };
   const core = createSessionCore(dataSource, resolveOptions({ ...options, accessToken }).options);
   await core.signingKeys.start(Date.now());

@@ -1,2 +1,2 @@
-/** Claims and data are typed as objects unless the application registers a type; at run time they are any JSON. */
+/** Allows any JSON as claims and data. Their types are objects unless the application registers a type. */
 export const untyped = (value: unknown): object => value as object;

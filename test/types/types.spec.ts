@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-/** What compiles, and what does not: the code of each error that the compiler has to find. */
+/** Code that compiles, and code that does not, with the expected error codes of the compiler. */
 type Case = [what: string, code: string, ...errors: number[]];
 
 const PRELUDE = `
@@ -170,7 +170,7 @@ const registered: Case[] = [
 
 const root = join(import.meta.dirname, '../..');
 
-/** Compiles all cases at once, each as a file of its own. @returns the codes of the errors of each */
+/** Compiles all cases at once, each as a separate file. @returns the error codes of each case */
 function compile(cases: readonly Case[], prelude: string): number[][] {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => readFileSync(path, 'utf8')) as {
     config: { compilerOptions: object };

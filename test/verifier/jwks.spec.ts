@@ -21,7 +21,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 /** Members of a key that must never be seen (RFC 7518, 6.2.2, 6.3.2 and 6.4.1). */
 const SECRET = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']);
-/** What the keys of each algorithm have, and nothing else. */
+/** The exact members of the keys of each algorithm. */
 const PUBLIC = {
   ES256: { kty: 'EC', crv: 'P-256', members: ['x', 'y'] },
   EdDSA: { kty: 'OKP', crv: 'Ed25519', members: ['x'] },
@@ -33,7 +33,7 @@ const asymmetric = Object.keys(PUBLIC) as Asymmetric[];
 const SECOND = 1_000;
 const TEXT = expect.any(String) as string;
 
-/** What the route answers now; every key in every answer has to be a public one. */
+/** The present response of the route. Expects that every key in it is public. */
 async function published({ url }: { url: string }, path = JWKS_PATH): Promise<Answer & { keys: JWK[] }> {
   const answer = await new Browser(url).get(path);
   expect(answer.status).toBe(200);
@@ -148,7 +148,7 @@ describe.each(databases)('the published keys on $name', (kind) => {
           const { kid } = await newToken(app);
           signers.add(kid);
           if (kid === first) continue;
-          // Who has asked whichever process just before that has the key when the last answer may be cached no longer.
+          // Each process has published the key for longer than maxAge before it signs. So no cached key set lacks the key.
           for (const seen of since) expect(Date.now() - seen.get(kid)!).toBeGreaterThan(maxAge);
         }
       };
@@ -157,7 +157,7 @@ describe.each(databases)('the published keys on $name', (kind) => {
         pass('1m');
       }
       expect(signers.size).toBe(2);
-      // When nobody came for long, the next key is overdue, and has to be published all the same.
+      // After a long time without requests, the next key is overdue. It must still be published.
       pass('10h');
       for (let minute = 0; minute <= 18; minute++) {
         await lookAndSign();
@@ -191,7 +191,7 @@ describe.each(asymmetric)('the "jose" library and published %s keys', (algorithm
       await expect(jwtVerify(token, keySet, { ...expected, ...wrong })).rejects.toThrow(/./);
     }
 
-    // After an emergency, a client that keeps the keys for long learns of the new one when it sees it.
+    // After an emergency, a client with a long cache time learns of the new key when it gets a token with it.
     const { current } = await app.sessions.rotateSigningKeys({ drop: 'all' });
     pass('31s');
     const renewed = await newToken(app);
@@ -208,7 +208,7 @@ describe.each(asymmetric)('the "jose" library and published %s keys', (algorithm
       accessToken: { ...issuing.accessToken, algorithm },
       signingKeys: { rotation: '1h' },
     });
-    // No look at an unknown key helps it out: it knows what it knows.
+    // No unknown key makes it fetch the keys: it uses the keys that it already has.
     const keySet = createRemoteJWKSet(new URL(app.url + JWKS_PATH), {
       cacheMaxAge: 60 * SECOND,
       cooldownDuration: 1_000_000 * SECOND,
@@ -270,7 +270,7 @@ describe.each(adapters)('the route of the keys over %s', (adapter) => {
     expect(await app.browser().get('/me')).toMatchObject(refusal(401, 'no_credentials'));
     expect((await published(app)).keys).toHaveLength(1);
 
-    // Cookies of a session change nothing about it, expired or not: the answer is for caches that many share.
+    // Session cookies, expired or not, do not change the response, because shared caches may store it.
     const browser = await app.signIn();
     pass('16m');
     const answer = await browser.get(JWKS_PATH);

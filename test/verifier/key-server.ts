@@ -5,9 +5,9 @@ import type { JWK } from 'jose';
 
 type Respond = (response: ServerResponse) => void | Promise<void>;
 
-/** A server of keys whose answers a test decides, and that counts how often it is asked. */
+/** A server of keys. A test sets its responses. It counts its requests. */
 export class KeyServer {
-  /** How often it has been asked. */
+  /** The number of requests so far. */
   requests = 0;
   private respond: Respond = (response) => void response.destroy();
 
@@ -41,7 +41,7 @@ export class KeyServer {
     this.respond = respond;
   }
 
-  /** Answers nothing: connections break. */
+  /** Closes connections without a response. */
   breakDown(): void {
     this.answer((response) => void response.destroy());
   }

@@ -48,7 +48,7 @@ describe(
         vi.useRealTimers();
       });
 
-      /** Both processes, and clients that use them as a page would: refresh where they are told to, and try again. */
+      /** Both processes, and clients that act like a page: they refresh when told to, and try again. */
       const start = async (refresh: Refresh, options: SessionModuleOptions = {}) => {
         const { driver: _, ...plain } = database.options as TestDatabase['options'] & { driver?: unknown };
         const url = await issuer.call('listen', plain as TestDatabase['options'], {
@@ -64,7 +64,7 @@ describe(
             expect(await browser.post('/login', { userId })).toMatchObject({ status: 200 });
             return browser;
           },
-          /** One request to the service, whatever becomes of it. */
+          /** Sends one request to the service, with any result. */
           visit: async (browser: Browser) => browser.get('/me', { at }),
           withBearer: async (token: string, to = at) =>
             new Browser(to).get('/me', { headers: { authorization: `Bearer ${token}` } }),
@@ -94,7 +94,7 @@ describe(
           const kids = new Set<string>();
           const answers: Answer[] = [];
 
-          /** One signs in, those whose tokens have expired refresh, and all come to the service. */
+          /** One client signs in, those with expired tokens refresh, and all send a request to the service. */
           const step = async () => {
             const userId = clients.length;
             clients.push({ browser: await signIn(userId), userId, until: Date.now() + TTL });
@@ -117,7 +117,8 @@ describe(
             await step();
           }
           await setTime(START + HOUR - SECOND);
-          // Whoever sends junk right before keeps the service from looking when the new key signs; it knows it already.
+          // Junk right before that keeps the service from fetching keys when the new key begins to sign. It already knows
+          // this key.
           expect(await withBearer(await junk())).toMatchObject(REFUSED);
           await step();
           const [former] = [...kids];
@@ -143,7 +144,7 @@ describe(
           await setTime(at);
           const clients = await Promise.all(Array.from({ length: 20 }, async (_, n) => signIn(n)));
           const sessions = (await Promise.all(clients.map(visit))).map(({ body }) => body as { id: string });
-          // The thief has used some of them here, others not.
+          // The thief has used some of the tokens here, but not others.
           const stolen = [...clients.map(tokenOf), tokenOf(await signIn(20))];
           await setTime(at + MINUTE);
           for (const answer of await Promise.all(clients.map(visit))) expect(answer.status).toBe(200);

@@ -30,7 +30,7 @@ import {
 import type { Adapter } from '../support/app.js';
 import { asModule } from '../support/as-module.js';
 
-/** What the issuing application puts into its tokens, and where it has its keys. */
+/** Issuer and audience in the tokens of the issuing application, and the path of its keys. */
 export const ISSUER = 'https://accounts.example.com';
 export const AUDIENCE = 'https://api.example.com';
 export const JWKS_PATH = '/.well-known/jwks.json';
@@ -41,12 +41,12 @@ export const issuing = {
   accessToken: { issuer: ISSUER, audience: AUDIENCE },
 };
 
-/** Options of a service that verifies what the application at this address issues. */
+/** Options of a service that verifies the tokens of the application at this address. */
 export function verifying(url: string): SessionVerifierOptions {
   return { jwksUri: url + JWKS_PATH, issuer: ISSUER, audience: AUDIENCE };
 }
 
-/** The routes of a service that has no sessions of its own. */
+/** The routes of a service without sessions. */
 @Controller()
 @UseGuards(SessionGuard)
 export class ServiceController {
@@ -55,7 +55,7 @@ export class ServiceController {
     return session;
   }
 
-  /** What cannot be seen in JSON. */
+  /** Properties that JSON does not show. */
   @Get('session')
   session(
     @Session() session: AuthenticatedSession,
@@ -87,7 +87,7 @@ export class ServiceController {
     return { hasSession: attachedSession(request) !== undefined };
   }
 
-  /** Something unsafe, as CSRF sees it. */
+  /** A route with an unsafe method, for the CSRF check. */
   @Post('orders')
   @HttpCode(200)
   order(@Session('id') id: string): object {

@@ -33,7 +33,7 @@ const UNAVAILABLE = refusal(503, 'keys_unavailable');
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** For the tests of one suite: what is started is taken down after each test. */
+/** For the tests of one suite: stops everything that was started after each test. */
 function services(adapter: Adapter) {
   const cleanups: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
@@ -69,7 +69,7 @@ async function withBearer(
   });
 }
 
-/** A key of the test's own, with which it makes tokens as the library writes them. */
+/** The test's own key, with which it makes tokens as the library writes them. */
 async function newKey(alg: 'ES256' | 'EdDSA' | 'RS256' | 'HS256' = 'ES256', kid = `key-${alg}`) {
   const jwk = { ...(await generateJwk(alg)), kid, alg };
   const { kty, crv, x, y, n, e } = jwk as JWK;
@@ -100,12 +100,12 @@ async function sign(
 
 const TRUSTED = 'https://app.example.com';
 
-/** What a browser says of where a request comes from. */
+/** The headers by which a browser tells where a request comes from. */
 function site(value: string, origin?: string): Record<string, string> {
   return { 'sec-fetch-site': value, ...(origin !== undefined && { origin }) };
 }
 
-/** Good tokens of somebody else, each with another unknown key. */
+/** Valid tokens of another issuer, each with another unknown key. */
 async function unknownTokens(count: number): Promise<string[]> {
   const stranger = await newKey();
   return Promise.all(
@@ -152,7 +152,7 @@ function elsewhere(): Type {
   return asModule({ controllers: [ElsewhereController] });
 }
 
-/** A module that offers what the options are made of, as a configuration module would. */
+/** A module that provides the options' values, as a configuration module would. */
 function configuration(url: string): Type {
   return asModule({
     providers: [{ provide: URI, useValue: url }, OptionsFactory],
@@ -225,7 +225,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
         expect(answer).toMatchObject(REFRESH);
         expect(answer.setCookies).toEqual([]);
       }
-      // The issuer refreshes on the way; nobody has used what it gave yet.
+      // The issuer has refreshed the session. Its new tokens have not been used yet.
       expect((await browser.get('/me')).status).toBe(200);
       const renewed = cookieOf(browser, 'session_access').value;
       expect(decodeJwt(renewed)).toHaveProperty('gen');
@@ -426,7 +426,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       const browser = await issuer.signIn();
       const at = { at: app.url, headers };
       expect(await browser.post('/orders', {}, at)).toMatchObject(passes ? { status: 200 } : FORGED);
-      // Whatever is safe, open to others, or not sent by a browser on its own account.
+      // Safe methods, routes without the check, and tokens that browsers do not send on their own.
       expect((await browser.get('/me', at)).status).toBe(200);
       expect((await browser.request('HEAD', '/me', at)).status).toBe(200);
       expect((await browser.post('/hook', {}, at)).status).toBe(200);
@@ -475,7 +475,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       });
       const browser = await issuer.signIn();
       expect(await browser.get('/visitor', at)).toMatchObject({ status: 200, body: { userId: 'alice' } });
-      // Who could be somebody is asked to find out, lest a shop window shows an empty cart.
+      // A client whose token has expired is told to refresh. Otherwise an optional page would show an empty cart.
       pass('16m');
       expect(await browser.get('/visitor', at)).toMatchObject(REFRESH);
       expect(await withBearer(app, 'junk', '/visitor')).toMatchObject(REFRESH);
@@ -566,7 +566,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       for (const path of ['/me', '/visitor']) {
         expect(await new Browser(app.url).get(path, { headers })).toMatchObject(UNAVAILABLE);
       }
-      // Nothing depends on keys for who has no token, and nobody asks the server again in a hurry.
+      // A request without a token needs no keys. The key server is not asked again during the cooldown.
       expect(await new Browser(app.url).get('/me')).toMatchObject(NOBODY);
       expect((await new Browser(app.url).get('/visitor')).status).toBe(200);
       expect((await new Browser(app.url).get('/open')).status).toBe(200);
@@ -607,7 +607,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
         const before = server.requests;
         expect((await withBearer(app, token)).status).toBe(200);
         expect(await withBearer(app, await sign(key))).toMatchObject({ status: 200 });
-        // What cannot be found out is no verdict on the token.
+        // If the keys are not available, that says nothing about the token.
         for (const unknown of await unknownTokens(3))
           expect(await withBearer(app, unknown)).toMatchObject(UNAVAILABLE);
         expect(server.requests).toBe(before + 1);
@@ -686,7 +686,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       const app = await start();
       const token = await sign(key);
       expect(await withBearer(app, token)).toMatchObject({ status: 200, body: { userId: 'alice' } });
-      // With the right signature, too, it has to be for this service and of this kind.
+      // Even with a right signature, a token must be for this service and of this kind.
       const wrong = [
         [{ aud: 'x' }],
         [{ iss: 'x' }],
@@ -713,7 +713,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       const app = await start();
       expect((await withBearer(app, await sign(rsa))).status).toBe(200);
       expect(await withBearer(app, await sign(symmetric))).toMatchObject(REFRESH);
-      // HS256 with what everybody can read, in the forms in which libraries have taken it for a secret.
+      // HS256 with the public key as the secret, in the forms that libraries have accepted by mistake.
       const texts = [JSON.stringify(rsa.publicJwk), rsa.publicJwk.n!];
       for (const text of texts) {
         const jwk = { kty: 'oct', k: Buffer.from(text).toString('base64url') };
@@ -833,7 +833,7 @@ describe('a service that only verifies does not start with a wrong option', () =
     ['a secret', 'secret', { secret: 'x'.repeat(32) }, /is not known/],
     ['cookies that are no object', 'cookies', { cookies: 'session' }, /must be an object/],
   ])('%s', async (_, option, wrong, message) => {
-    // JSON leaves out what is undefined.
+    // JSON leaves out members that are undefined.
     const options = JSON.parse(JSON.stringify({ ...GOOD, ...wrong })) as SessionVerifierOptions;
     const forms = [
       SessionModule.forVerifier(options),

@@ -11,9 +11,9 @@ export const ACCESS_TOKEN_HEADER = 'access-token';
 
 const NONE: ReadonlySet<string> = new Set();
 
-/** Access tokens in the `Authorization: Bearer` header (RFC 6750, 2.1), by which clients without cookies authenticate. */
+/** Access tokens in the `Authorization: Bearer` header (RFC 6750, 2.1), for clients without cookies. */
 export class BearerReader implements TokenReader {
-  /** No page of another site can make a browser send this header. */
+  /** A page of another site cannot make a browser send this header. */
   readonly isAmbient = false;
 
   readAccessToken({ authorization }: IncomingHttpHeaders): string | undefined {
@@ -27,7 +27,7 @@ export class BearerReader implements TokenReader {
   }
 }
 
-/** The same, with answers to it. Refresh tokens do not travel this way; clients exchange them by `sessions.tokens`. */
+/** Reads bearer tokens, and writes new ones. It carries no refresh tokens: clients exchange them with `sessions.tokens`. */
 export class BearerTransport extends BearerReader implements TokenTransport {
   readonly maxAccessTokenLength = Number.POSITIVE_INFINITY;
 
@@ -61,7 +61,7 @@ export class BearerTransport extends BearerReader implements TokenTransport {
     return new LookAgainError(newest);
   }
 
-  /** What the client has, it alone can forget. */
+  /** The server cannot remove tokens that the client stores itself. */
   clear(): void {}
 
   withdraw(response: ServerResponse): void {

@@ -9,10 +9,10 @@ export interface CookieAttributes {
 }
 
 /**
- * Every value that a `Cookie` header has for a name. A browser sends several when it holds the cookie for several
- * domains or paths; parsers that keep one of them keep an arbitrary one.
+ * Every value that a `Cookie` header has for a name. A browser sends several values if it has the cookie for several domains
+ * or paths. A usual parser keeps only one of them, and it is not defined which.
  *
- * @param limit how many values are looked for; behind the last, nothing is. @default all
+ * @param limit stops after this many values. @default all
  */
 export function cookieValues(
   header: string | undefined,
@@ -30,7 +30,7 @@ export function cookieValues(
 }
 
 /**
- * Where the next value of a name begins, or -1. Other cookies may be many and long: of them, nothing is looked at or copied.
+ * The start of the next value of a name, or -1. This does not copy or parse other cookies, which may be many and long.
  */
 function startOfValue(header: string, name: string, from: number): number {
   for (let at = header.indexOf(name, from); at !== -1; at = header.indexOf(name, at + 1)) {
@@ -60,14 +60,14 @@ function isSpace(code: number): boolean {
   return code === SPACE || code === TAB;
 }
 
-/** Whether nothing but space is between this place and the pair before. */
+/** Whether a name-value pair begins at this place: only white space is between it and the previous pair. */
 function beginsPair(header: string, at: number): boolean {
   let before = at - 1;
   while (isSpace(header.charCodeAt(before))) before--;
   return before < 0 || header.charCodeAt(before) === SEMICOLON;
 }
 
-/** One `Set-Cookie` line. The value is one of our tokens, whose characters need no encoding. */
+/** One `Set-Cookie` line. The value must need no encoding, as is true of tokens. */
 export function setCookieLine(
   name: string,
   value: string,
@@ -85,7 +85,7 @@ export function setCookieLine(
   return line;
 }
 
-/** `Set-Cookie` lines with new ones added; one that sets the same cookie (name, domain, path) again replaces the old. */
+/** Adds `Set-Cookie` lines. A new line replaces an old one that sets the same cookie (name, domain, path). */
 export function mergeSetCookieLines(present: readonly string[], added: readonly string[]): string[] {
   if (present.length === 0) return [...added];
   const replaced = new Set(added.map(identity));

@@ -28,7 +28,7 @@ interface Cookie {
   readonly attributes: CookieAttributes;
 }
 
-/** What browsers keep of one cookie (RFC 6265bis, 5.6), counting name, value and, to be safe, attributes. */
+/** The largest cookie that browsers accept, in bytes (RFC 6265bis, 5.6). To be safe, this counts the attributes as well. */
 const MAX_COOKIE = 4_096;
 
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
@@ -38,7 +38,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   private lazyRefresh: Cookie | undefined;
   private lazyMarker: Cookie | undefined;
 
-  /** @param refreshRoute path of the refresh route as the client sees it; not asked before the first request */
+  /** @param refreshRoute gives the path of the refresh route as the client sees it; not called before the first request */
   constructor(
     private readonly options: ResolvedOptions,
     private readonly refreshRoute: () => string,
@@ -62,7 +62,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return cookieValues(headers.cookie, this.refresh.name);
   }
 
-  /** A sibling domain may have added some: every cookie of this name counts. */
+  /** Every cookie of this name counts, because a sibling subdomain may have set another one. */
   readLookedAgain({ headers }: HttpRequest): ReadonlySet<string> {
     return new Set(cookieValues(headers.cookie, this.marker.name).flatMap((value) => value.split('.')));
   }
@@ -93,7 +93,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     this.write(response, this.accessLines(token, sessionExpiresAt, now));
   }
 
-  /** The marker lives as long as the tokens can: a client that does not follow a redirection looks again with its next request. */
+  /** The marker lives as long as a refresh token, because a client that does not follow the redirect looks again later. */
   async tellToLookAgain(
     request: HttpRequest,
     response: HttpResponse,
@@ -118,7 +118,10 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     else response.removeHeader('set-cookie');
   }
 
-  /** In endpoint mode, requests elsewhere than to the refresh route do not tell whether the client has a marker. */
+  /**
+   * Clears the marker if the client may have one. In endpoint mode, only requests to the refresh route carry the marker. So
+   * on other routes it is cleared without being seen.
+   */
   private clearMarker(request: HttpRequest, response: HttpResponse): void {
     const { name, attributes } = this.marker;
     const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
@@ -126,21 +129,22 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     this.write(response, [setCookieLine(name, '', 0, attributes)]);
   }
 
-  /** Takes duplicates from a client that earlier versions of the application left there, set for other domains. */
+  /** Clears duplicate cookies that earlier versions of the application have set for other domains. */
   private clearFormerDomains(request: HttpRequest, response: HttpResponse): void {
     const { formerDomains } = this.options.cookies;
     if (formerDomains.length === 0) return;
     for (const { name, attributes } of [this.access, this.refresh]) {
-      // No cookie with a domain can have a "__Host-" name, and no host-only one lost it but by a change of path.
+      // A cookie with a domain cannot have a "__Host-" name; it has a "__Secure-" name. A host-only cookie has a "__Secure-"
+      // name only if its path is not "/".
       const withDomain = name.replace(/^__Host-/, '__Secure-');
       const values = cookieValues(request.headers.cookie, name).length;
-      const ghosts =
+      const duplicates =
         withDomain === name ? values - 1 : cookieValues(request.headers.cookie, withDomain).length;
-      if (ghosts < 1) continue;
+      if (duplicates < 1) continue;
       const lines = formerDomains
         .filter((domain) => domain !== attributes.domain)
         .map((domain) => setCookieLine(withDomain, '', 0, { ...attributes, domain }));
-      // Host-only is one more domain that the cookie may have been set for.
+      // An earlier version may also have set the cookie without a domain (host-only).
       if (attributes.domain !== undefined) {
         lines.push(setCookieLine(name, '', 0, { ...attributes, domain: undefined }));
       }
@@ -149,7 +153,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   }
 
   private accessLines(token: SignedAccessToken, sessionExpiresAt: number, now: number): string[] {
-    // The cookie outlives its token, so that an expired one is still there to be recognised.
+    // The cookie lives longer than its token, so that the server can recognise an expired token.
     const lines = [this.line(this.access, token.token, sessionExpiresAt, now)];
     if (this.indicator) {
       const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(sessionExpiresAt / 1_000)}`;
@@ -180,7 +184,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return (this.lazyRefresh ??= this.cookieOfRefresh(this.options.cookies.refreshName));
   }
 
-  /** Travels exactly where the refresh cookie does. */
+  /** The marker has the same path and attributes as the refresh cookie, so both are always sent together. */
   private get marker(): Cookie {
     return (this.lazyMarker ??= this.cookieOfRefresh(this.options.cookies.lookAgainName));
   }

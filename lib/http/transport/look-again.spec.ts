@@ -62,7 +62,7 @@ describe('the same URL as a relative reference', () => {
     ['/?//evil.example', '?//evil.example', '?//evil.example'],
     ['http://host.example/a/b?c', '?c', '?c'],
   ])('%s', (url, ofNavigation, ofFetch) => {
-    // What browsers say nothing of on plain http could be a navigation.
+    // Without Sec-Fetch-* headers, on plain http, the request could be a navigation.
     expect(sameUrl({ headers: {}, url })).toBe(ofNavigation);
     expect(sameUrl({ headers: NAVIGATION, url })).toBe(ofNavigation);
     expect(sameUrl({ headers: FETCH, url })).toBe(ofFetch);

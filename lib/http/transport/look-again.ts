@@ -11,12 +11,12 @@ import {
   setResponseHeader,
 } from '../messages.js';
 
-/** What browsers say of a request (W3C Fetch Metadata). Plain-http hosts other than localhost get none of it. */
+/** Headers by which browsers describe a request (W3C Fetch Metadata). Not sent over plain http, except to localhost. */
 const FETCH_METADATA = ['sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest', 'sec-fetch-user'] as const;
 
 /**
- * Tells a client to look again: a browser is sent to the same URL (307), which it follows with the method, the body and the
- * cookies that it has now; anybody else gets 401.
+ * Tells a client to look again. A browser gets a redirect to the same URL (307). It repeats the request with the same method
+ * and body, and with the cookies that it has then. Every other client gets 401.
  */
 export async function lookAgain(
   request: HttpRequest,
@@ -24,12 +24,12 @@ export async function lookAgain(
   stale: StaleRefreshToken,
   times: Pick<RotationTimes, 'delay'>,
 ): Promise<LookAgainError> {
-  // Whatever the route says of its own answers: this one is for this request alone.
+  // The route may allow caching of its own responses. This response must never be cached.
   if (!areHeadersSent(response)) setResponseHeader(response, 'cache-control', 'no-store');
   const error = (location?: string) => withoutStackTrace(() => new LookAgainError(stale, location));
   if (areHeadersSent(response) || !followsWithItsCookies(request)) return error();
   await drain(request);
-  // The response with the successor of the sibling that was exchanged may still be on its way.
+  // A sibling of this token was exchanged. The response with the new token may not have arrived yet.
   if (stale.kind === 'sibling') await delay(times.delay / 5);
   const location = sameUrl(request);
   if (!areHeadersSent(response)) setResponseHeader(response, 'location', location);
@@ -37,8 +37,8 @@ export async function lookAgain(
 }
 
 /**
- * Whether a request comes from a browser, which follows a redirection with the cookies of then. Others, such as Node's
- * `fetch` with a fixed `Cookie` header, would follow it for ever with the same ones.
+ * Whether a request comes from a browser. A browser follows a redirect with the cookies that it has at that time. Other
+ * clients, such as Node's `fetch` with a fixed `Cookie` header, would send the same cookies again and loop.
  */
 export function followsWithItsCookies(request: HttpRequest): boolean {
   const { headers } = request;
@@ -49,8 +49,8 @@ export function followsWithItsCookies(request: HttpRequest): boolean {
 }
 
 /**
- * Whether a rendering server passes a browser's headers on, by `fetch`, which sets `Sec-Fetch-Mode` to its own: documents are
- * only ever navigated to.
+ * Whether a rendering server has copied a browser's headers into its own `fetch`. That `fetch` changes `Sec-Fetch-Mode`. A
+ * browser requests a document only with mode `navigate`.
  */
 function isPassedOn(request: HttpRequest): boolean {
   const mode = requestHeader(request, 'sec-fetch-mode');
@@ -58,8 +58,8 @@ function isPassedOn(request: HttpRequest): boolean {
 }
 
 /**
- * A client may look at the answer only when it has sent all of its request, as nginx does with an upload. A connection that
- * closes before that fails the request.
+ * Reads the rest of the request. Some clients, such as nginx with an upload, read the response only after they have sent the
+ * whole request. If the server closed the connection before that, the request would fail.
  */
 async function drain(request: HttpRequest): Promise<void> {
   const raw = rawRequest(request);
@@ -70,12 +70,13 @@ async function drain(request: HttpRequest): Promise<void> {
 }
 
 /**
- * The URL of a request as a reference that is relative to itself. It goes on to be right behind a proxy that strips a prefix;
- * and it leads to no other host, also where the path begins with `//`.
+ * The URL of a request, as a reference relative to itself. So it is also right behind a proxy that strips a prefix, and it
+ * never leads to another host, even if the path begins with `//`.
  *
- * Where it can, it leaves the path alone, as `?query` does: some proxies decode `%2F`, so that the last segment is not what
- * the browser takes for it. `#` does the same without a query; it would be seen in the address bar, so that navigations get
- * `./last`.
+ * - `?query` if there is a query. It does not change the path. This matters because some proxies decode `%2F`: then the last
+ *   path segment at the server is not the last one in the browser.
+ * - `#` without a query. It does not change the path either.
+ * - `./last` for navigations without a query, because the address bar would show the `#`.
  */
 export function sameUrl(request: HttpRequest): string {
   const { originalUrl, url = '/' } = request;
@@ -88,7 +89,7 @@ export function sameUrl(request: HttpRequest): string {
   return slash > 0 && !isSeen ? '#' : `./${encoded(target.slice(slash + 1))}`;
 }
 
-/** What Node lets through in a request's target, but not in a header. */
+/** Encodes characters that Node allows in a request's target, but not in a header. */
 function encoded(text: string): string {
   return text.replace(/[^\x21-\x7e]/g, (char) => encodeURIComponent(char));
 }

@@ -4,46 +4,46 @@ import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import type { HttpRequest, HttpResponse } from '../messages.js';
 
-/** A place of requests where access tokens are. */
+/** Reads access tokens from one place of a request. */
 export interface TokenReader {
   /**
-   * Whether browsers send what is there on their own, as they do with cookies. Then a page of another site can have requests
-   * sent with it, and the CSRF check applies.
+   * Whether browsers send these tokens on their own, as they do with cookies. Then a page of another site can make a browser
+   * send them, and the CSRF check applies.
    */
   readonly isAmbient: boolean;
-  /** The first access token, which is nearly always the only one. Called for every request. */
+  /** The first access token. It is nearly always the only one. Called for every request. */
   readAccessToken(headers: IncomingHttpHeaders): string | undefined;
-  /** All access tokens; several where the client holds duplicates. */
+  /** All access tokens. There are several if the client has duplicate cookies. */
   readAccessTokens(request: HttpRequest): string[];
 }
 
 /** How tokens travel between client and server. Only transports know the names of headers and cookies. */
 export interface TokenTransport extends TokenReader {
-  /** Characters that an access token may have at the most. */
+  /** The largest number of characters that an access token may have. */
   readonly maxAccessTokenLength: number;
-  /** All refresh tokens; several where the client holds duplicates. */
+  /** All refresh tokens. There are several if the client has duplicate cookies. */
   readRefreshTokens(request: HttpRequest): string[];
-  /** The token ids that the client names because it was told to look again. */
+  /** The token ids for which the client has been told to look again. */
   readLookedAgain(request: HttpRequest): ReadonlySet<string>;
-  /** Gives a client that signs in its tokens. It has nothing to look again for. */
+  /** Writes the tokens of a sign-in, and removes the marker. */
   writeSignIn(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): void;
-  /** Gives the client its tokens; a refresh token that is absent is one that it keeps. */
+  /** Writes the client's tokens. Without a refresh token in `tokens`, the client keeps the one that it has. */
   writeTokens(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): void;
-  /** Gives the client another access token. */
+  /** Writes another access token. */
   writeAccessToken(
     response: HttpResponse,
     token: SignedAccessToken,
     sessionExpiresAt: number,
     now: number,
   ): void;
-  /** Tells the client to look again, and which tokens to name if it comes back with them. */
+  /** Tells the client to look again, and gives it the ids of the tokens that look old. */
   tellToLookAgain(
     request: HttpRequest,
     response: HttpResponse,
     stale: readonly [StaleRefreshToken, ...StaleRefreshToken[]],
   ): Promise<LookAgainError>;
-  /** Takes all tokens from the client. */
+  /** Removes all tokens from the client. */
   clear(response: HttpResponse): void;
-  /** Takes tokens back from a response before its headers leave. What the application has written stays. */
+  /** Removes tokens from a response before its headers leave. Headers of the application stay. */
   withdraw(response: ServerResponse): void;
 }

@@ -1,8 +1,8 @@
 import { type DataSource, type MigrationInterface, type QueryRunner, Table } from 'typeorm';
 
 /**
- * The tables of sessions and keys, the same on every database. It can be run by several processes at once: what is
- * there already is left alone.
+ * Makes the tables of sessions and keys, the same on every database. Several processes may run it at once: it does not
+ * change existing tables.
  */
 export class SessionTables1764000000000 implements MigrationInterface {
   readonly name = 'SessionTables1764000000000';
@@ -15,7 +15,7 @@ export class SessionTables1764000000000 implements MigrationInterface {
 
   async down(queryRunner: QueryRunner): Promise<void> {
     for (const table of tables(queryRunner).toReversed()) {
-      // Its indexes go with it, whatever their names.
+      // The database drops the indexes with the table, whatever their names.
       await queryRunner.dropTable(table, true, false, false);
     }
   }
@@ -27,13 +27,13 @@ function tables(queryRunner: QueryRunner): Table[] {
     options.entityPrefix ? namingStrategy.prefixTableName(options.entityPrefix, name) : name;
   const sessions = tableName('user_session');
   const keys = tableName('user_session_key');
-  // Names of indexes are unique in a schema, or in a file: they have to differ with the prefix, as those of the entities do.
+  // Names of indexes must be unique in a schema or a file. So they depend on the prefix, as the names in the entities do.
   const index = (table: string, columnNames: string[], isUnique = false) => ({
     name: namingStrategy.indexName(table, columnNames),
     columnNames,
     isUnique,
   });
-  // SQLite says "integer" for what the others call "int"; the schema builder would find a difference.
+  // SQLite uses "integer" where the other databases use "int". Without this, the schema builder would see a difference.
   const int = driver.normalizeType({ type: 'int' });
   return [
     new Table({
@@ -77,7 +77,7 @@ function tables(queryRunner: QueryRunner): Table[] {
   ];
 }
 
-/** TypeORM 0.3 calls it `connection`. */
+/** The data source of a query runner. TypeORM 0.3 calls this member `connection`. */
 function dataSourceOf(queryRunner: QueryRunner): DataSource {
   return 'dataSource' in queryRunner
     ? queryRunner.dataSource

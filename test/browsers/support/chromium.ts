@@ -22,21 +22,21 @@ export async function launchChromium(): Promise<Browser> {
   return chromium.launch({ executablePath: chromiumPath, args: FLAGS });
 }
 
-/** A browser with a profile on disk and processes of its own, which can be killed and put to sleep. */
+/** A browser with a profile on disk and its own processes, which tests can kill and suspend. */
 export interface OwnChromium {
   readonly context: BrowserContext;
   /** Sends a signal to all its processes. */
   signal(name: 'SIGSTOP' | 'SIGCONT'): void;
-  /** Ends it at once: nothing is written to disk any more. */
+  /** Kills it. It writes nothing more to disk. */
   kill(): Promise<void>;
-  /** Ends it in peace: everything is. */
+  /** Closes it normally. It writes everything to disk. */
   quit(): Promise<void>;
 }
 
 /** @param profile folder of the profile */
 export async function launchOwnChromium(profile: string): Promise<OwnChromium> {
   const args = [...FLAGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'];
-  // A group of its own, so that a signal reaches all of its processes and nothing else.
+  // A separate process group, so that a signal reaches all of its processes and no others.
   const child = spawn(chromiumPath!, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
   const exit = once(child, 'exit');
   const browser = await chromium.connectOverCDP(await endpointOf(child));
@@ -62,7 +62,7 @@ async function endpointOf(child: ChildProcess): Promise<string> {
   for await (const line of createInterface({ input: child.stderr! })) {
     const endpoint = /^DevTools listening on (ws:\S+)/.exec(line)?.[1];
     if (endpoint === undefined) continue;
-    // Whatever else it says must not fill the pipe.
+    // Further output is read, so that it does not fill the pipe.
     child.stderr!.resume();
     return endpoint;
   }

@@ -9,14 +9,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { nginxPath } from './programs.js';
 
 export interface Nginx {
-  /** Takes `/api/` from the path, decodes what is left of it, and makes one slash of several: what nginx does of itself. */
+  /** Removes `/api/` from the path, decodes the rest, and merges slashes: the default of nginx. */
   readonly port: number;
-  /** The same, but leaves slashes alone. */
+  /** The same, but does not merge slashes. */
   readonly exactPort: number;
   close(): Promise<void>;
 }
 
-/** Starts nginx before a server on `port`, with a folder and ports of its own. */
+/** Starts nginx in front of a server on `port`, with its own folder and ports. */
 export async function startNginx(port: number): Promise<Nginx> {
   const folder = await mkdtemp(join(tmpdir(), 'session-tokens-nginx-'));
   const [usual, exact] = [await freePort(), await freePort()];

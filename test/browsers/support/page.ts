@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** A page with nothing on it but what tests call from outside. */
+/** An empty page with functions that the tests call. */
 export const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <link rel="icon" href="data:,">
@@ -17,11 +17,11 @@ export const PAGE = `<!doctype html>
     return answer.json();
   }
 
-  /** Statuses of as many requests at once; what fails counts as 0. */
+  /** Sends several requests at once. @returns their statuses; 0 for a request that failed */
   const statuses = (urls, init) =>
     Promise.all(urls.map((url, i) => fetch(url, init && init(i)).then(({ status }) => status, () => 0)));
 
-  /** Sends again what has failed, when the network is back; tells whether it has, and the status at last. */
+  /** Repeats a failed request when the network is back. @returns whether it failed, and the last status */
   async function sendPatiently(url) {
     for (let hasFailed = false; ; hasFailed = true) {
       try {
@@ -88,9 +88,9 @@ const serviceWorker = (answer: string): string => `
 `;
 
 export const SERVICE_WORKERS = {
-  /** What most of them come down to where they have nothing in their cache. */
+  /** What most service workers do if their cache is empty. */
   passing: serviceWorker('(request) => fetch(request)'),
-  /** Loses patience, and sends the request again. */
+  /** Does not wait long, and sends the request again. */
   impatient: serviceWorker(`async (request) => {
     try {
       return await fetch(request.clone(), { signal: AbortSignal.timeout(300) });
@@ -98,14 +98,14 @@ export const SERVICE_WORKERS = {
       return fetch(request);
     }
   }`),
-  /** Sends again what was not answered well, as it was. */
+  /** Repeats a request without changes if its response was an error. */
   persistent: serviceWorker(`async (request) => {
     const answer = await fetch(request.clone());
     return answer.ok ? answer : fetch(request);
   }`),
 };
 
-/** What the page calls `load`. */
+/** The function `load` of the page. */
 export function digestOfLoad(size: number): string {
   return digest(Buffer.from('0123456789abcdef'.repeat(size / 16)));
 }

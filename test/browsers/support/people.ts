@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Site } from './site.js';
 
-/** A tab of a browser, whatever drives it. */
+/** A tab of a browser, with either driver. */
 export interface Tab {
   goto(url: string): Promise<{ status(): number } | null>;
   evaluate(expression: string): Promise<unknown>;
@@ -18,13 +18,13 @@ export async function until(time: number): Promise<void> {
   await sleep(Math.max(0, time - Date.now()) + 10);
 }
 
-/** Waits until something is so. */
+/** Waits until a condition is true. */
 export async function untilTrue(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(20);
 }
 
 /**
- * Somebody goes on with the site. So the browser gets new tokens, and uses them when they have settled, which proves their
+ * A user goes on using the site. So the browser gets new tokens, and uses them when they have settled. This proves their
  * generation.
  *
  * @param visit a request to a guarded page

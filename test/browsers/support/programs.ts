@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-/** The programs that these suites drive: where they are, `undefined` where there are none. */
+/** Paths of the programs that these suites use; `undefined` for a program that is not installed. */
 export const chromiumPath = find('Chromium', 'CHROMIUM_PATH', [
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',

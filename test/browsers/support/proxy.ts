@@ -2,7 +2,7 @@ import { Agent, createServer, type IncomingHttpHeaders, request as httpRequest }
 import type { AddressInfo } from 'node:net';
 import { Signal } from './signal.js';
 
-/** A request that the proxy has passed on, and what it was answered with. */
+/** A request that the proxy has passed on, and its response. */
 export interface Passed {
   readonly method: string;
   readonly path: string;
@@ -12,21 +12,21 @@ export interface Passed {
 }
 
 export interface HeldRequest {
-  /** When it has come. */
+  /** When the proxy got it. */
   readonly arrives: Promise<void>;
-  /** Lets it go on to the server. */
+  /** Sends it on to the server. */
   readonly release: () => void;
-  /** Cuts the browser off, which gets no answer any more. The request is on its way all the same. */
+  /** Closes the connection to the browser, which then gets no response. The request still goes to the server. */
   readonly cut: () => void;
 }
 
-/** Stands before a server. A request that it holds is a late one: its cookies are those of when it was made. */
+/** A proxy in front of a server. A request that it holds becomes late: it has the cookies of the time when it was made. */
 export interface HoldingProxy {
   readonly url: string;
   readonly port: number;
-  /** Holds the next request, other than a preflight, whose path or query has this in it; the ones after it go through. */
+  /** Holds the next request, except preflights, whose path or query contains this text. Later requests are not held. */
   hold(part: string): HeldRequest;
-  /** Requests, other than preflights, whose path or query has this in it, in order of their answers. */
+  /** The requests, except preflights, whose path or query contains this text, in the order of their responses. */
   readonly passed: (part: string) => Passed[];
   close(): Promise<void>;
 }
@@ -38,10 +38,10 @@ interface Hold {
   cut: () => void;
 }
 
-/** What concerns one connection alone. */
+/** Headers that concern only one connection. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive']);
 
-/** @param target port of the server; not asked before the first request */
+/** @param target gives the port of the server; not called before the first request */
 export async function startHoldingProxy(target: () => number): Promise<HoldingProxy> {
   const held = new Set<Hold>();
   const passed: Passed[] = [];
@@ -55,7 +55,7 @@ export async function startHoldingProxy(target: () => number): Promise<HoldingPr
       hold.cut = () => outgoing.destroy();
     }
     const passOn = (body: Buffer): void => {
-      // A connection that may stay open, as browsers have them: a server that answers early would cut off an upload otherwise.
+      // The connection may stay open, as with browsers. Otherwise a server that answers early would interrupt an upload.
       const agent = new Agent({ keepAlive: true });
       const upstream = httpRequest(
         {
@@ -81,7 +81,7 @@ export async function startHoldingProxy(target: () => number): Promise<HoldingPr
       upstream.once('close', () => agent.destroy());
       upstream.end(body);
     };
-    // What has been sent by then goes on, also when its sender has gone away.
+    // A request that was already sent is passed on, even if its sender has closed the connection.
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.once('close', () => {

@@ -1,4 +1,4 @@
-/** Something that happens once, and that others wait for. */
+/** An event that happens once, and for which others can wait. */
 export class Signal {
   give!: () => void;
   readonly given = new Promise<void>((resolve) => {

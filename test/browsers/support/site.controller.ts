@@ -33,39 +33,39 @@ type Incoming = HttpRequest & {
   readonly body?: unknown;
 };
 
-/** A request that a handler has dealt with. */
+/** A request that a handler has handled. */
 export interface Handled {
   readonly id: string | undefined;
   readonly method: string;
   /** Path and query, as the server sees them. */
   readonly url: string;
   readonly userId: string;
-  /** What the browser said of where it comes from. */
+  /** The headers by which the browser tells where the request comes from. */
   readonly fetchSite: string | undefined;
-  /** SHA-256 of the load that came with it; `undefined` where none did. */
+  /** SHA-256 of the request's content; `undefined` without content. */
   readonly digest: string | undefined;
 }
 
-/** What makes the slow handler slow. */
+/** Controls how long the slow handler waits. */
 interface Hindrance {
   /** How many requests wait. */
   waiting: number;
   readonly end: Signal;
 }
 
-/** What handlers do, as the test sees and steers it. */
+/** The state of the handlers, which tests read and control. */
 export class Work {
   readonly handled: Handled[] = [];
   private readonly hindrances = new Map<string, Hindrance>();
 
-  /** What hinders the requests of a user. */
+  /** The hindrance for the requests of a user. */
   hindrance(userId: string): Hindrance {
     let hindrance = this.hindrances.get(userId);
     if (!hindrance) this.hindrances.set(userId, (hindrance = { waiting: 0, end: new Signal() }));
     return hindrance;
   }
 
-  /** Notes a request that is dealt with; it has been read to its end. */
+  /** Records a request. Its content has been read completely. */
   async note(userId: string, request: Incoming): Promise<void> {
     const { method, originalUrl: url, headers } = request;
     const load = await loadOf(request);
@@ -80,7 +80,7 @@ export class Work {
   }
 }
 
-/** How a handler answers, so that a browser makes something of it. */
+/** The kinds of responses that browsers can use. */
 const TYPES: Readonly<Record<string, { readonly type: string; readonly text: (id?: string) => string }>> = {
   text: { type: 'text/plain', text: (id) => `did ${id}` },
   html: { type: 'text/html', text: (id) => `<!doctype html><title>page</title><body>did ${id}` },
@@ -96,7 +96,7 @@ const TYPES: Readonly<Record<string, { readonly type: string; readonly text: (id
 
 const LATE = ['late', 'late/*'];
 
-/** A site with a session, a slow handler, and one that takes and answers whatever browsers send and want. */
+/** A site with a session, a slow handler, and a handler that accepts every kind of request of browsers. */
 @Controller()
 @UseGuards(SessionGuard)
 export class SiteController {
@@ -132,7 +132,7 @@ export class SiteController {
   /** Somebody opens the site in a tab. */
   @Get('home')
   @Header('content-type', 'text/html')
-  // Firefox would ask whether it has changed.
+  // Without this, Firefox would revalidate the page.
   @Header('cache-control', 'no-store')
   home(): string {
     return PAGE;
@@ -145,7 +145,7 @@ export class SiteController {
     return SERVICE_WORKERS[answers];
   }
 
-  /** Takes its time while there is a hindrance: some requests as long as that lasts, others a moment. */
+  /** Waits while there is a hindrance: some requests until its end, others for a moment. */
   @All('slow')
   @HttpCode(200)
   async slow(
@@ -161,7 +161,7 @@ export class SiteController {
     return `did ${id}`;
   }
 
-  /** What browsers ask for in all their ways. */
+  /** Handles requests that browsers make in different ways. */
   @Get(LATE)
   async get(
     @Session('userId') userId: string,
@@ -200,7 +200,7 @@ export class SiteController {
   }
 }
 
-/** Answers whatever else is asked for. */
+/** Answers all other requests. */
 @Controller()
 @UseGuards(SessionGuard)
 export class CatchAllController {
@@ -213,13 +213,13 @@ export class CatchAllController {
   }
 }
 
-/** What is asked for, and as what: in the query, or in the path, `/late/id/as`. */
+/** The requested id and kind of response: in the query, or in the path, `/late/id/as`. */
 function askedFor({ originalUrl, query }: Incoming): { id?: string | undefined; as?: string | undefined } {
   const [, first, id, as] = originalUrl.split('?')[0]!.split('/');
   return first === 'late' && id !== undefined ? { id, as } : query;
 }
 
-/** The load of a request, out of whatever it came in; Express leaves uploads on the request, Fastify in `body`. */
+/** The content of a request. With Express it is the request itself for uploads, with Fastify `body`. */
 async function loadOf(request: Incoming): Promise<Uint8Array | string | undefined> {
   const { body } = request;
   if (isRecord(body) && !('pipe' in body)) return body['load'] as string | undefined;

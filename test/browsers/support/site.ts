@@ -10,13 +10,13 @@ import { type Adapter, startApp, type TestApp } from '../../support/app.js';
 import { connect, databases } from '../../support/databases.js';
 import { SiteController, Work } from './site.controller.js';
 
-/** A running site, and what its server sees. */
+/** A running site, and the requests that its server gets. */
 export interface Site extends Omit<TestApp, 'app'> {
   /** `localhost` with the port: browsers accept secure cookies from there over plain http. */
   readonly url: string;
   readonly port: number;
   readonly work: Work;
-  /** What has been told of a user's sessions. */
+  /** The events of a user's sessions. */
   told(userId: string, type: 'stale' | 'theft'): SessionEvent[];
   /** The newest session of a user, as the database has it. */
   row(userId: string): Promise<SessionEntity>;
@@ -25,12 +25,12 @@ export interface Site extends Omit<TestApp, 'app'> {
 export interface SiteSettings {
   readonly adapter?: Adapter;
   readonly options?: SessionModuleOptions & SessionModuleExtras;
-  /** Beside the usual one. @default none */
+  /** Controllers in addition to the usual one. @default none */
   readonly controllers?: Type[];
   readonly configure?: (app: INestApplication) => void;
 }
 
-/** Starts a site on a database of its own. */
+/** Starts a site with its own database. */
 export async function startSite({
   adapter = 'express',
   options,
@@ -50,7 +50,7 @@ export async function startSite({
     configure(nest) {
       configure?.(nest);
       if (adapter !== 'fastify') return;
-      // Uploads are left to the handler, as Express leaves them.
+      // The handler reads uploads itself, as with Express.
       const fastify: FastifyInstance = nest.getHttpAdapter().getInstance();
       fastify.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
     },
