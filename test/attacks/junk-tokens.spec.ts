@@ -4,13 +4,14 @@ import { X509Certificate } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import type { SigningAlgorithm } from 'nestjs-session-tokens';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { ACCESS, cookieOf, pass, REFRESH } from '../http/account-app.js';
+import { ACCESS, cookieOf, REFRESH } from '../http/account-app.js';
 import { AccountController } from '../http/account.controller.js';
 import { type Adapter, adapters, startApp, type TestApp } from '../support/app.js';
 import { Browser } from '../support/browser.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { LogCapture } from '../support/log-capture.js';
 import { QueryLog } from '../support/query-log.js';
+import { pass, stopClock } from '../support/time.js';
 import { ownKeys } from './junk-tokens-forger.js';
 import {
   answerOfNode,
@@ -48,7 +49,7 @@ async function startWorld(
   algorithm: SigningAlgorithm,
   kind: DatabaseKind = databases[0]!,
 ): Promise<World> {
-  vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-05T08:00:00Z') });
+  stopClock();
   const [trap, trapped] = await startTrap();
   const database = await kind.create();
   const [logs, queries] = [new LogCapture(), new QueryLog()];

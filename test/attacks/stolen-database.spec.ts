@@ -1,7 +1,8 @@
 import type { SigningAlgorithm } from 'nestjs-session-tokens';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accountApps, pass, REFRESH } from '../http/account-app.js';
+import { accountApps, REFRESH } from '../http/account-app.js';
 import { databases } from '../support/databases.js';
+import { MINUTE, pass } from '../support/time.js';
 import {
   accessTokensByHmac,
   accessTokenSignedWith,
@@ -41,8 +42,6 @@ import {
   SECRET,
   type Victim,
 } from './victims.js';
-
-const MINUTE = 60_000;
 
 // Every attack is followed by its control: the same function, given what the thief lacks, succeeds. Where a token has two
 // halves, a key and a secret, each is attacked with the other one given, which is more than the thief has.

@@ -12,6 +12,7 @@ import {
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
+import { pass, stopClock } from '../support/time.js';
 import { Client, serve } from './client.js';
 import { scheduled, type Timing } from './scheduled-data-source.js';
 import { type Answer, type Delays, type Instance, type Send, Traffic } from './traffic.js';
@@ -143,7 +144,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   const thefts: Extract<SessionEvent, { type: 'theft' }>[] = [];
 
   beforeAll(async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    stopClock();
     const clock = new AsyncLocalStorage<number>();
     const now = Date.now.bind(Date);
     Date.now = () => now() + (clock.getStore() ?? 0);
@@ -179,7 +180,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     if (error !== undefined) throw error as Error;
     client.receive(leave());
     // The sign-in is not among what a browser that is killed may have lost.
-    vi.setSystemTime(Date.now() + LOST);
+    pass(LOST);
     return { client, id };
   }
 
@@ -253,7 +254,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         expect(thefts).toEqual([]);
         // It goes on.
         for (const wait of [0, TTL, WINDOW, TTL]) {
-          vi.setSystemTime(Date.now() + wait);
+          pass(wait);
           expect(await ask(alice.client)).toBeUndefined();
         }
         // One row per session, and it lives.
@@ -290,7 +291,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         });
         // Told to look again and, having done so, that the session is over; after that, it has no cookies. Until then they
         // are left alone for a while: the response to another sign-in may be on its way.
-        vi.setSystemTime(Date.now() + 3 * DELAY);
+        pass(3 * DELAY);
         answers.push(await ask(client), await ask(client), await ask(client));
         expect(client.isSignedIn).toBe(false);
         expect(answers.filter((error) => !(error instanceof SessionError))).toEqual([]);

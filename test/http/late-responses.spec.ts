@@ -12,7 +12,8 @@ import { of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
-import { ACCESS, accountApps, MARKER, pass, REFRESH, setCookieNames } from './account-app.js';
+import { pass } from '../support/time.js';
+import { ACCESS, accountApps, MARKER, REFRESH, setCookieNames } from './account-app.js';
 
 /** What handlers wait for; a case opens it when time has passed and whatever else was to happen has. */
 let gate: { readonly reached: () => void; readonly opened: Promise<void> };

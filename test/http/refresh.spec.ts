@@ -9,12 +9,12 @@ import {
   accountApps,
   clearsCookies,
   cookieOf,
-  pass,
   REFRESH,
   refusal,
   setCookieNames,
 } from './account-app.js';
 import { QueryLog } from '../support/query-log.js';
+import { pass } from '../support/time.js';
 
 describe.each(adapters)('transparent refresh over %s', (adapter) => {
   const start = accountApps(adapter);

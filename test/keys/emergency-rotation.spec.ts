@@ -14,22 +14,15 @@ import {
 import { generateJwk } from '../../lib/keys/signing-key.js';
 import {
   beforeQuery,
-  DAY,
   describeWorld,
-  HOUR,
   type Instance,
-  MINUTE,
-  pass,
-  SECOND,
   seededRandom,
-  SETTLED,
   shuffleStatements,
-  START,
-  TTL,
 } from '../processes/instances.js';
 import { LibraryProcess } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, START, stopClock, TTL } from '../support/time.js';
 
 /** The default `revocationInterval`. */
 const INTERVAL = SECOND;
@@ -55,7 +48,7 @@ describe('three processes', { timeout: MINUTE }, () => {
     let database: TestDatabase;
 
     beforeEach(async () => {
-      vi.useFakeTimers({ toFake: ['Date'] });
+      stopClock();
       database = await kind.create();
       await setTime(START);
     });

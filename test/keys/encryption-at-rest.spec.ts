@@ -4,8 +4,9 @@ import { compactDecrypt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test, vi } from 'vitest';
 import { KeyStore } from '../../lib/storage/key.store.js';
 import { KeysUnavailableError, SessionKeyEntity, type SigningAlgorithm } from 'nestjs-session-tokens';
-import { DAY, describeWorld, HOUR, type Instance, MINUTE, pass } from '../processes/instances.js';
+import { describeWorld, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass } from '../support/time.js';
 
 const OLD = 'old secret, made of more than 32 characters';
 const NEW = 'new secret, made of more than 32 characters';

@@ -8,20 +8,9 @@ import {
   TryRefreshError,
 } from 'nestjs-session-tokens';
 import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
-import {
-  DAY,
-  describeWorld,
-  HOUR,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  seededRandom,
-  START,
-  withClock,
-  withoutDatabase,
-} from '../processes/instances.js';
+import { describeWorld, type Instance, seededRandom, withoutDatabase } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, START, withClock } from '../support/time.js';
 
 const KEY_QUERY = 'user_session_key';
 

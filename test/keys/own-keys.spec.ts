@@ -3,8 +3,9 @@ import { decodeProtectedHeader, type JWK } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { KeysUnavailableError, type SigningAlgorithm } from 'nestjs-session-tokens';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { describeWorld, type Instance, MINUTE, pass, SECOND } from '../processes/instances.js';
+import { describeWorld, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { MINUTE, pass, SECOND } from '../support/time.js';
 
 const algorithms: SigningAlgorithm[] = ['HS256', 'ES256', 'EdDSA', 'RS256'];
 

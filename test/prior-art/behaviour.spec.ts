@@ -1,17 +1,13 @@
 import { generateSecret, exportJWK, type JWK } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
 import {
-  DAY,
   decode,
   expectFree,
-  HOUR,
   insist,
-  MINUTE,
   OVER,
-  pass,
   recordEvents,
-  SECOND,
   STRICT,
   THEFT,
   TRY_REFRESH,

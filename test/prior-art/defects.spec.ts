@@ -23,16 +23,12 @@ import {
 } from '../../lib/protocol/refresh-token.codec.js';
 import { hashSessionSecret, preimageOf } from '../../lib/protocol/session-secret.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
 import {
-  DAY,
   decode,
-  HOUR,
   insist,
-  MINUTE,
   OVER,
-  pass,
   recordEvents,
-  SECOND,
   STRICT,
   THEFT,
   TRY_REFRESH,

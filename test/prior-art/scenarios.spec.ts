@@ -4,21 +4,8 @@ import type { IssuedSession, SessionModuleOptions, SessionService } from 'nestjs
 import { describe, expect, it } from 'vitest';
 import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import { databases } from '../support/databases.js';
-import {
-  DAY,
-  decode,
-  expectFree,
-  HOUR,
-  MINUTE,
-  OVER,
-  pass,
-  recordEvents,
-  SECOND,
-  STRICT,
-  THEFT,
-  TRY_REFRESH,
-  useWorld,
-} from './world.js';
+import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
+import { decode, expectFree, OVER, recordEvents, STRICT, THEFT, TRY_REFRESH, useWorld } from './world.js';
 import { untyped } from '../support/untyped.js';
 
 const blacklists = ['feed', 'database'] as const;

@@ -13,26 +13,15 @@ import {
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
+import { stopClock } from '../support/time.js';
 
 /** What the older suites' words for refusals are here. */
 export const TRY_REFRESH = { code: 'try_refresh' };
 export const OVER = { code: 'session_over' };
 export const THEFT = { code: 'token_theft' };
 
-export const SECOND = 1_000;
-export const MINUTE = 60 * SECOND;
-export const HOUR = 60 * MINUTE;
-export const DAY = 24 * HOUR;
-
 /** Single use that is enforced at first sight: the older libraries knew neither a reuse window nor a second look. */
 export const STRICT = { reuseWindow: 0, lookAgain: false } as const satisfies SessionModuleOptions;
-
-const START = Date.UTC(2030, 0, 1);
-
-/** Lets time pass; it stands still otherwise. */
-export function pass(ms: number): void {
-  vi.setSystemTime(Date.now() + ms);
-}
 
 /** A database whose tables are empty when a test begins, and processes that work on it. */
 export class World {
@@ -102,8 +91,7 @@ export function useWorld(kind: DatabaseKind): World {
   const world = new World(kind);
   beforeAll(() => world.open());
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    vi.setSystemTime(START);
+    stopClock();
   });
   afterEach(async () => {
     vi.useRealTimers();

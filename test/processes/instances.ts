@@ -12,20 +12,7 @@ import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, type DatabaseKind, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
 import { startCore } from '../support/services.js';
-
-export const SECOND = 1_000;
-export const MINUTE = 60 * SECOND;
-export const HOUR = 60 * MINUTE;
-export const DAY = 24 * HOUR;
-
-/** The default reuse window: after that long, the use of an access token proves its generation. */
-export const SETTLED = 90 * SECOND;
-
-/** The default life of an access token: after that long, the refresh token that came with it is exchanged. */
-export const TTL = 15 * MINUTE;
-
-/** When every test begins. */
-export const START = Date.UTC(2026, 0, 15, 9, 30);
+import { MINUTE, stopClock } from '../support/time.js';
 
 /** The library with a connection of its own, as one process would have it. */
 export interface Instance extends SessionCore {
@@ -56,7 +43,7 @@ export function describeWorld(kind: Pick<DatabaseKind, 'create'>): World {
     admin = await connect(database);
   });
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['Date'], now: START });
+    stopClock();
   });
   afterEach(async () => {
     vi.useRealTimers();
@@ -102,11 +89,6 @@ export function describeWorld(kind: Pick<DatabaseKind, 'create'>): World {
   return world;
 }
 
-/** Lets time pass. */
-export function pass(milliseconds: number): void {
-  vi.setSystemTime(Date.now() + milliseconds);
-}
-
 /**
  * Exchanges a refresh token that looks old. The client looks again when it is told to, and has nothing newer: whatever is said
  * of its token then is final.
@@ -119,17 +101,6 @@ export async function insist(
   // Nothing is held against a client at first sight, however old its token looks.
   expect(error).toBeInstanceOf(LookAgainError);
   return service.tokens.refresh(token, { lookedAgain: (error as LookAgainError).tokenId });
-}
-
-/** Calls with a clock that is ahead (or behind); every operation reads the clock as the first thing it does. */
-export function withClock<T>(offset: number, call: () => T): T {
-  const now = Date.now();
-  vi.setSystemTime(now + offset);
-  try {
-    return call();
-  } finally {
-    vi.setSystemTime(now);
-  }
 }
 
 /** Runs before each statement of a connection; the statement waits for it. */

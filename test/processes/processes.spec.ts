@@ -2,7 +2,7 @@ import { decodeProtectedHeader } from 'jose';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type SessionModuleOptions, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { DAY, HOUR, MINUTE, SECOND, SETTLED, START, TTL } from './instances.js';
+import { DAY, HOUR, MINUTE, SECOND, SETTLED, START, TTL } from '../support/time.js';
 import { LibraryProcess } from './process-pool.js';
 
 const FOUR = [0, 1, 2, 3];

@@ -1,21 +1,9 @@
 import { Logger } from '@nestjs/common';
 import { describe, expect, test, vi } from 'vitest';
 import { LookAgainError, SessionOverError, TokenTheftError } from 'nestjs-session-tokens';
-import {
-  DAY,
-  describeWorld,
-  HOUR,
-  insist,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  SETTLED,
-  TTL,
-  withClock,
-  withoutDatabase,
-} from '../processes/instances.js';
+import { describeWorld, insist, type Instance, withoutDatabase } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, TTL, withClock } from '../support/time.js';
 
 /** What a process asks each interval: whether keys have been dropped, and whether sessions have been revoked. */
 const LOOKS = [

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { SessionEntity, type SessionEvent, SessionOverError } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
-import { describeWorld, insist, type Instance, pass, SECOND } from '../processes/instances.js';
+import { describeWorld, insist, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { pass, SECOND } from '../support/time.js';
 
 const MANY = 1_200;
 

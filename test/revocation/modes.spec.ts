@@ -6,19 +6,9 @@ import {
   TokenTheftError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import {
-  DAY,
-  describeWorld,
-  insist,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  SETTLED,
-  TTL,
-  withoutDatabase,
-} from '../processes/instances.js';
+import { describeWorld, insist, type Instance, withoutDatabase } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, MINUTE, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 
 describe.each(databases)('revocation on $name', (kind) => {
   const world = describeWorld(kind);

@@ -1,15 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type IssuedSession, SessionEntity } from 'nestjs-session-tokens';
-import {
-  beforeQuery,
-  DAY,
-  describeWorld,
-  HOUR,
-  type Instance,
-  MINUTE,
-  pass,
-} from '../processes/instances.js';
+import { beforeQuery, describeWorld, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass } from '../support/time.js';
 
 describe.each(databases)('removal of sessions that are over on $name', (kind) => {
   const world = describeWorld(kind);

@@ -12,17 +12,13 @@ import {
 import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import {
   describeWorld,
-  HOUR,
   insist,
   type Instance,
-  pass,
-  SECOND,
   seededRandom,
   shuffleStatements,
-  SETTLED,
-  TTL,
 } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { HOUR, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 import { untyped } from '../support/untyped.js';
 
 describe.each(databases)('concurrency on $name', (kind) => {

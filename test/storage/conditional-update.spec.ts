@@ -5,8 +5,7 @@ import type { SessionCore } from '../../lib/module/session.core.js';
 import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { startCore } from '../support/services.js';
-
-const MINUTE = 60_000;
+import { MINUTE, pass, stopClock } from '../support/time.js';
 
 /** What a rotation decision writes holds only for the row that it was made on. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
@@ -18,8 +17,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
   const times = { lastSeenAt: 1, expiresAt: 9_999_999_999_999 };
 
   beforeEach(async () => {
-    // Whole seconds, as JWT times are.
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2030, 0, 1) });
+    stopClock();
     database = await kind.create();
     dataSource = await connect(database);
     core = await startCore(dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
@@ -76,7 +74,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
       const issuedAt = Date.now();
       const { session, refreshToken } = await core.service.tokens.issue({ userId: 'ann' });
       const before = await store.find(session.id);
-      vi.setSystemTime(issuedAt + age);
+      pass(age);
       const { accessToken, refreshToken: kept } = await core.service.tokens.refresh(refreshToken.token);
       expect(kept).toBeUndefined();
       expect(decodeJwt(accessToken.token)).toMatchObject({

@@ -16,10 +16,9 @@ import {
   type SessionRow,
 } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { HOUR, SECOND } from '../support/time.js';
 
 const NOW = Date.UTC(2030, 0, 1);
-const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
 const HASH = 'h'.repeat(43);
 const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';

@@ -6,8 +6,9 @@ import {
   SessionOverError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import { describeWorld, insist, type Instance, pass, SECOND, SETTLED, TTL } from '../processes/instances.js';
+import { describeWorld, insist, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { pass, SECOND, SETTLED, TTL } from '../support/time.js';
 
 /** What a client holds. */
 interface Jar {

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { LookAgainError, SessionEntity, TokenTheftError, TryRefreshError } from 'nestjs-session-tokens';
 import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import type { RotationState } from '../../lib/protocol/rotation.js';
-import { DAY, describeWorld, insist, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
+import { describeWorld, insist, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, pass, SETTLED, TTL } from '../support/time.js';
 
 /** Statements on sessions; the keys are looked at once per interval, whatever the tokens. */
 const ON_SESSIONS = /user_session[^_]/;

@@ -1,8 +1,9 @@
 import { DataSource } from 'typeorm';
 import { describe, expect, test } from 'vitest';
 import { InvalidDataError, InvalidUserIdError, type JsonValue, SessionEntity } from 'nestjs-session-tokens';
-import { describeWorld, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
+import { describeWorld, type Instance } from '../processes/instances.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
+import { pass, SETTLED, TTL } from '../support/time.js';
 import { untyped } from '../support/untyped.js';
 
 /** A MySQL database as many old ones are: it can store only western European characters. */

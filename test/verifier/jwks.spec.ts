@@ -11,10 +11,11 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it, vi } from 'vitest';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { type AccountApp, accountApps, pass, refusal } from '../http/account-app.js';
+import { type AccountApp, accountApps, refusal } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { pass, SECOND } from '../support/time.js';
 import { AUDIENCE, ISSUER, issuing, JWKS_PATH } from './service-app.js';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -30,7 +31,6 @@ const PUBLIC = {
 type Asymmetric = keyof typeof PUBLIC;
 const asymmetric = Object.keys(PUBLIC) as Asymmetric[];
 
-const SECOND = 1_000;
 const TEXT = expect.any(String) as string;
 
 /** What the route answers now; every key in every answer has to be a public one. */

@@ -1,10 +1,10 @@
 import { decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
 import { SessionEntity, type SessionModuleOptions } from 'nestjs-session-tokens';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { HOUR, MINUTE, SECOND, START } from '../processes/instances.js';
 import { LibraryProcess } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { HOUR, MINUTE, SECOND, START, stopClock } from '../support/time.js';
 import { issuing, verifying } from './service-app.js';
 
 /** The defaults of the verifier. */
@@ -38,7 +38,7 @@ describe(
       let database: TestDatabase;
 
       beforeEach(async () => {
-        vi.useFakeTimers({ toFake: ['Date'] });
+        stopClock();
         database = await kind.create();
         await setTime(START);
       });

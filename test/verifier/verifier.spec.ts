@@ -17,15 +17,15 @@ import {
 import { DataSource } from 'typeorm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { ACCESS, accountApps, cookieOf, pass, refusal } from '../http/account-app.js';
+import { ACCESS, accountApps, cookieOf, refusal } from '../http/account-app.js';
 import { type Adapter, adapters } from '../support/app.js';
 import { asModule } from '../support/as-module.js';
 import { type Answer, Browser, type Init } from '../support/browser.js';
 import { LogCapture } from '../support/log-capture.js';
+import { pass, SECOND } from '../support/time.js';
 import { KeyServer } from './key-server.js';
 import { AUDIENCE, ISSUER, issuing, type ServiceApp, startService, verifying } from './service-app.js';
 
-const SECOND = 1_000;
 const NOBODY = refusal(401, 'no_credentials');
 const REFRESH = refusal(401, 'try_refresh');
 const FORGED = refusal(403, 'csrf_failed');
