@@ -11,7 +11,7 @@ import {
 } from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 import { pass, stopClock } from '../support/time.js';
 import { Client, serve } from './client.js';
 import { scheduled, type Timing } from './scheduled-data-source.js';

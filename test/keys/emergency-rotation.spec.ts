@@ -12,17 +12,13 @@ import {
   SigningKeyNotFoundError,
 } from 'nestjs-session-tokens';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import {
-  beforeQuery,
-  describeWorld,
-  type Instance,
-  seededRandom,
-  shuffleStatements,
-} from '../processes/instances.js';
 import { LibraryProcess } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { seededRandom } from '../support/random.js';
+import { beforeQuery, shuffleStatements } from '../support/statements.js';
 import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, START, stopClock, TTL } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 /** The default `revocationInterval`. */
 const INTERVAL = SECOND;
@@ -269,7 +265,7 @@ describe('three processes', { timeout: MINUTE }, () => {
 });
 
 describe.each(databases)('signing keys that are rotated by hand on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const kids = async () => (await world.keys('access')).map(({ kid }) => kid);
 

@@ -8,14 +8,16 @@ import {
   TryRefreshError,
 } from 'nestjs-session-tokens';
 import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
-import { describeWorld, type Instance, seededRandom, withoutDatabase } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { seededRandom } from '../support/random.js';
+import { withoutDatabase } from '../support/statements.js';
 import { DAY, HOUR, MINUTE, pass, SECOND, START, withClock } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 const KEY_QUERY = 'user_session_key';
 
 describe.each(databases)('keys on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   describe('at the first start', () => {
     test('one access key and one refresh key are made', async () => {

@@ -24,18 +24,9 @@ import {
 import { hashSessionSecret, preimageOf } from '../../lib/protocol/session-secret.js';
 import { databases } from '../support/databases.js';
 import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
-import {
-  decode,
-  insist,
-  OVER,
-  recordEvents,
-  STRICT,
-  THEFT,
-  TRY_REFRESH,
-  useWorld,
-  type World,
-} from './world.js';
+import { decode, OVER, recordEvents, STRICT, THEFT, TRY_REFRESH } from './expectations.js';
 import { untyped } from '../support/untyped.js';
+import { insist, useWorld, type World } from '../support/world.js';
 
 // Keeps node:crypto as it is, and records its calls.
 vi.mock('node:crypto', { spy: true });
@@ -354,7 +345,9 @@ describe.each(databases)('the measured defects of the older libraries are not he
 
     it('ends with one key of each kind when many processes start at once on an empty database', async () => {
       const connections = await Promise.all(Array.from({ length: 5 }, () => world.connect()));
-      const processes = await Promise.all(connections.map((each) => world.process({ secret: SECRET }, each)));
+      const processes = await Promise.all(
+        connections.map(({ dataSource }) => world.process({ secret: SECRET }, dataSource)),
+      );
       await expect(world.keys('access')).resolves.toHaveLength(1);
       await expect(world.keys('refresh')).resolves.toHaveLength(1);
       const { accessToken } = await processes[0]!.tokens.issue({ userId: 'ann' });
@@ -365,7 +358,10 @@ describe.each(databases)('the measured defects of the older libraries are not he
 
   describe('5: two parallel refreshes of an honest client ended in “theft”', () => {
     it('lets ten at once succeed in two processes, whichever response arrives last, for several rounds', async () => {
-      const [here, there] = [await world.process(), await world.process({}, await world.connect())];
+      const [here, there] = [
+        await world.process(),
+        await world.process({}, (await world.connect()).dataSource),
+      ];
       const events = [recordEvents(here), recordEvents(there)];
       let { refreshToken } = await here.tokens.issue({ userId: 'ann' });
       for (let round = 0; round < 5; round++) {
@@ -645,7 +641,10 @@ describe.each(databases)('the measured defects of the older libraries are not he
 
   describe('11: updates were lost, revoking all was a query per session, the pool deadlocked, errors were no errors', () => {
     it('loses none of twenty updates of data and of claims at once from two processes', async () => {
-      const [here, there] = [await world.process(), await world.process({}, await world.connect())];
+      const [here, there] = [
+        await world.process(),
+        await world.process({}, (await world.connect()).dataSource),
+      ];
       const { session } = await here.tokens.issue({
         userId: 'ann',
         data: { count: 0 },
@@ -706,7 +705,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
     });
 
     it('needs no second connection while it holds one: a pool of one serves twenty requests at once', async () => {
-      const one = await world.connect({ poolSize: 1 });
+      const { dataSource: one } = await world.connect({ poolSize: 1 });
       const sessions = await world.process(STRICT, one);
       const issued = await Promise.all(
         Array.from({ length: 20 }, (_, n) => sessions.tokens.issue({ userId: n, data: { count: 0 } })),

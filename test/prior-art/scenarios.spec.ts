@@ -5,8 +5,9 @@ import { describe, expect, it } from 'vitest';
 import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import { databases } from '../support/databases.js';
 import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
-import { decode, expectFree, OVER, recordEvents, STRICT, THEFT, TRY_REFRESH, useWorld } from './world.js';
+import { decode, expectFree, OVER, recordEvents, STRICT, THEFT, TRY_REFRESH } from './expectations.js';
 import { untyped } from '../support/untyped.js';
+import { useWorld } from '../support/world.js';
 
 const blacklists = ['feed', 'database'] as const;
 

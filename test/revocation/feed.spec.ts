@@ -1,9 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { describe, expect, test, vi } from 'vitest';
 import { LookAgainError, SessionOverError, TokenTheftError } from 'nestjs-session-tokens';
-import { describeWorld, insist, type Instance, withoutDatabase } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { withoutDatabase } from '../support/statements.js';
 import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, TTL, withClock } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 /** What a process asks each interval: whether keys have been dropped, and whether sessions have been revoked. */
 const LOOKS = [
@@ -13,7 +14,7 @@ const LOOKS = [
 const INTERVAL = SECOND;
 
 describe.each(databases)('the revocation feed on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   /** Two instances, and a session whose tokens both have accepted a moment ago. */
   const setUp = async () => {
@@ -152,7 +153,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     // The token from before looks old now. Until its client has looked again, nobody is put out.
     await expect(one.service.tokens.refresh(refreshToken.token)).rejects.toThrow(LookAgainError);
     for (const token of alive) await one.service.tokens.verify(token);
-    await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
+    await expect(insist(one.service, refreshToken.token)).rejects.toThrow(TokenTheftError);
 
     for (const token of alive)
       await expect(one.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
@@ -160,7 +161,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     for (const token of alive)
       await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     for (const { token } of [thief.refreshToken!, owner.refreshToken!, refreshToken]) {
-      await expect(insist(two, token)).rejects.toThrow(SessionOverError);
+      await expect(insist(two.service, token)).rejects.toThrow(SessionOverError);
     }
     expect(await two.service.find(session.id)).toBeNull();
   });

@@ -10,19 +10,15 @@ import {
   type SessionModuleOptions,
 } from 'nestjs-session-tokens';
 import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
-import {
-  describeWorld,
-  insist,
-  type Instance,
-  seededRandom,
-  shuffleStatements,
-} from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { seededRandom } from '../support/random.js';
+import { shuffleStatements } from '../support/statements.js';
 import { HOUR, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 import { untyped } from '../support/untyped.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 describe.each(databases)('concurrency on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const startFour = async (options?: SessionModuleOptions) => {
     const instances = await world.start(4, options);
@@ -37,11 +33,11 @@ describe.each(databases)('concurrency on $name', (kind) => {
     let countUpdates: () => Promise<number>;
 
     beforeAll(async () => {
-      const [{ dataSource }] = (await world.connect(1)) as [Instance];
+      const { dataSource } = await world.connect();
       await installUpdateCounter(dataSource);
     });
     beforeEach(async () => {
-      const [{ dataSource }] = (await world.connect(1)) as [Instance];
+      const { dataSource } = await world.connect();
       countUpdates = async () => {
         const [row] = await dataSource.query<{ n: number | string }[]>(
           'SELECT count(*) AS n FROM row_update',
@@ -236,7 +232,8 @@ describe.each(databases)('concurrency on $name', (kind) => {
         for (const token of accessTokens)
           await expect(service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       }
-      for (const token of refreshTokens) await expect(insist(four, token)).rejects.toThrow(SessionOverError);
+      for (const token of refreshTokens)
+        await expect(insist(four.service, token)).rejects.toThrow(SessionOverError);
       // What is left of the session is nothing that a refresh could have written.
       const { revokedAt, expiresAt, secretHash } = await rowOf(one, session.id);
       expect(expiresAt - revokedAt!).toBeLessThan(HOUR);

@@ -1,35 +1,25 @@
 import { decodeJwt } from 'jose';
-import type { DataSource } from 'typeorm';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
-import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
-import { MINUTE, pass, stopClock } from '../support/time.js';
+import { databases } from '../support/databases.js';
+import { startCore } from '../support/core.js';
+import { MINUTE, pass } from '../support/time.js';
+import { useWorld } from '../support/world.js';
 
 /** What a rotation decision writes holds only for the row that it was made on. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
-  let database: TestDatabase;
-  let dataSource: DataSource;
+  const world = useWorld(kind);
   let core: SessionCore;
   let store: SessionStore;
   let row: SessionRow;
   const times = { lastSeenAt: 1, expiresAt: 9_999_999_999_999 };
 
   beforeEach(async () => {
-    stopClock();
-    database = await kind.create();
-    dataSource = await connect(database);
-    core = await startCore(dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
-    store = new SessionStore(dataSource, 60_000);
+    core = await startCore(world.dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
+    store = new SessionStore(world.dataSource, 60_000);
     const { session } = await core.service.tokens.issue({ userId: 'ann' });
     row = (await store.find(session.id))!;
-  });
-
-  afterEach(async () => {
-    vi.useRealTimers();
-    await dataSource.destroy();
-    await database.remove();
   });
 
   test('is written while the row is as it was read', async () => {

@@ -6,9 +6,9 @@ import {
   SessionOverError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import { describeWorld, insist, type Instance } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
 import { pass, SECOND, SETTLED, TTL } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 /** What a client holds. */
 interface Jar {
@@ -18,7 +18,7 @@ interface Jar {
 
 /** A failover that lost transactions, or a restored backup: the rows are what they were, and the clients are ahead of them. */
 describe.each(databases)('rows that have gone back on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const setUp = async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
@@ -110,7 +110,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     pass(TTL);
     await exchange(two, thief);
     const { refresh } = owner;
-    await expect(insist(one, refresh)).rejects.toMatchObject({ code: 'token_theft' });
+    await expect(insist(one.service, refresh)).rejects.toMatchObject({ code: 'token_theft' });
     expect(events.at(-1)).toMatchObject({ type: 'theft', kind: 'sibling' });
     pass(SECOND);
     await expect(two.service.tokens.verify(thief.access)).rejects.toThrow(SessionOverError);
@@ -124,7 +124,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     const lost = await one.service.tokens.issue({ userId: 2 });
     pass(TTL);
     await restore(copies);
-    await expect(insist(one, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
+    await expect(insist(one.service, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
     // What the operator of a restored backup has to know.
     await expect(one.service.tokens.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);

@@ -1,10 +1,10 @@
 import { DataSource } from 'typeorm';
 import { describe, expect, test } from 'vitest';
 import { InvalidDataError, InvalidUserIdError, type JsonValue, SessionEntity } from 'nestjs-session-tokens';
-import { describeWorld, type Instance } from '../processes/instances.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { pass, SETTLED, TTL } from '../support/time.js';
 import { untyped } from '../support/untyped.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 /** A MySQL database as many old ones are: it can store only western European characters. */
 const latin1Databases = databases
@@ -74,7 +74,7 @@ const USER_IDS = [
 ];
 
 describe.each(kinds)('values on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   test.each(VALUES)('%s survive in claims and data', async (_, value) => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
