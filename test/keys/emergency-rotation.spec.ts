@@ -314,13 +314,15 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
     await instances[0]!.service.rotateSigningKeys({ drop: 'current' });
     const rotatedAt = Date.now();
     const signers = new Map<string, number>();
+    const outcomes = new Set<string>();
     for (let hour = 0; hour <= 48; hour++) {
       const token = await newToken(instances[hour % 3]!);
       if (!signers.has(kidOf(token))) signers.set(kidOf(token), Date.now() - rotatedAt);
       pass(INTERVAL);
-      expect(await outcomesIn(instances, token)).toEqual(everywhere('valid'));
+      for (const outcome of await outcomesIn(instances, token)) outcomes.add(outcome);
       pass(HOUR - INTERVAL);
     }
+    expect(outcomes).toEqual(new Set(['valid']));
     expect([...signers.values()]).toEqual([0, DAY, 2 * DAY]);
   });
 
@@ -481,16 +483,20 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
     expect(afterStart).toBeLessThanOrEqual(3);
 
     const DAYS = 3;
+    const outcomes = new Set<string>();
+    let most = 0;
     for (let hour = 0; hour < DAYS * 24; hour++) {
       pass(HOUR);
       const signer = [first, ...instances][hour % 4]!;
       const token = await newToken(signer);
       pass(INTERVAL);
-      expect(await outcomeIn(instances[hour % 3]!, token)).toBe('valid');
+      outcomes.add(await outcomeIn(instances[hour % 3]!, token));
       pass(-INTERVAL);
       await signer.signingKeys.removeRetired(Date.now());
-      expect((await kids()).length).toBeLessThanOrEqual(3);
+      most = Math.max(most, (await kids()).length);
     }
+    expect(outcomes).toEqual(new Set(['valid']));
+    expect(most).toBeLessThanOrEqual(3);
     const made = (await world.keys('access')).at(-1)!.sequence;
     expect(made).toBeLessThanOrEqual(afterStart + DAYS + 1);
   });

@@ -201,12 +201,15 @@ describe.each(databases)('keys on $name', (kind) => {
       expect(results.every(({ status }) => status === 'rejected')).toBe(true);
       expect(log.take(KEY_QUERY)).toHaveLength(1);
 
+      const others: unknown[] = [];
       for (let second = 0; second < 60; second++) {
         pass(SECOND);
         for (const token of junk.slice(second, second + 20)) {
-          await expect(service.tokens.verify(token)).rejects.toThrow(TryRefreshError);
+          const outcome: unknown = await service.tokens.verify(token).catch((error: unknown) => error);
+          if (!(outcome instanceof TryRefreshError)) others.push(outcome);
         }
       }
+      expect(others).toEqual([]);
       expect(log.take(KEY_QUERY)).toHaveLength(6);
     });
 

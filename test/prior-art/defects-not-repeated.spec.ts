@@ -168,16 +168,17 @@ describe.each(databases)('the measured defects of the older libraries are not he
       }
 
       const currentDate = new Date();
+      const outcomes = new Set<unknown>();
       for (const value of await dump(world)) {
         for (const candidate of [Buffer.from(value), Buffer.from(value, 'base64url')]) {
           if (candidate.length === 0) continue;
           for (const key of [candidate, createHash('sha256').update(candidate).digest()]) {
-            await expect(jwtVerify(accessToken.token, key, { currentDate })).rejects.toThrow(
-              'signature verification failed',
-            );
+            const verified = jwtVerify(accessToken.token, key, { currentDate });
+            outcomes.add(await verified.then(() => key, String));
           }
         }
       }
+      expect([...outcomes]).toEqual([expect.stringContaining('signature verification failed')]);
     });
 
     it.each([
@@ -276,10 +277,11 @@ describe.each(databases)('the measured defects of the older libraries are not he
       }
       const kids = new Set(clients.map(({ accessToken }) => decode(accessToken.token, 'header')['kid']));
       expect(kids.size).toBeGreaterThanOrEqual(3);
+      const users = new Set<unknown>();
       for (const { accessToken } of clients) {
-        await expect(here.tokens.verify(accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
-        await expect(there.tokens.verify(accessToken.token)).resolves.toMatchObject({ userId: 'ann' });
+        for (const each of [here, there]) users.add((await each.tokens.verify(accessToken.token)).userId);
       }
+      expect(users).toEqual(new Set(['ann']));
     });
 
     it('rotates at any period, also one that four does not divide', async () => {
@@ -337,9 +339,14 @@ describe.each(databases)('the measured defects of the older libraries are not he
         encodeRefreshToken({ ...parts, keyId: 9 + n }, key),
       );
       pass(11 * SECOND);
+      const outcomes = new Set<unknown>();
       const queries = await world.queriesOf(async () => {
-        for (const token of tokens) await expect(sessions.tokens.refresh(token)).rejects.toMatchObject(OVER);
+        for (const token of tokens) {
+          const refreshed = sessions.tokens.refresh(token);
+          outcomes.add(await refreshed.catch((error: unknown) => (error as SessionError).code));
+        }
       });
+      expect(outcomes).toEqual(new Set([OVER.code]));
       expect(queries).toHaveLength(1);
     });
 

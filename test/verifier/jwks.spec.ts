@@ -133,6 +133,9 @@ describe.each(databases)('the published keys on $name', (kind) => {
       const since = apps.map(() => new Map<string | undefined, number>());
       const first = (await newToken(one)).kid;
       const signers = new Set<string>();
+      let shortestAge = Infinity;
+      /** By how much longer a key was known before it signed than an answer may be cached, at the least. */
+      let margin = Infinity;
 
       const lookAndSign = async () => {
         let maxAge = 0;
@@ -143,13 +146,13 @@ describe.each(databases)('the published keys on $name', (kind) => {
             if (!since[index]!.has(kid)) since[index]!.set(kid, Date.now());
           }
         }
-        expect(maxAge).toBeGreaterThanOrEqual(30 * SECOND);
+        shortestAge = Math.min(shortestAge, maxAge);
         for (const app of apps) {
           const { kid } = await newToken(app);
           signers.add(kid);
           if (kid === first) continue;
           // Who has asked whichever process just before that has the key when the last answer may be cached no longer.
-          for (const seen of since) expect(Date.now() - seen.get(kid)!).toBeGreaterThan(maxAge);
+          for (const seen of since) margin = Math.min(margin, Date.now() - seen.get(kid)! - maxAge);
         }
       };
       for (let minute = 0; minute <= 65; minute++) {
@@ -164,6 +167,8 @@ describe.each(databases)('the published keys on $name', (kind) => {
         pass('1m');
       }
       expect(signers.size).toBe(3);
+      expect(shortestAge).toBeGreaterThanOrEqual(30 * SECOND);
+      expect(margin).toBeGreaterThan(0);
     });
   });
 });

@@ -627,7 +627,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       for (let second = 1; second <= 15; second++) {
         pass('1s');
         const answers = await Promise.all((await unknownTokens(15)).map((each) => withBearer(app, each)));
-        for (const answer of answers) expect(answer).toMatchObject(REFRESH);
+        expect(answers).toMatchObject(Array(15).fill(REFRESH));
         expect((await withBearer(app, token)).status).toBe(200);
         expect(server.requests).toBeLessThanOrEqual(1 + Math.floor(second / 5));
       }
@@ -641,12 +641,12 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       pass('10m');
       expect(server.requests).toBe(1);
       const answers = await Promise.all(Array.from({ length: 30 }, () => withBearer(app, token)));
-      for (const answer of answers) expect(answer.status).toBe(200);
       expect(server.requests).toBe(2);
       for (let second = 0; second < 29; second++) {
         pass('1s');
-        expect((await withBearer(app, token)).status).toBe(200);
+        answers.push(await withBearer(app, token));
       }
+      expect(answers.map(({ status }) => status)).toEqual(Array(59).fill(200));
       expect(server.requests).toBe(2);
     });
 
