@@ -1,5 +1,5 @@
 import { decodeProtectedHeader } from 'jose';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   type DroppedKeys,
   InvalidOptionError,
@@ -12,7 +12,7 @@ import {
   SigningKeyNotFoundError,
 } from 'nestjs-session-tokens';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { LibraryProcess } from '../processes/process-pool.js';
+import { type LibraryProcess, plainOptions, setClocks, useProcesses } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { seededRandom } from '../support/random.js';
@@ -26,19 +26,8 @@ const CLIENTS = 100;
 const THREE = [0, 1, 2];
 
 describe('three processes', { timeout: MINUTE }, () => {
-  let processes: LibraryProcess[];
-
-  beforeAll(async () => {
-    processes = await Promise.all(THREE.map(async () => LibraryProcess.spawn()));
-  }, MINUTE);
-  afterAll(async () => {
-    await Promise.all(processes.map((each) => each.end()));
-  });
-
-  const setTime = async (time: number) => {
-    vi.setSystemTime(time);
-    await Promise.all(processes.map((each) => each.call('setTime', time)));
-  };
+  const processes = useProcesses(3);
+  const setTime = (time: number) => setClocks(processes, time);
 
   describe.each(databases)('on $name', (kind) => {
     let database: TestDatabase;
@@ -55,13 +44,8 @@ describe('three processes', { timeout: MINUTE }, () => {
       vi.useRealTimers();
     });
 
-    /** What can be sent to another process. */
-    const plain = () => {
-      const { driver: _, ...options } = database.options as TestDatabase['options'] & { driver?: unknown };
-      return options as TestDatabase['options'];
-    };
     const start = async (each: LibraryProcess, options: SessionModuleOptions = {}) =>
-      each.call('start', plain(), options);
+      each.call('start', plainOptions(database), options);
     const look = async () => {
       const dataSource = await connect(database);
       const keys = await dataSource
@@ -130,7 +114,9 @@ describe('three processes', { timeout: MINUTE }, () => {
     ])(
       'of which one drops $drop: $count clients with cookies go on, in whichever process, and none is signed out',
       async ({ drop, count }) => {
-        const urls = await Promise.all(processes.map((each) => each.call('listen', plain(), {})));
+        const urls = await Promise.all(
+          processes.map((each) => each.call('listen', plainOptions(database), {})),
+        );
         const random = seededRandom(4);
         const anywhere = () => urls[Math.floor(random() * urls.length)]!;
         const signIn = async (userId: number) => {

@@ -10,7 +10,7 @@ import type { DatabaseKind } from '../support/databases.js';
 import { HOUR } from '../support/time.js';
 
 export const NOW = Date.UTC(2030, 0, 1);
-const HASH = 'h'.repeat(43);
+export const HASH = 'h'.repeat(43);
 
 /** What the library has on one connection. */
 export interface Storage {
