@@ -34,11 +34,14 @@ describe('with a secret', () => {
 
   test('it does not open when any character of it was changed', async () => {
     const sealed = await sealer.seal(TEXT, context);
+    const opened: number[] = [];
     for (let index = 0; index < sealed.length; index += 7) {
       if (sealed[index] === '.') continue;
       const damaged = `${sealed.slice(0, index)}${sealed[index] === 'x' ? 'y' : 'x'}${sealed.slice(index + 1)}`;
-      await expect(sealer.open(damaged, context)).rejects.toThrow(KeysUnavailableError);
+      const error: unknown = await sealer.open(damaged, context).catch((reason: unknown) => reason);
+      if (!(error instanceof KeysUnavailableError)) opened.push(index);
     }
+    expect(opened).toEqual([]);
   });
 
   test.each(['', 'x', '....', 'null', '[1]'])('%j is no sealed text', async (text) => {

@@ -127,10 +127,13 @@ describe.each(ALGORITHMS)('a valid token signed with %s', (alg) => {
 
   it('is refused cut off anywhere, at either end', async () => {
     const { verifier, token } = await setUp(alg, { cacheSize: 0 });
+    const accepted: string[] = [];
     for (let at = 1; at < token.length; at++) {
-      expect(await verifier.verify(token.slice(0, at), NOW)).toEqual(INVALID);
-      expect(await verifier.verify(token.slice(at), NOW)).toEqual(INVALID);
+      for (const part of [token.slice(0, at), token.slice(at)]) {
+        if ((await verifier.verify(part, NOW)).status !== 'invalid') accepted.push(part);
+      }
     }
+    expect(accepted).toEqual([]);
   });
 
   it.each([

@@ -59,18 +59,22 @@ describe('verified tokens', () => {
 
   test('all stay while there are no more of them than places', () => {
     const tokens = filled(100, 100);
+    const lost: number[] = [];
     for (let round = 0; round < 3; round++) {
-      for (let n = 0; n < 100; n++) expect(tokens.find(token(n))).toBeDefined();
+      for (let n = 0; n < 100; n++) if (!tokens.find(token(n))) lost.push(n);
     }
+    expect(lost).toEqual([]);
   });
 
   test.each([0, 1, 2, 10, 1_000])('are never more than %d, however many come', (size) => {
     const tokens = new VerifiedTokens(size);
+    let most = 0;
     for (let n = 0; n < 10_000; n++) {
       tokens.add(token(n), key, accessToken);
       tokens.find(token(n - 3));
-      expect(tokens.size).toBeLessThanOrEqual(size);
+      most = Math.max(most, tokens.size);
     }
+    expect(most).toBeLessThanOrEqual(size);
   });
 
   test.each([
@@ -78,10 +82,12 @@ describe('verified tokens', () => {
     { inUse: 90, flood: 10 },
   ])('that are in use stay through a flood of tokens that are seen once: $inUse', ({ inUse, flood }) => {
     const tokens = filled(100, inUse);
+    let lost = 0;
     for (let round = 1; round < 2_500; round++) {
       for (let n = 0; n < flood; n++) tokens.add(token(`${round}-${n}`), key, accessToken);
-      for (let used = 0; used < inUse; used++) expect(tokens.find(token(used))).toBeDefined();
+      for (let used = 0; used < inUse; used++) if (!tokens.find(token(used))) lost++;
     }
+    expect(lost).toBe(0);
   });
 
   test('make way when they have not been used for a round', () => {

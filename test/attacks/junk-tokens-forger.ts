@@ -14,6 +14,7 @@ import {
   sign,
 } from 'node:crypto';
 import type { JWK, JWTPayload } from 'jose';
+import { seededRandom } from '../support/random.js';
 
 /** The target of the forgeries: an application, and a user who is signed in there. */
 export interface Target {
@@ -32,18 +33,11 @@ export type Text = string | Buffer | object | null;
 
 /** Numbers that look random, and are the same for the same seed. */
 export class Random {
-  private state: number;
+  /** From 0 to below 1. */
+  readonly next: () => number;
 
   constructor(seed: number) {
-    this.state = seed;
-  }
-
-  /** From 0 to below 1 (mulberry32). */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+    this.next = seededRandom(seed);
   }
 
   /** A whole number from 0 to below this. */

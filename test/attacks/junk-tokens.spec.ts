@@ -4,13 +4,14 @@ import { X509Certificate } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import type { SigningAlgorithm } from 'nestjs-session-tokens';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { ACCESS, cookieOf, pass, REFRESH } from '../http/account-app.js';
+import { ACCESS, cookieOf, REFRESH } from '../http/account-app.js';
 import { AccountController } from '../http/account.controller.js';
 import { type Adapter, adapters, startApp, type TestApp } from '../support/app.js';
 import { Browser } from '../support/browser.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { LogCapture } from '../support/log-capture.js';
 import { QueryLog } from '../support/query-log.js';
+import { pass, stopClock } from '../support/time.js';
 import { ownKeys } from './junk-tokens-forger.js';
 import {
   answerOfNode,
@@ -29,7 +30,7 @@ const ISSUER = 'https://accounts.example';
 const AUDIENCE = 'https://shop.example';
 
 /** An application, and somebody who is signed in there. */
-interface World {
+interface Scene {
   readonly app: TestApp;
   readonly browser: Browser;
   readonly target: Target;
@@ -43,12 +44,12 @@ interface World {
   stop(): Promise<void>;
 }
 
-async function startWorld(
+async function startScene(
   adapter: Adapter,
   algorithm: SigningAlgorithm,
   kind: DatabaseKind = databases[0]!,
-): Promise<World> {
-  vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-05T08:00:00Z') });
+): Promise<Scene> {
+  stopClock();
   const [trap, trapped] = await startTrap();
   const database = await kind.create();
   const [logs, queries] = [new LogCapture(), new QueryLog()];
@@ -111,7 +112,7 @@ interface Answer {
 }
 
 /** Asks who is signed in, with a header that is sent byte by byte, as no HTTP client would. */
-async function ask({ app }: World, header: string): Promise<Answer> {
+async function ask({ app }: Scene, header: string): Promise<Answer> {
   const { hostname, port, host } = new URL(app.url);
   const text = await new Promise<string>((resolve, reject) => {
     let received = '';
@@ -147,14 +148,14 @@ function refusalOf(token: string): string {
   return String(answerOfNode(token) ?? (token === '' ? '401 no_credentials' : '401 try_refresh'));
 }
 
-/** Sends junk as cookie and as header. @returns the wrong answers, by name */
-async function surprises(world: World, recipes: readonly Recipe[], expected = refusalOf) {
+/** Shows junk in both ways; gives the answers that are not as they should be, by name. */
+async function surprises(scene: Scene, recipes: readonly Recipe[], expected = refusalOf) {
   expect(recipes).not.toEqual([]);
   const surprising: Record<string, string> = {};
   const attempts = recipes.flatMap((recipe) =>
     [asCookie, asBearer].map(async (show) => {
       const token = recipe.make();
-      const answer = summary(await ask(world, show(token)));
+      const answer = summary(await ask(scene, show(token)));
       if (answer !== expected(token)) surprising[`${recipe.name}, ${show('…')}`] = answer;
     }),
   );
@@ -169,50 +170,50 @@ const worlds = adapters.flatMap((adapter) =>
 );
 
 describe.each(worlds)('junk in place of a token of $algorithm, over $adapter', ({ adapter, algorithm }) => {
-  let world: World;
+  let scene: Scene;
   beforeAll(async () => {
-    world = await startWorld(adapter, algorithm);
+    scene = await startScene(adapter, algorithm);
   });
-  afterAll(() => world.stop());
+  afterAll(() => scene.stop());
 
-  const recipesOf = (family: string) => world.recipes.filter((recipe) => recipe.family === family);
+  const recipesOf = (family: string) => scene.recipes.filter((recipe) => recipe.family === family);
 
   test('what the same hand makes without a mistake is accepted', async () => {
-    const { target } = world;
+    const { target } = scene;
     for (const token of [target.accessToken, rightToken(target, new Random(SEED))]) {
       for (const show of [asCookie, asBearer]) {
-        expect(await ask(world, show(token))).toMatchObject({ status: 200, body: { userId: 'alice' } });
+        expect(await ask(scene, show(token))).toMatchObject({ status: 200, body: { userId: 'alice' } });
       }
     }
-    const names = world.recipes.map(({ family, name }) => `${family}: ${name}`);
+    const names = scene.recipes.map(({ family, name }) => `${family}: ${name}`);
     expect(new Set(names).size).toBe(names.length);
-    expect(new Set(world.recipes.map(({ family }) => family))).toEqual(new Set(junkFamilies(algorithm)));
+    expect(new Set(scene.recipes.map(({ family }) => family))).toEqual(new Set(junkFamilies(algorithm)));
   });
 
   test.each(junkFamilies(algorithm))('%s: 401 with a code, no cookies, nothing logged', async (family) => {
-    expect(await surprises(world, recipesOf(family))).toEqual({});
-    expect(world.logs.lines).toEqual([]);
-    expect(world.trapped).toEqual([]);
+    expect(await surprises(scene, recipesOf(family))).toEqual({});
+    expect(scene.logs.lines).toEqual([]);
+    expect(scene.trapped).toEqual([]);
   });
 
   test('oversized, where the HTTP server takes such headers', async () => {
-    const server = world.app.app.getHttpServer() as Server & { maxHeaderSize?: number };
+    const server = scene.app.app.getHttpServer() as Server & { maxHeaderSize?: number };
     const before = server.maxHeaderSize;
     server.maxHeaderSize = 131_072;
     try {
-      expect(await surprises(world, recipesOf('oversized'), () => '401 try_refresh')).toEqual({});
+      expect(await surprises(scene, recipesOf('oversized'), () => '401 try_refresh')).toEqual({});
     } finally {
       server.maxHeaderSize = before;
     }
   });
 
   test.each(junkFamilies(algorithm))('%s: a refresh token beside it goes on', async (family) => {
-    const { browser } = world;
+    const { browser } = scene;
     const surprising: Record<string, string> = {};
     for (const { name, make } of recipesOf(family)) {
       const token = make();
       const refreshToken = cookieOf(browser, 'session_refresh').value;
-      const answer = await ask(world, `${asCookie(token)}; ${REFRESH}=${refreshToken}`);
+      const answer = await ask(scene, `${asCookie(token)}; ${REFRESH}=${refreshToken}`);
       const isRefreshed = answer.body.userId === 'alice' && answer.cookies[0]?.startsWith(`${ACCESS}=ey`);
       const is = answer.status === 200 && isRefreshed ? 'refreshed' : summary(answer);
       if (is !== String(answerOfNode(token) ?? 'refreshed')) surprising[name] = is;
@@ -220,7 +221,7 @@ describe.each(worlds)('junk in place of a token of $algorithm, over $adapter', (
     }
     expect(surprising).toEqual({});
     expect(await browser.get('/me')).toMatchObject({ status: 200, body: { userId: 'alice' } });
-    expect(world.logs.lines).toEqual([]);
+    expect(scene.logs.lines).toEqual([]);
   });
 });
 
@@ -234,28 +235,28 @@ test('the certificates that tokens bring along are real', () => {
 });
 
 describe.each(databases)('junk on $name', (kind) => {
-  let world: World;
+  let scene: Scene;
   beforeAll(async () => {
-    world = await startWorld('fastify', 'HS256', kind);
+    scene = await startScene('fastify', 'HS256', kind);
   });
-  afterAll(() => world.stop());
+  afterAll(() => scene.stop());
 
-  const randomKids = () => world.recipes.filter(({ family }) => family === 'a random kid');
-  const keyQueries = () => world.queries.take(/FROM .user_session_key/i).length;
+  const randomKids = () => scene.recipes.filter(({ family }) => family === 'a random kid');
+  const keyQueries = () => scene.queries.take(/FROM .user_session_key/i).length;
   const show = async (count: number) => {
     const recipes = randomKids();
     const some = Array.from({ length: count }, (_, n) => recipes[n % recipes.length]!);
-    expect(await surprises(world, some)).toEqual({});
+    expect(await surprises(scene, some)).toEqual({});
   };
 
   test('one of each family is refused', async () => {
-    const some = junkFamilies('HS256').map((name) => world.recipes.find(({ family }) => family === name)!);
-    expect(await surprises(world, some)).toEqual({});
+    const some = junkFamilies('HS256').map((name) => scene.recipes.find(({ family }) => family === name)!);
+    expect(await surprises(scene, some)).toEqual({});
   });
 
   test('random kids cause one look at the keys per cooldown, and no other query', async () => {
     await show(1);
-    world.queries.take();
+    scene.queries.take();
     for (let n = 0; n < 3; n++) {
       pass('10s');
       await show(50);
@@ -263,18 +264,18 @@ describe.each(databases)('junk on $name', (kind) => {
         pass(wait);
         await show(5);
       }
-      const queries = world.queries.take();
+      const queries = scene.queries.take();
       expect(queries).toEqual([expect.stringMatching(/SELECT.*FROM .user_session_key/)]);
     }
   });
 
   test('beside honest requests they cause none: those look at the keys each second already', async () => {
-    await world.browser.get('/me');
-    world.queries.take();
+    await scene.browser.get('/me');
+    scene.queries.take();
     for (let second = 1; second <= 15; second++) {
       pass('1s');
       await show(5);
-      await world.browser.get('/me');
+      await scene.browser.get('/me');
       await show(5);
       expect(keyQueries(), `in second ${second}`).toBe(1);
     }

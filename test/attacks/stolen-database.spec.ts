@@ -1,7 +1,8 @@
 import type { SigningAlgorithm } from 'nestjs-session-tokens';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accountApps, pass, REFRESH } from '../http/account-app.js';
+import { accountApps, REFRESH } from '../http/account-app.js';
 import { databases } from '../support/databases.js';
+import { MINUTE, pass } from '../support/time.js';
 import {
   accessTokensByHmac,
   accessTokenSignedWith,
@@ -42,10 +43,8 @@ import {
   type Victim,
 } from './victims.js';
 
-const MINUTE = 60_000;
-
-// Each attack is followed by its control: the same function succeeds if it gets what the thief lacks. If a token has two
-// parts, a key and a secret, each is attacked with the other one given. This is more than the thief has.
+// Every attack is followed by its control: the same function, given what the thief lacks, succeeds. Where a token has two
+// halves, a key and a secret, each is attacked with the other one given, which is more than the thief has.
 
 const byAccess = (tokens: readonly string[]) => tokens.map((access) => ({ access }));
 const byRefresh = (tokens: readonly string[]) => tokens.map((refresh) => ({ refresh }));

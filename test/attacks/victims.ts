@@ -1,17 +1,10 @@
 import type { SessionEvent, SessionModuleOptions } from 'nestjs-session-tokens';
 import { SESSION_ENTITIES } from 'nestjs-session-tokens';
 import { expect } from 'vitest';
-import {
-  ACCESS,
-  type AccountApp,
-  type accountApps,
-  cookieOf,
-  MARKER,
-  pass,
-  REFRESH,
-} from '../http/account-app.js';
+import { ACCESS, type AccountApp, type accountApps, cookieOf, MARKER, REFRESH } from '../http/account-app.js';
 import type { Browser } from '../support/browser.js';
 import { connect, type TestDatabase } from '../support/databases.js';
+import { pass } from '../support/time.js';
 import type { Dump, Row } from './stolen-database.js';
 
 export const SECRET = 'the secret of this application, known to it alone';

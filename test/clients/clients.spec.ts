@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import { Controller, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { type HttpRequest, type HttpResponse, SessionService } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
-import { accountApps, pass } from '../http/account-app.js';
+import { accountApps } from '../http/account-app.js';
+import { pass } from '../support/time.js';
 import { adapters } from '../support/app.js';
 
 const run = promisify(execFile);

@@ -11,7 +11,8 @@ import {
 } from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
+import { pass, stopClock } from '../support/time.js';
 import { Client, serve } from './client.js';
 import { scheduled, type Timing } from './scheduled-data-source.js';
 import { type Answer, type Delays, type Instance, type Send, Traffic } from './traffic.js';
@@ -143,7 +144,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
   const thefts: Extract<SessionEvent, { type: 'theft' }>[] = [];
 
   beforeAll(async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    stopClock();
     const clock = new AsyncLocalStorage<number>();
     const now = Date.now.bind(Date);
     Date.now = () => now() + (clock.getStore() ?? 0);
@@ -178,8 +179,8 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
     });
     if (error !== undefined) throw error as Error;
     client.receive(leave());
-    // A killed browser never loses the tokens of the sign-in.
-    vi.setSystemTime(Date.now() + LOST);
+    // The sign-in is not among what a browser that is killed may have lost.
+    pass(LOST);
     return { client, id };
   }
 
@@ -253,7 +254,7 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
         expect(thefts).toEqual([]);
         // The session goes on.
         for (const wait of [0, TTL, WINDOW, TTL]) {
-          vi.setSystemTime(Date.now() + wait);
+          pass(wait);
           expect(await ask(alice.client)).toBeUndefined();
         }
         // One row per session, and it is live.
@@ -288,9 +289,9 @@ describe.each(databases)('$name', { timeout: 600_000 }, (kind) => {
           await play(traffic, alice, after);
           await traffic.arrive();
         });
-        // The client is told to look again, and after that, that the session is over; then its cookies are cleared. They
-        // are not cleared at once, because the response to another sign-in may be in flight.
-        vi.setSystemTime(Date.now() + 3 * DELAY);
+        // Told to look again and, having done so, that the session is over; after that, it has no cookies. Until then they
+        // are left alone for a while: the response to another sign-in may be on its way.
+        pass(3 * DELAY);
         answers.push(await ask(client), await ask(client), await ask(client));
         expect(client.isSignedIn).toBe(false);
         expect(answers.filter((error) => !(error instanceof SessionError))).toEqual([]);

@@ -4,8 +4,9 @@ import { Field, GraphQLModule, ID, ObjectType, Parent, Query, ResolveField, Reso
 import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
 import { ActiveSession, CurrentSession, OptionalSession, SessionGuard } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
-import { accountApps, pass, setCookieNames } from '../http/account-app.js';
+import { accountApps, setCookieNames } from '../http/account-app.js';
 import { type Adapter } from '../support/app.js';
+import { pass } from '../support/time.js';
 
 @ObjectType()
 class User {

@@ -3,9 +3,10 @@ import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websock
 import { CurrentSession, OptionalSession, SessionGuard, SkipSession } from 'nestjs-session-tokens';
 import { io, type Socket } from 'socket.io-client';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type AccountApp, accountApps, pass } from '../http/account-app.js';
+import { type AccountApp, accountApps } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import type { Browser } from '../support/browser.js';
+import { pass } from '../support/time.js';
 
 @WebSocketGateway()
 class ChatGateway {

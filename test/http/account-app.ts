@@ -1,10 +1,10 @@
 import { decodeJwt, type JWTPayload } from 'jose';
 import { SessionEntity, type SessionModuleExtras, type SessionModuleOptions } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, expect, vi } from 'vitest';
-import { parseDuration } from '../../lib/options/duration.js';
 import { type Adapter, startApp, type TestApp, type TestAppSettings } from '../support/app.js';
 import { type Answer, Browser, type JarCookie } from '../support/browser.js';
 import { connect, type DatabaseKind, databases, type TestDatabase } from '../support/databases.js';
+import { stopClock } from '../support/time.js';
 import { AccountController } from './account.controller.js';
 
 export interface AccountApp extends TestApp {
@@ -34,7 +34,7 @@ type Start = (
 export function accountApps(adapter: Adapter, kind: DatabaseKind = databases[0]!): Start {
   const cleanups: (() => Promise<unknown>)[] = [];
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-05T08:00:00Z') });
+    stopClock();
   });
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
@@ -71,11 +71,6 @@ export function accountApps(adapter: Adapter, kind: DatabaseKind = databases[0]!
       },
     };
   };
-}
-
-/** Lets time pass, as `'16m'`. */
-export function pass(duration: string): void {
-  vi.setSystemTime(Date.now() + parseDuration(duration)!);
 }
 
 export const ACCESS = '__Host-session_access';

@@ -22,7 +22,8 @@ import {
 import { of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { type Adapter, adapters } from '../support/app.js';
-import { accountApps, pass } from './account-app.js';
+import { accountApps } from './account-app.js';
+import { pass } from '../support/time.js';
 
 const PUBLIC = 'public, max-age=3600, s-maxage=3600';
 

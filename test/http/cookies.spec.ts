@@ -8,9 +8,10 @@ import {
   SessionGuard,
   SessionService,
 } from 'nestjs-session-tokens';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
+import { pass } from '../support/time.js';
 import {
   ACCESS,
   accessTokenOf,
@@ -18,7 +19,6 @@ import {
   clearsCookies,
   cookieOf,
   MARKER,
-  pass,
   REFRESH,
 } from './account-app.js';
 
@@ -249,7 +249,7 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     pass('90s');
     expect(await maxAgesInDays(browser.get('/me')), 'the proven access token').toEqual([30 - 90 / 86_400]);
     pass('15d');
-    vi.setSystemTime(Date.now() - 90_000);
+    pass(-90_000);
     expect(await maxAgesInDays(browser.get('/me')), '20 days before the end').toEqual([20, 20]);
     pass('19d');
     expect(await maxAgesInDays(browser.get('/me')), 'one day before the end').toEqual([1, 1]);

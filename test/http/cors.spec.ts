@@ -2,7 +2,8 @@ import { Logger } from '@nestjs/common';
 import { SessionService } from 'nestjs-session-tokens';
 import { describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, pass } from './account-app.js';
+import { pass } from '../support/time.js';
+import { accountApps } from './account-app.js';
 
 const ORIGINS = ['https://app.example.com', 'https://admin.example.com'];
 

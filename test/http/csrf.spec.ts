@@ -9,7 +9,8 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, cookieOf, pass, refusal, REFRESH } from './account-app.js';
+import { pass } from '../support/time.js';
+import { accountApps, cookieOf, refusal, REFRESH } from './account-app.js';
 
 const TRUSTED = 'https://app.example.com';
 const FORGED = refusal(403, 'csrf_failed');

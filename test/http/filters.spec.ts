@@ -8,7 +8,8 @@ import {
 import { APP_FILTER, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, pass, refusal } from './account-app.js';
+import { pass } from '../support/time.js';
+import { accountApps, refusal } from './account-app.js';
 
 /** "Catch everything", as Nest's documentation has it. */
 @Catch()

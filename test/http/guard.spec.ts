@@ -25,8 +25,9 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, clearsCookies, cookieOf, pass, refusal } from './account-app.js';
+import { accountApps, clearsCookies, cookieOf, refusal } from './account-app.js';
 import { QueryLog } from '../support/query-log.js';
+import { pass } from '../support/time.js';
 
 type WithCookies = HttpRequest & { cookies?: Record<string, unknown> };
 

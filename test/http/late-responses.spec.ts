@@ -12,7 +12,8 @@ import { of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
-import { ACCESS, accountApps, MARKER, pass, REFRESH, setCookieNames } from './account-app.js';
+import { pass } from '../support/time.js';
+import { ACCESS, accountApps, MARKER, REFRESH, setCookieNames } from './account-app.js';
 
 /** The gate for which handlers wait. A case opens it after the time and the events that it needs. */
 let gate: { readonly reached: () => void; readonly opened: Promise<void> };

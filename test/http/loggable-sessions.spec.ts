@@ -22,7 +22,8 @@ import {
 } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, cookieOf, pass } from './account-app.js';
+import { pass } from '../support/time.js';
+import { accountApps, cookieOf } from './account-app.js';
 
 const SECRET = 'the secret of thirty-two characters, or more';
 

@@ -10,13 +10,13 @@ import {
 import { beforeEach, describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Browser } from '../support/browser.js';
+import { pass } from '../support/time.js';
 import {
   type AccountApp,
   accountApps,
   clearsCookies,
   cookieOf,
   MARKER,
-  pass,
   refusal,
   REFRESH,
   setCookieNames,

@@ -13,13 +13,13 @@ import {
   clearsCookies,
   cookieOf,
   MARKER,
-  pass,
   refusal,
   REFRESH,
   setCookieNames,
 } from './account-app.js';
 import { asModule } from '../support/as-module.js';
 import { LogCapture } from '../support/log-capture.js';
+import { pass } from '../support/time.js';
 
 async function idOf(browser: Browser): Promise<string> {
   return ((await browser.get('/me')).body as { id: string }).id;

@@ -22,7 +22,8 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accountApps, pass, refusal } from './account-app.js';
+import { accountApps, refusal } from './account-app.js';
+import { pass } from '../support/time.js';
 
 @Injectable()
 class Roles {

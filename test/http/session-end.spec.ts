@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
-import { accessTokenOf, accountApps, pass } from './account-app.js';
+import { accessTokenOf, accountApps } from './account-app.js';
+import { pass } from '../support/time.js';
 
 describe.each(adapters)('the end of a session over %s', (adapter) => {
   const start = accountApps(adapter);

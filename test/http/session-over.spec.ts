@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
 import type { Browser } from '../support/browser.js';
-import { type AccountApp, accountApps, pass, refusal } from './account-app.js';
+import { pass } from '../support/time.js';
+import { type AccountApp, accountApps, refusal } from './account-app.js';
 
 const NOT_A_BROWSER = { 'user-agent': 'HttpClient/1.0' };
 

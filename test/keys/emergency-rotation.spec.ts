@@ -1,5 +1,5 @@
 import { decodeProtectedHeader } from 'jose';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   type DroppedKeys,
   InvalidOptionError,
@@ -12,24 +12,13 @@ import {
   SigningKeyNotFoundError,
 } from 'nestjs-session-tokens';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import {
-  beforeQuery,
-  DAY,
-  describeWorld,
-  HOUR,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  seededRandom,
-  SETTLED,
-  shuffleStatements,
-  START,
-  TTL,
-} from '../processes/instances.js';
-import { LibraryProcess } from '../processes/process-pool.js';
+import { type LibraryProcess, plainOptions, setClocks, useProcesses } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { seededRandom } from '../support/random.js';
+import { beforeQuery, shuffleStatements } from '../support/statements.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, START, stopClock, TTL } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 /** The default `revocationInterval`. */
 const INTERVAL = SECOND;
@@ -37,25 +26,14 @@ const CLIENTS = 100;
 const THREE = [0, 1, 2];
 
 describe('three processes', { timeout: MINUTE }, () => {
-  let processes: LibraryProcess[];
-
-  beforeAll(async () => {
-    processes = await Promise.all(THREE.map(async () => LibraryProcess.spawn()));
-  }, MINUTE);
-  afterAll(async () => {
-    await Promise.all(processes.map((each) => each.end()));
-  });
-
-  const setTime = async (time: number) => {
-    vi.setSystemTime(time);
-    await Promise.all(processes.map((each) => each.call('setTime', time)));
-  };
+  const processes = useProcesses(3);
+  const setTime = (time: number) => setClocks(processes, time);
 
   describe.each(databases)('on $name', (kind) => {
     let database: TestDatabase;
 
     beforeEach(async () => {
-      vi.useFakeTimers({ toFake: ['Date'] });
+      stopClock();
       database = await kind.create();
       await setTime(START);
     });
@@ -66,13 +44,8 @@ describe('three processes', { timeout: MINUTE }, () => {
       vi.useRealTimers();
     });
 
-    /** A token in a form that can be sent to another process. */
-    const plain = () => {
-      const { driver: _, ...options } = database.options as TestDatabase['options'] & { driver?: unknown };
-      return options as TestDatabase['options'];
-    };
     const start = async (each: LibraryProcess, options: SessionModuleOptions = {}) =>
-      each.call('start', plain(), options);
+      each.call('start', plainOptions(database), options);
     const look = async () => {
       const dataSource = await connect(database);
       const keys = await dataSource
@@ -141,7 +114,9 @@ describe('three processes', { timeout: MINUTE }, () => {
     ])(
       'of which one drops $drop: $count clients with cookies go on, in whichever process, and none is signed out',
       async ({ drop, count }) => {
-        const urls = await Promise.all(processes.map((each) => each.call('listen', plain(), {})));
+        const urls = await Promise.all(
+          processes.map((each) => each.call('listen', plainOptions(database), {})),
+        );
         const random = seededRandom(4);
         const anywhere = () => urls[Math.floor(random() * urls.length)]!;
         const signIn = async (userId: number) => {
@@ -276,7 +251,7 @@ describe('three processes', { timeout: MINUTE }, () => {
 });
 
 describe.each(databases)('signing keys that are rotated by hand on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const kids = async () => (await world.keys('access')).map(({ kid }) => kid);
 
@@ -325,13 +300,15 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
     await instances[0]!.service.rotateSigningKeys({ drop: 'current' });
     const rotatedAt = Date.now();
     const signers = new Map<string, number>();
+    const outcomes = new Set<string>();
     for (let hour = 0; hour <= 48; hour++) {
       const token = await newToken(instances[hour % 3]!);
       if (!signers.has(kidOf(token))) signers.set(kidOf(token), Date.now() - rotatedAt);
       pass(INTERVAL);
-      expect(await outcomesIn(instances, token)).toEqual(everywhere('valid'));
+      for (const outcome of await outcomesIn(instances, token)) outcomes.add(outcome);
       pass(HOUR - INTERVAL);
     }
+    expect(outcomes).toEqual(new Set(['valid']));
     expect([...signers.values()]).toEqual([0, DAY, 2 * DAY]);
   });
 
@@ -492,16 +469,20 @@ describe.each(databases)('signing keys that are rotated by hand on $name', (kind
     expect(afterStart).toBeLessThanOrEqual(3);
 
     const DAYS = 3;
+    const outcomes = new Set<string>();
+    let most = 0;
     for (let hour = 0; hour < DAYS * 24; hour++) {
       pass(HOUR);
       const signer = [first, ...instances][hour % 4]!;
       const token = await newToken(signer);
       pass(INTERVAL);
-      expect(await outcomeIn(instances[hour % 3]!, token)).toBe('valid');
+      outcomes.add(await outcomeIn(instances[hour % 3]!, token));
       pass(-INTERVAL);
       await signer.signingKeys.removeRetired(Date.now());
-      expect((await kids()).length).toBeLessThanOrEqual(3);
+      most = Math.max(most, (await kids()).length);
     }
+    expect(outcomes).toEqual(new Set(['valid']));
+    expect(most).toBeLessThanOrEqual(3);
     const made = (await world.keys('access')).at(-1)!.sequence;
     expect(made).toBeLessThanOrEqual(afterStart + DAYS + 1);
   });

@@ -4,8 +4,9 @@ import { compactDecrypt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test, vi } from 'vitest';
 import { KeyStore } from '../../lib/storage/key.store.js';
 import { KeysUnavailableError, SessionKeyEntity, type SigningAlgorithm } from 'nestjs-session-tokens';
-import { DAY, describeWorld, HOUR, type Instance, MINUTE, pass } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, HOUR, MINUTE, pass } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 const OLD = 'old secret, made of more than 32 characters';
 const NEW = 'new secret, made of more than 32 characters';
@@ -22,7 +23,7 @@ async function secretOf(material: string): Promise<string | undefined> {
 }
 
 describe.each(databases)('key material at rest on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const allKeys = async () => [...(await world.keys('access')), ...(await world.keys('refresh'))];
 

@@ -8,25 +8,16 @@ import {
   TryRefreshError,
 } from 'nestjs-session-tokens';
 import { encodeRefreshToken, parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
-import {
-  DAY,
-  describeWorld,
-  HOUR,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  seededRandom,
-  START,
-  withClock,
-  withoutDatabase,
-} from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { seededRandom } from '../support/random.js';
+import { withoutDatabase } from '../support/statements.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, START, withClock } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 const KEY_QUERY = 'user_session_key';
 
 describe.each(databases)('keys on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   describe('at the first start', () => {
     test('one access key and one refresh key are made', async () => {
@@ -210,12 +201,15 @@ describe.each(databases)('keys on $name', (kind) => {
       expect(results.every(({ status }) => status === 'rejected')).toBe(true);
       expect(log.take(KEY_QUERY)).toHaveLength(1);
 
+      const others: unknown[] = [];
       for (let second = 0; second < 60; second++) {
         pass(SECOND);
         for (const token of junk.slice(second, second + 20)) {
-          await expect(service.tokens.verify(token)).rejects.toThrow(TryRefreshError);
+          const outcome: unknown = await service.tokens.verify(token).catch((error: unknown) => error);
+          if (!(outcome instanceof TryRefreshError)) others.push(outcome);
         }
       }
+      expect(others).toEqual([]);
       expect(log.take(KEY_QUERY)).toHaveLength(6);
     });
 

@@ -3,13 +3,14 @@ import { decodeProtectedHeader, type JWK } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { KeysUnavailableError, type SigningAlgorithm } from 'nestjs-session-tokens';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { describeWorld, type Instance, MINUTE, pass, SECOND } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { MINUTE, pass, SECOND } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 const algorithms: SigningAlgorithm[] = ['HS256', 'ES256', 'EdDSA', 'RS256'];
 
 describe.each(databases)('the own keys of an application on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   test.each(algorithms)('%s: they sign and verify, and none is kept in the database', async (alg) => {
     const key = { ...(await generateJwk(alg)), kid: 'mine', alg };

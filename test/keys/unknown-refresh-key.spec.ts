@@ -3,9 +3,9 @@ import { Controller, Get, UseGuards } from '@nestjs/common';
 import { SessionGuard } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { encodeRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
-import { DAY, pass, SECOND, START } from '../processes/instances.js';
 import { adapters, startApp, type TestApp } from '../support/app.js';
 import { databases, type TestDatabase } from '../support/databases.js';
+import { DAY, pass, SECOND, START, stopClock } from '../support/time.js';
 
 @Controller()
 class PageController {
@@ -22,7 +22,7 @@ describe.each(databases)('a refresh cookie under an unknown key on $name', (kind
     let app: TestApp;
 
     beforeEach(async () => {
-      vi.useFakeTimers({ toFake: ['Date'], now: START });
+      stopClock();
       database = await kind.create();
       app = await startApp({ adapter, database, metadata: { controllers: [PageController] } });
     });

@@ -21,9 +21,10 @@ import {
   SkipSession,
 } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it } from 'vitest';
-import { accountApps, pass, refusal } from '../http/account-app.js';
+import { accountApps, refusal } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import { databases, type TestDatabase } from '../support/databases.js';
+import { pass } from '../support/time.js';
 import { KeyServer } from '../verifier/key-server.js';
 
 const ADMIN_COOKIES = {

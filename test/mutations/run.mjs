@@ -26,8 +26,8 @@ const root = new URL('../..', import.meta.url).pathname;
 const SUITES = [
   ['rules', ['lib/protocol/rotation.spec.ts']],
   ['model', ['test/model']],
-  ['one statement', ['test/storage/redeem.spec.ts']],
-  ['store', ['test/storage/conditional-update.spec.ts', 'test/storage/concurrency.spec.ts']],
+  ['one statement', ['test/storage/refresh-in-one-statement.spec.ts']],
+  ['store', ['test/storage/overtaken-decisions.spec.ts', 'test/storage/concurrent-requests.spec.ts']],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
   [
     'look again',

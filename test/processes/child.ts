@@ -17,7 +17,7 @@ import type { SessionRuntime } from '../../lib/module/session.runtime.js';
 import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import { AccountController } from '../http/account.controller.js';
 import { startApp } from '../support/app.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 import { startService } from '../verifier/service-app.js';
 import { untyped } from '../support/untyped.js';
 

@@ -1,5 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { afterAll, beforeAll, vi } from 'vitest';
+import type { TestDatabase } from '../support/databases.js';
+import { MINUTE } from '../support/time.js';
 import type { ChildCommands } from './child.js';
 
 type Answer = { id: number; result?: unknown; error?: { message: string } };
@@ -59,4 +62,28 @@ export class LibraryProcess {
       this.child.on('message', listen);
     });
   }
+}
+
+/** Processes for the tests of the describe block that this is called in, there from its first `beforeAll` on. */
+export function useProcesses(count: number): readonly LibraryProcess[] {
+  const processes: LibraryProcess[] = [];
+  beforeAll(async () => {
+    processes.push(...(await Promise.all(Array.from({ length: count }, () => LibraryProcess.spawn()))));
+  }, MINUTE);
+  afterAll(async () => {
+    await Promise.all(processes.map((each) => each.end()));
+  });
+  return processes;
+}
+
+/** Moves the stopped clocks of these processes and of this one to a time. */
+export async function setClocks(processes: readonly LibraryProcess[], time: number): Promise<void> {
+  vi.setSystemTime(time);
+  await Promise.all(processes.map((each) => each.call('setTime', time)));
+}
+
+/** The options of a database as they can be sent to another process, which adds the driver itself. */
+export function plainOptions({ options }: TestDatabase): TestDatabase['options'] {
+  const { driver: _, ...plain } = options as TestDatabase['options'] & { driver?: unknown };
+  return plain as TestDatabase['options'];
 }

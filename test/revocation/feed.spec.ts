@@ -1,21 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { describe, expect, test, vi } from 'vitest';
 import { LookAgainError, SessionOverError, TokenTheftError } from 'nestjs-session-tokens';
-import {
-  DAY,
-  describeWorld,
-  HOUR,
-  insist,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  SETTLED,
-  TTL,
-  withClock,
-  withoutDatabase,
-} from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { withoutDatabase } from '../support/statements.js';
+import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, TTL, withClock } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 /** The queries of a process in each interval: for dropped keys, and for revoked sessions. */
 const LOOKS = [
@@ -25,7 +14,7 @@ const LOOKS = [
 const INTERVAL = SECOND;
 
 describe.each(databases)('the revocation feed on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   /** Two instances, and a session whose tokens both have accepted a moment ago. */
   const setUp = async () => {
@@ -164,7 +153,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     // The previous token looks old now. Until its client has looked again, nobody is signed out.
     await expect(one.service.tokens.refresh(refreshToken.token)).rejects.toThrow(LookAgainError);
     for (const token of alive) await one.service.tokens.verify(token);
-    await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
+    await expect(insist(one.service, refreshToken.token)).rejects.toThrow(TokenTheftError);
 
     for (const token of alive)
       await expect(one.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
@@ -172,7 +161,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     for (const token of alive)
       await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
     for (const { token } of [thief.refreshToken!, owner.refreshToken!, refreshToken]) {
-      await expect(insist(two, token)).rejects.toThrow(SessionOverError);
+      await expect(insist(two.service, token)).rejects.toThrow(SessionOverError);
     }
     expect(await two.service.find(session.id)).toBeNull();
   });

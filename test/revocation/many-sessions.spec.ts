@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { SessionEntity, type SessionEvent, SessionOverError } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
-import { describeWorld, insist, type Instance, pass, SECOND } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { pass, SECOND } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 const MANY = 1_200;
 
 describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const setUp = async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
@@ -49,7 +50,7 @@ describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
     const { one, two, current } = await setUp();
     expect(await two.service.revokeAllForUser('ann')).toBe(MANY);
     expect(await one.service.findAllForUser('ann')).toEqual([]);
-    await expect(insist(one, current.refreshToken.token)).rejects.toThrow(SessionOverError);
+    await expect(insist(one.service, current.refreshToken.token)).rejects.toThrow(SessionOverError);
     expect(await one.service.revokeAllForUser('ann')).toBe(0);
   });
 

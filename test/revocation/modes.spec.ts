@@ -6,22 +6,13 @@ import {
   TokenTheftError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import {
-  DAY,
-  describeWorld,
-  insist,
-  type Instance,
-  MINUTE,
-  pass,
-  SECOND,
-  SETTLED,
-  TTL,
-  withoutDatabase,
-} from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { withoutDatabase } from '../support/statements.js';
+import { DAY, MINUTE, pass, SECOND, SETTLED, TTL } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 describe.each(databases)('revocation on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   describe('in mode "database"', () => {
     const options = { revocation: 'database' } as const;
@@ -56,11 +47,11 @@ describe.each(databases)('revocation on $name', (kind) => {
       const thief = await one.service.tokens.refresh(refreshToken.token);
       pass(SETTLED);
       const { newAccessToken } = await one.service.tokens.verify(thief.accessToken.token);
-      await expect(insist(one, refreshToken.token)).rejects.toThrow(TokenTheftError);
+      await expect(insist(one.service, refreshToken.token)).rejects.toThrow(TokenTheftError);
       for (const { token } of [thief.accessToken, newAccessToken!]) {
         await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       }
-      await expect(insist(two, thief.refreshToken!.token)).rejects.toThrow(SessionOverError);
+      await expect(insist(two.service, thief.refreshToken!.token)).rejects.toThrow(SessionOverError);
     });
 
     test('a database that is down says nothing about a session', async () => {
@@ -85,7 +76,7 @@ describe.each(databases)('revocation on $name', (kind) => {
       expect(log.take()).toEqual([expect.stringMatching(/FROM .user_session_key/)]);
     }
     for (const each of [one, two]) {
-      await expect(insist(each, refreshToken.token)).rejects.toThrow(SessionOverError);
+      await expect(insist(each.service, refreshToken.token)).rejects.toThrow(SessionOverError);
     }
     pass(1);
     await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(TryRefreshError);

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { adapters } from '../support/app.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { databases, type TestDatabase } from '../support/databases.js';
+import { pass, stopClock } from '../support/time.js';
 import { type Environment, type Sample, startSample } from './sample.js';
 
 /** The same users with fast password verification. With the real cost, hundreds of sign-ins would take minutes. */
@@ -46,7 +47,7 @@ describe.each(matrix)(
       await database.remove();
     });
     beforeEach(() => {
-      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+      stopClock(Date.now());
     });
     afterEach(() => {
       vi.useRealTimers();
@@ -272,7 +273,7 @@ describe.each(matrix)(
 
     it('renews the tokens within the request that met an expired one', async () => {
       const browser = await signIn();
-      pass(61);
+      pass('61s');
       const before = browser.cookie('session_refresh')!.value;
       const answers = await Promise.all(Array.from({ length: 20 }, () => browser.get('/me')));
       expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
@@ -356,7 +357,7 @@ describe.each(matrix)(
     it('with REFRESH_MODE=endpoint refreshes on its own route', async () => {
       const browser = await signIn(ALICE, await start({ REFRESH_MODE: 'endpoint' }));
       expect(browser.cookie('session_refresh')!.path).toBe('/auth/refresh');
-      pass(61);
+      pass('61s');
       expect(await browser.get('/me')).toMatchObject({ status: 401, body: { code: 'try_refresh' } });
       expect(await browser.post('/auth/refresh')).toMatchObject({ status: 204 });
       expect(await browser.get('/me')).toMatchObject({ status: 200 });
@@ -377,9 +378,9 @@ describe.each(matrix)(
         const owner = await signIn();
         const thief = await steal(owner);
         expect(await thief('use')).toMatchObject(works);
-        pass(31);
+        pass('31s');
         expect(await thief('refresh')).toMatchObject({ body: { status: 200, refreshToken: 'renewed' } });
-        pass(6);
+        pass('6s');
         expect(await thief('use')).toMatchObject({ body: { status: 200, refreshToken: 'kept' } });
         expect(await owner.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
         expect(owner.cookies).toEqual([]);
@@ -390,9 +391,9 @@ describe.each(matrix)(
       it('shows a thief get caught at once who refreshes after the owner', async () => {
         const owner = await signIn();
         const thief = await steal(owner);
-        pass(31);
+        pass('31s');
         expect(await owner.get('/me')).toMatchObject({ status: 200 });
-        pass(6);
+        pass('6s');
         expect(await owner.get('/me')).toMatchObject({ status: 200 });
         expect(await thief('refresh')).toMatchObject({
           body: { status: 401, code: 'token_theft', accessToken: 'lost', refreshToken: 'lost' },
@@ -417,10 +418,10 @@ describe.each(matrix)(
 
       it('copies what the browser has after the request, where that renewed the tokens', async () => {
         const owner = await signIn();
-        pass(31);
+        pass('31s');
         const thief = await steal(owner);
         expect(await thief('use')).toMatchObject({ body: { status: 200, refreshToken: 'kept' } });
-        pass(31);
+        pass('31s');
         expect(await thief('refresh')).toMatchObject({ body: { status: 200, refreshToken: 'renewed' } });
       });
 
@@ -433,9 +434,9 @@ describe.each(matrix)(
           const copied = await owner.post('/auth/refresh/theft-copy', undefined, { headers });
           const { thiefId } = copied.body as { thiefId: string };
           const thief = (step: string) => new Browser(owner.url).post('/demo/theft/act', { thiefId, step });
-          pass(31);
+          pass('31s');
           expect(await thief('refresh')).toMatchObject({ body: { status: 204, refreshToken: 'renewed' } });
-          pass(6);
+          pass('6s');
           expect(await thief('use')).toMatchObject(works);
           expect(await owner.post('/auth/refresh', undefined, { headers })).toMatchObject({
             status: 401,
@@ -450,7 +451,7 @@ describe.each(matrix)(
         const secrets = owner.cookies.map(({ value }) => value);
         const copied = await owner.post('/demo/theft/copy');
         const { thiefId } = copied.body as { thiefId: string };
-        pass(31);
+        pass('31s');
         const acted = await owner.post('/demo/theft/act', { thiefId, step: 'refresh' });
         for (const { body, setCookies } of [copied, acted]) {
           expect(setCookies).toEqual([]);
@@ -487,7 +488,7 @@ describe.each(matrix)(
         const second = await steal(owner);
         expect(await first('use')).toMatchObject({ status: 404 });
         expect(await second('use')).toMatchObject({ status: 200 });
-        pass(31 * 60);
+        pass('31m');
         expect(await second('use')).toMatchObject({ status: 404 });
       });
 
@@ -503,10 +504,6 @@ describe.each(matrix)(
 );
 
 type Id = { sessionId: string };
-
-function pass(seconds: number): void {
-  vi.setSystemTime(Date.now() + seconds * 1_000);
-}
 
 async function steal(owner: Browser): Promise<(step: string) => Promise<Answer>> {
   const copied = await owner.post('/demo/theft/copy');

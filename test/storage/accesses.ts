@@ -7,10 +7,10 @@ import { KeyStore, type StoredKey } from '../../lib/storage/key.store.js';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
 import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
 import type { DatabaseKind } from '../support/databases.js';
+import { HOUR } from '../support/time.js';
 
 export const NOW = Date.UTC(2030, 0, 1);
-const HOUR = 3_600_000;
-const HASH = 'h'.repeat(43);
+export const HASH = 'h'.repeat(43);
 
 /** The parts of the library that use one connection. */
 export interface Storage {

@@ -1,18 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { type IssuedSession, SessionEntity } from 'nestjs-session-tokens';
-import {
-  beforeQuery,
-  DAY,
-  describeWorld,
-  HOUR,
-  type Instance,
-  MINUTE,
-  pass,
-} from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { beforeQuery } from '../support/statements.js';
+import { DAY, HOUR, MINUTE, pass } from '../support/time.js';
+import { useWorld, type Instance } from '../support/world.js';
 
 describe.each(databases)('removal of sessions that are over on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   test('takes them in batches, and leaves the live ones', async () => {
     const [one] = (await world.start(1, { cleanup: { batchSize: 10 } })) as [Instance];

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS, SessionEntity } from 'nestjs-session-tokens';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 
 /** A naming strategy with capital letters, as an application may have. */
 class CapitalNamingStrategy extends DefaultNamingStrategy {

@@ -6,8 +6,9 @@ import {
   SessionOverError,
   TryRefreshError,
 } from 'nestjs-session-tokens';
-import { describeWorld, insist, type Instance, pass, SECOND, SETTLED, TTL } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { pass, SECOND, SETTLED, TTL } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 /** The tokens of a client. */
 interface Jar {
@@ -20,7 +21,7 @@ interface Jar {
  * them.
  */
 describe.each(databases)('rows that have gone back on $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
 
   const setUp = async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
@@ -112,7 +113,7 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     pass(TTL);
     await exchange(two, thief);
     const { refresh } = owner;
-    await expect(insist(one, refresh)).rejects.toMatchObject({ code: 'token_theft' });
+    await expect(insist(one.service, refresh)).rejects.toMatchObject({ code: 'token_theft' });
     expect(events.at(-1)).toMatchObject({ type: 'theft', kind: 'sibling' });
     pass(SECOND);
     await expect(two.service.tokens.verify(thief.access)).rejects.toThrow(SessionOverError);
@@ -126,8 +127,8 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     const lost = await one.service.tokens.issue({ userId: 2 });
     pass(TTL);
     await restore(copies);
-    await expect(insist(one, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
-    // An operator who restores a backup must know this.
+    await expect(insist(one.service, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
+    // What the operator of a restored backup has to know.
     await expect(one.service.tokens.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
   });

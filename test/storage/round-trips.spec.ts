@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { LookAgainError, SessionEntity, TokenTheftError, TryRefreshError } from 'nestjs-session-tokens';
 import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import type { RotationState } from '../../lib/protocol/rotation.js';
-import { DAY, describeWorld, insist, type Instance, pass, SETTLED, TTL } from '../processes/instances.js';
 import { databases } from '../support/databases.js';
+import { DAY, pass, SETTLED, TTL } from '../support/time.js';
+import { useWorld, insist, type Instance } from '../support/world.js';
 
 /** Matches statements on sessions. Those on keys do not count: they run once per interval, for any number of tokens. */
 const ON_SESSIONS = /user_session[^_]/;
@@ -31,7 +32,7 @@ const provable: [string, RotationState][] = [
 ];
 
 describe.each(databases)('round trips to $name', (kind) => {
-  const world = describeWorld(kind);
+  const world = useWorld(kind);
   const hasReturning = kind.name !== 'mysql';
 
   describe.each([
@@ -98,7 +99,7 @@ describe.each(databases)('round trips to $name', (kind) => {
       await setRow(row(GENERATION, OTHER));
       await expect(one.service.tokens.refresh(token)).rejects.toThrow(LookAgainError);
       expect(count()).toBe(hasReturning ? 2 : 1);
-      await expect(insist(one, token)).rejects.toThrow(TokenTheftError);
+      await expect(insist(one.service, token)).rejects.toThrow(TokenTheftError);
       expect(count()).toBe(hasReturning ? 5 : 3);
     });
 

@@ -6,7 +6,7 @@ import { StorageUnavailableError } from 'nestjs-session-tokens';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 
 const sqlite = databases.find(({ name }) => name === 'sqlite')!;
 

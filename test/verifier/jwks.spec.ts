@@ -11,10 +11,11 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it, vi } from 'vitest';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { type AccountApp, accountApps, pass, refusal } from '../http/account-app.js';
+import { type AccountApp, accountApps, refusal } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { pass, SECOND } from '../support/time.js';
 import { AUDIENCE, ISSUER, issuing, JWKS_PATH } from './service-app.js';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -30,7 +31,6 @@ const PUBLIC = {
 type Asymmetric = keyof typeof PUBLIC;
 const asymmetric = Object.keys(PUBLIC) as Asymmetric[];
 
-const SECOND = 1_000;
 const TEXT = expect.any(String) as string;
 
 /** The present response of the route. Expects that every key in it is public. */
@@ -133,6 +133,9 @@ describe.each(databases)('the published keys on $name', (kind) => {
       const since = apps.map(() => new Map<string | undefined, number>());
       const first = (await newToken(one)).kid;
       const signers = new Set<string>();
+      let shortestAge = Infinity;
+      /** By how much longer a key was known before it signed than an answer may be cached, at the least. */
+      let margin = Infinity;
 
       const lookAndSign = async () => {
         let maxAge = 0;
@@ -143,13 +146,13 @@ describe.each(databases)('the published keys on $name', (kind) => {
             if (!since[index]!.has(kid)) since[index]!.set(kid, Date.now());
           }
         }
-        expect(maxAge).toBeGreaterThanOrEqual(30 * SECOND);
+        shortestAge = Math.min(shortestAge, maxAge);
         for (const app of apps) {
           const { kid } = await newToken(app);
           signers.add(kid);
           if (kid === first) continue;
-          // Each process has published the key for longer than maxAge before it signs. So no cached key set lacks the key.
-          for (const seen of since) expect(Date.now() - seen.get(kid)!).toBeGreaterThan(maxAge);
+          // Who has asked whichever process just before that has the key when the last answer may be cached no longer.
+          for (const seen of since) margin = Math.min(margin, Date.now() - seen.get(kid)! - maxAge);
         }
       };
       for (let minute = 0; minute <= 65; minute++) {
@@ -164,6 +167,8 @@ describe.each(databases)('the published keys on $name', (kind) => {
         pass('1m');
       }
       expect(signers.size).toBe(3);
+      expect(shortestAge).toBeGreaterThanOrEqual(30 * SECOND);
+      expect(margin).toBeGreaterThan(0);
     });
   });
 });

@@ -17,15 +17,15 @@ import {
 import { DataSource } from 'typeorm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { ACCESS, accountApps, cookieOf, pass, refusal } from '../http/account-app.js';
+import { ACCESS, accountApps, cookieOf, refusal } from '../http/account-app.js';
 import { type Adapter, adapters } from '../support/app.js';
 import { asModule } from '../support/as-module.js';
 import { type Answer, Browser, type Init } from '../support/browser.js';
 import { LogCapture } from '../support/log-capture.js';
+import { pass, SECOND } from '../support/time.js';
 import { KeyServer } from './key-server.js';
 import { AUDIENCE, ISSUER, issuing, type ServiceApp, startService, verifying } from './service-app.js';
 
-const SECOND = 1_000;
 const NOBODY = refusal(401, 'no_credentials');
 const REFRESH = refusal(401, 'try_refresh');
 const FORGED = refusal(403, 'csrf_failed');
@@ -627,7 +627,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       for (let second = 1; second <= 15; second++) {
         pass('1s');
         const answers = await Promise.all((await unknownTokens(15)).map((each) => withBearer(app, each)));
-        for (const answer of answers) expect(answer).toMatchObject(REFRESH);
+        expect(answers).toMatchObject(Array(15).fill(REFRESH));
         expect((await withBearer(app, token)).status).toBe(200);
         expect(server.requests).toBeLessThanOrEqual(1 + Math.floor(second / 5));
       }
@@ -641,12 +641,12 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       pass('10m');
       expect(server.requests).toBe(1);
       const answers = await Promise.all(Array.from({ length: 30 }, () => withBearer(app, token)));
-      for (const answer of answers) expect(answer.status).toBe(200);
       expect(server.requests).toBe(2);
       for (let second = 0; second < 29; second++) {
         pass('1s');
-        expect((await withBearer(app, token)).status).toBe(200);
+        answers.push(await withBearer(app, token));
       }
+      expect(answers.map(({ status }) => status)).toEqual(Array(59).fill(200));
       expect(server.requests).toBe(2);
     });
 

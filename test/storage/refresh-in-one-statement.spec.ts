@@ -16,11 +16,9 @@ import {
   type SessionRow,
 } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { HOUR, SECOND } from '../support/time.js';
+import { HASH, NOW, row as newRow } from './accesses.js';
 
-const NOW = Date.UTC(2030, 0, 1);
-const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
-const HASH = 'h'.repeat(43);
 const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';
 const GENERATION = 5;
@@ -62,25 +60,9 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
   });
 
   async function insert(state: RotationState, more: Partial<SessionRow> = {}): Promise<SessionRow> {
-    const row: SessionRow = {
-      id: newSessionId(NOW),
-      userId: 'ann',
-      secretHash: HASH,
-      claims: { role: 'admin' },
-      data: {},
-      version: 1,
-      createdAt: NOW - HOUR,
-      lastSeenAt: NOW - HOUR,
-      expiresAt: NOW + HOUR,
-      revokedAt: null,
-      revokedReason: null,
-      userAgent: null,
-      ip: null,
-      ...state,
-      ...more,
-    };
-    await store.insert(row);
-    return row;
+    const inserted = newRow(newSessionId(NOW), { claims: { role: 'admin' }, ...state, ...more });
+    await store.insert(inserted);
+    return inserted;
   }
 
   const slide: ExpirySlide = { target: NOW + 2 * HOUR, gain: HOUR };

@@ -1,37 +1,25 @@
 import { decodeJwt } from 'jose';
-import type { DataSource } from 'typeorm';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
-import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
-
-const MINUTE = 60_000;
+import { databases } from '../support/databases.js';
+import { startCore } from '../support/core.js';
+import { MINUTE, pass } from '../support/time.js';
+import { useWorld } from '../support/world.js';
 
 /** A rotation decision is written only if the row is still as it was when the decision was made. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
-  let database: TestDatabase;
-  let dataSource: DataSource;
+  const world = useWorld(kind);
   let core: SessionCore;
   let store: SessionStore;
   let row: SessionRow;
   const times = { lastSeenAt: 1, expiresAt: 9_999_999_999_999 };
 
   beforeEach(async () => {
-    // Whole seconds, as JWT times are.
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2030, 0, 1) });
-    database = await kind.create();
-    dataSource = await connect(database);
-    core = await startCore(dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
-    store = new SessionStore(dataSource, 60_000);
+    core = await startCore(world.dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
+    store = new SessionStore(world.dataSource, 60_000);
     const { session } = await core.service.tokens.issue({ userId: 'ann' });
     row = (await store.find(session.id))!;
-  });
-
-  afterEach(async () => {
-    vi.useRealTimers();
-    await dataSource.destroy();
-    await database.remove();
   });
 
   test('is written while the row is as it was read', async () => {
@@ -76,7 +64,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
       const issuedAt = Date.now();
       const { session, refreshToken } = await core.service.tokens.issue({ userId: 'ann' });
       const before = await store.find(session.id);
-      vi.setSystemTime(issuedAt + age);
+      pass(age);
       const { accessToken, refreshToken: kept } = await core.service.tokens.refresh(refreshToken.token);
       expect(kept).toBeUndefined();
       expect(decodeJwt(accessToken.token)).toMatchObject({

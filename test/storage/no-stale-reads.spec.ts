@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { SESSION_ENTITIES, SessionEntity } from 'nestjs-session-tokens';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 import { accesses, clear, contents, fill, type Storage, storageOn } from './accesses.js';
 
 /** The two paths of a statement: prepared by `pg`, if possible, and through TypeORM, which subscribers need. */

@@ -1,10 +1,10 @@
 import { decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
 import { SessionEntity, type SessionModuleOptions } from 'nestjs-session-tokens';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { HOUR, MINUTE, SECOND, START } from '../processes/instances.js';
-import { LibraryProcess } from '../processes/process-pool.js';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type LibraryProcess, plainOptions, setClocks, useProcesses } from '../processes/process-pool.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
+import { HOUR, MINUTE, SECOND, START, stopClock } from '../support/time.js';
 import { issuing, verifying } from './service-app.js';
 
 /** The defaults of the verifier. */
@@ -19,39 +19,33 @@ describe(
   'an issuer and a service that only verifies, each in a process of its own',
   { timeout: MINUTE },
   () => {
+    const processes = useProcesses(2);
     let issuer: LibraryProcess;
     let verifier: LibraryProcess;
 
-    beforeAll(async () => {
-      [issuer, verifier] = await Promise.all([LibraryProcess.spawn(), LibraryProcess.spawn()]);
-    }, MINUTE);
-    afterAll(async () => {
-      await Promise.all([issuer.end(), verifier.end()]);
+    beforeAll(() => {
+      [issuer, verifier] = processes as [LibraryProcess, LibraryProcess];
     });
 
-    const setTime = async (time: number) => {
-      vi.setSystemTime(time);
-      await Promise.all([issuer, verifier].map((each) => each.call('setTime', time)));
-    };
+    const setTime = (time: number) => setClocks(processes, time);
 
     describe.each(databases)('with a database of the issuer on $name', (kind) => {
       let database: TestDatabase;
 
       beforeEach(async () => {
-        vi.useFakeTimers({ toFake: ['Date'] });
+        stopClock();
         database = await kind.create();
         await setTime(START);
       });
       afterEach(async () => {
-        await Promise.all([issuer, verifier].map((each) => each.call('close')));
+        await Promise.all(processes.map((each) => each.call('close')));
         await database.remove();
         vi.useRealTimers();
       });
 
       /** Both processes, and clients that act like a page: they refresh when told to, and try again. */
       const start = async (refresh: Refresh, options: SessionModuleOptions = {}) => {
-        const { driver: _, ...plain } = database.options as TestDatabase['options'] & { driver?: unknown };
-        const url = await issuer.call('listen', plain as TestDatabase['options'], {
+        const url = await issuer.call('listen', plainOptions(database), {
           ...issuing,
           ...options,
           refresh,

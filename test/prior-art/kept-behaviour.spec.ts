@@ -1,23 +1,10 @@
 import { generateSecret, exportJWK, type JWK } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { databases } from '../support/databases.js';
-import {
-  DAY,
-  decode,
-  expectFree,
-  HOUR,
-  insist,
-  MINUTE,
-  OVER,
-  pass,
-  recordEvents,
-  SECOND,
-  STRICT,
-  THEFT,
-  TRY_REFRESH,
-  useWorld,
-} from './world.js';
+import { DAY, HOUR, MINUTE, pass, SECOND } from '../support/time.js';
+import { decode, expectFree, OVER, recordEvents, STRICT, THEFT, TRY_REFRESH } from './expectations.js';
 import { untyped } from '../support/untyped.js';
+import { insist, useWorld } from '../support/world.js';
 
 const userIds = [1, 0, -1, '1', '0', '{"i":1}', '"', ' ', '用户 Zoë 🙂', 'null'];
 const payloads = [
@@ -259,7 +246,7 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
 
     it('are agreed upon by processes that start at once on an empty database', async () => {
       const connections = await Promise.all(Array.from({ length: 4 }, () => world.connect()));
-      const processes = await Promise.all(connections.map((each) => world.process({}, each)));
+      const processes = await Promise.all(connections.map(({ dataSource }) => world.process({}, dataSource)));
       await expect(world.keys('access')).resolves.toHaveLength(1);
       await expect(world.keys('refresh')).resolves.toHaveLength(1);
       const issued = await Promise.all(processes.map((each) => each.tokens.issue({ userId: 'ann' })));

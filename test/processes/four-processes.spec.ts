@@ -1,22 +1,14 @@
 import { decodeProtectedHeader } from 'jose';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type SessionModuleOptions, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { DAY, HOUR, MINUTE, SECOND, SETTLED, START, TTL } from './instances.js';
-import { LibraryProcess } from './process-pool.js';
+import { DAY, HOUR, MINUTE, SECOND, SETTLED, START, TTL } from '../support/time.js';
+import { type LibraryProcess, plainOptions, useProcesses } from './process-pool.js';
 
 const FOUR = [0, 1, 2, 3];
 
 describe('four processes', { timeout: 60_000 }, () => {
-  let processes: LibraryProcess[];
-
-  beforeAll(async () => {
-    processes = await Promise.all(FOUR.map(async () => LibraryProcess.spawn()));
-  }, 60_000);
-  afterAll(async () => {
-    await Promise.all(processes.map((each) => each.end()));
-  });
-
+  const processes = useProcesses(4);
   const setTime = async (time: number) => Promise.all(processes.map((each) => each.call('setTime', time)));
 
   describe.each(databases)('on $name', (kind) => {
@@ -35,11 +27,7 @@ describe('four processes', { timeout: 60_000 }, () => {
 
     /** All start at the same moment, on an empty database. */
     const start = async (options: SessionModuleOptions = {}) => {
-      const { driver: _, ...plain } = database.options as {
-        type: 'better-sqlite3';
-        database: string;
-        driver: unknown;
-      };
+      const plain = plainOptions(database);
       await Promise.all(processes.map((each) => each.call('start', plain, options)));
     };
     const look = async () => {

@@ -2,9 +2,8 @@ import { SessionModule } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { LogCapture } from '../support/log-capture.js';
+import { MINUTE, stopClock } from '../support/time.js';
 import { applications, expectToWork } from './context.js';
-
-const MINUTE = 60_000;
 
 afterEach(() => vi.useRealTimers());
 
@@ -13,7 +12,7 @@ function clocks(kind: DatabaseKind) {
   const { database, start } = applications(kind);
   return async (offset: number, clockTolerance?: string): Promise<string[]> => {
     const { options } = await database();
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offset });
+    stopClock(Date.now() + offset);
     const log = new LogCapture();
     const accessToken = clockTolerance === undefined ? {} : { clockTolerance };
     const { sessions } = await start(

@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SESSION_ENTITIES, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { startCore } from '../support/services.js';
+import { startCore } from '../support/core.js';
 import { fill, row, storageOn } from './accesses.js';
 
 /** Settings with which drivers give numbers as other types. */
