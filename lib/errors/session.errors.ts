@@ -105,9 +105,9 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
 /**
  * Why a session ended.
  *
- * - `revoked`: the application revoked it.
+ * - `revoked`: the application revoked it, or its user has signed out.
  * - `expired`: nobody refreshed it in time.
- * - `replaced`: the same client has signed in again, or has signed out.
+ * - `replaced`: the same client has signed in again.
  * - `theft`: two parties held copies of its tokens.
  */
 export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'theft';

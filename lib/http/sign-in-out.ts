@@ -42,7 +42,7 @@ export class SignInOut {
     const now = Date.now();
     const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
     const tokens = await this.lifecycle.issue(input, now, device);
-    await this.endPresent(request, now);
+    await this.endPresent(request, 'replaced', now);
     this.transport.writeSignIn(request, response, tokens, now);
     await this.csrf.giveToken(response, tokens.row.id, now);
     this.responses.release(response);
@@ -61,7 +61,7 @@ export class SignInOut {
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
-    await this.endPresent(request, Date.now());
+    await this.endPresent(request, 'revoked', Date.now());
     this.clear(response);
   }
 
@@ -72,7 +72,7 @@ export class SignInOut {
   }
 
   /** Ends the sessions whose tokens a request carries, including expired tokens. */
-  private async endPresent(request: HttpRequest, now: number): Promise<void> {
+  private async endPresent(request: HttpRequest, reason: 'revoked' | 'replaced', now: number): Promise<void> {
     const ids = new Set<string>();
     for (const transport of this.transports) {
       for (const token of transport.readAccessTokens(request)) {
@@ -80,11 +80,11 @@ export class SignInOut {
         if (verification.status !== 'invalid') ids.add(verification.accessToken.sessionId);
       }
     }
-    if (ids.size > 0) await this.manager.replace([...ids]);
+    if (ids.size > 0) await this.manager.revokeMany([...ids], reason);
     for (const text of this.transports.flatMap((each) => each.readRefreshTokens(request))) {
       try {
         const { sessionId, sessionSecret } = await this.refreshTokens.authenticate(text, now);
-        if (!ids.has(sessionId)) await this.manager.replaceWithSecret(sessionId, sessionSecret);
+        if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
       } catch (error) {
         if (!(error instanceof SessionOverError)) throw error;
       }

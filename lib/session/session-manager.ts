@@ -53,18 +53,14 @@ export class SessionManager {
     return revoked;
   }
 
-  async replace(ids: readonly string[]): Promise<void> {
-    await this.revokeMany(ids, 'replaced');
-  }
-
   /**
    * Ends a session only if the secret is right. A right mac is not enough, because somebody who has read the database may be
    * able to make one.
    */
-  async replaceWithSecret(id: string, sessionSecret: Buffer): Promise<void> {
+  async revokeWithSecret(id: string, sessionSecret: Buffer, reason: 'revoked' | 'replaced'): Promise<void> {
     const now = Date.now();
-    const revoked = await this.store.revoke(id, now, 'replaced', hashSessionSecret(sessionSecret));
-    if (revoked) this.announce([id], now, 'replaced');
+    const revoked = await this.store.revoke(id, now, reason, hashSessionSecret(sessionSecret));
+    if (revoked) this.announce([id], now, reason);
   }
 
   async revokeAllForUser(userId: UserId, except?: string): Promise<number> {

@@ -76,7 +76,7 @@ export interface RefreshedSession {
 export type SessionEvent =
   | { readonly type: 'created'; readonly sessionId: string; readonly userId: UserId }
   | { readonly type: 'refreshed'; readonly sessionId: string; readonly userId: UserId }
-  /** The application revoked the sessions, or the same client has signed in again. */
+  /** The application revoked the sessions, their user signed out, or the same client has signed in again. */
   | {
       readonly type: 'revoked';
       readonly sessionIds: readonly string[];

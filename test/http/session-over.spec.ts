@@ -8,6 +8,11 @@ const NOT_A_BROWSER = { 'user-agent': 'HttpClient/1.0' };
 
 /** The ways in which a session ends. Each returns the cookies of the ended session. */
 const ENDS: Record<string, (app: AccountApp, browser: Browser) => Promise<string>> = {
+  async 'revoked, by its user'(_app, browser) {
+    const cookie = browser.cookieHeader('/');
+    await browser.post('/sign-out');
+    return cookie;
+  },
   async revoked(app, browser) {
     await app.sessions.revokeAllForUser('alice');
     return browser.cookieHeader('/');
@@ -44,7 +49,8 @@ async function lookAgainWith(url: string, cookie: string) {
 describe.each(adapters)('session_over says why over %s', (adapter) => {
   const start = accountApps(adapter);
 
-  describe.each(Object.keys(ENDS))('%s', (reason) => {
+  describe.each(Object.entries(ENDS))('%s', (what, end) => {
+    const reason = what.split(',')[0]!;
     const over = { status: 401, body: { statusCode: 401, code: 'session_over', reason } };
 
     it.each(['feed', 'database'] as const)(
@@ -52,7 +58,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
       async (mode) => {
         const app = await start({ revocation: mode, refresh: 'transparent' });
         const browser = await app.signIn();
-        const cookie = await ENDS[reason]!(app, browser);
+        const cookie = await end(app, browser);
         const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
         const headers = { authorization: `Bearer ${access}` };
         // An expired token is refused for another reason.
@@ -64,7 +70,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
     it('a process that has learnt of it from the database', async () => {
       const app = await start();
       const browser = await app.signIn();
-      const cookie = await ENDS[reason]!(app, browser);
+      const cookie = await end(app, browser);
       const another = await start({}, { database: app.database });
       const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
       const headers = { authorization: `Bearer ${access}` };
@@ -75,7 +81,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
     it('a refresh token, when the client has looked again', async () => {
       const app = await start();
       const browser = await app.signIn();
-      const cookie = await ENDS[reason]!(app, browser);
+      const cookie = await end(app, browser);
       pass('16m');
       const answer = await lookAgainWith(app.url, cookie);
       expect({ status: answer.status, body: await answer.json() }).toMatchObject(over);
