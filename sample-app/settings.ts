@@ -69,6 +69,14 @@ export function readSettings(env: Environment): Settings {
       `${DURATION}, ${rule}`,
     );
 
+  // Absent, not undefined: the module takes that for a mistake.
+  const secret = read(
+    'SESSION_SECRET',
+    undefined,
+    (text) => (text.length >= 32 ? text : undefined),
+    'at least 32 characters, the same for every process; make them with: openssl rand -base64 48',
+    (text) => `${text.length} characters long`,
+  );
   const accessTokenTtl = duration('ACCESS_TOKEN_TTL', MINUTE / 2, SECOND, isWholeSeconds, 'in whole seconds');
   const refreshTokenTtl = duration(
     'REFRESH_TOKEN_TTL',
@@ -103,13 +111,7 @@ export function readSettings(env: Environment): Settings {
       (text) => JSON.stringify(text.replace(/\/\/.*@/, '//***@')), // keeps the password out of logs
     ),
     session: {
-      secret: read(
-        'SESSION_SECRET',
-        undefined,
-        (text) => (text.length >= 32 ? text : undefined),
-        'at least 32 characters, the same for every process; make them with: openssl rand -base64 48',
-        (text) => `${text.length} characters long`,
-      ),
+      ...(secret !== undefined && { secret }),
       accessToken: { ttl: accessTokenTtl / SECOND },
       refreshToken: { ttl: refreshTokenTtl / SECOND },
       reuseWindow: reuseWindow / SECOND,

@@ -100,7 +100,7 @@ describe('defaults', () => {
     expect(resolve({})).toEqual(resolve(undefined));
     expect(resolve(Object.fromEntries(groups.map((name) => [name, {}])))).toEqual(resolve(undefined));
     expect(resolve(Object.fromEntries(groups.map((name) => [name, undefined])))).toEqual(resolve(undefined));
-    expect(resolve({ accessToken: { ttl: undefined }, secret: undefined })).toEqual(resolve(undefined));
+    expect(resolve({ accessToken: { ttl: undefined } })).toEqual(resolve(undefined));
   });
 
   it.each([
@@ -380,6 +380,20 @@ describe('choices that are refused', () => {
 });
 
 describe('secrets that are refused', () => {
+  it('are those that nobody has set', () => {
+    const isUndefined = {
+      option: 'secret',
+      message: expect.stringMatching(/^is undefined\. .*not set/) as string,
+    };
+    expect(refusal({ secret: undefined })).toEqual(isUndefined);
+    vi.stubEnv('NODE_ENV', 'production');
+    expect(refusal({ secret: undefined })).toEqual(isUndefined);
+    expect(refusal({})).toEqual({
+      option: 'secret',
+      message: expect.stringMatching(/^is missing in production/) as string,
+    });
+  });
+
   it('are no texts', () => {
     for (const secret of [null, 1, true, {}, [1], [SECRET, undefined], Buffer.alloc(32)]) {
       expect(refusal({ secret })).toEqual({
@@ -683,8 +697,11 @@ describe('warnings', () => {
     expect(warningsOf({})).toEqual([]);
   });
 
-  it('say that there is no secret', () => {
-    expect(warningsOf({ secret: undefined })).toEqual([expect.stringMatching(/^No "secret" is set/)]);
+  it('say that there is no secret, unless that is meant', () => {
+    expect(resolveOptions({}).warnings).toEqual([expect.stringMatching(/^No "secret" is set/)]);
+    expect(warningsOf({ secret: false })).toEqual([]);
+    vi.stubEnv('NODE_ENV', 'production');
+    expect(warningsOf({ secret: false })).toEqual([]);
   });
 
   it('say that a revoked session would keep working for days', () => {

@@ -126,8 +126,8 @@ export function resolveOptions(
   const warnings: string[] = [];
   const notes: string[] = [];
 
-  const secrets = resolveSecrets(input.secret);
-  if (secrets.length === 0) {
+  const secrets = resolveSecrets(input);
+  if (secrets.length === 0 && input.secret !== false) {
     warnings.push(
       'No "secret" is set: signing keys lie in the database in plain text, so whoever reads it can forge access ' +
         'tokens. Set one of at least 32 random characters, the same in every process.',
@@ -251,14 +251,34 @@ function resolveRotation(
   return { reuseWindow, ttl, jitter, delay: delayOf(reuseWindow) };
 }
 
-function resolveSecrets(secret: unknown): string[] {
-  if (secret === undefined) return [];
+/** What makes a secret, for messages. */
+const MAKE_SECRET = 'Make one with: openssl rand -base64 48';
+
+function resolveSecrets(input: SessionModuleOptions): string[] {
+  const { secret } = input;
+  if (secret === false) return [];
+  if (secret === undefined) {
+    const isGiven = 'secret' in input;
+    if (isGiven) {
+      fail(
+        'secret',
+        `is undefined. Is an environment variable not set, or misspelt? ${MAKE_SECRET}. To have keys in the database in plain text, say false.`,
+      );
+    }
+    if (process.env['NODE_ENV'] === 'production') {
+      fail(
+        'secret',
+        `is missing in production. ${MAKE_SECRET}. To have keys in the database in plain text, say false.`,
+      );
+    }
+    return [];
+  }
   const secrets: unknown[] = Array.isArray(secret) ? secret : [secret];
   if (secrets.length === 0) fail('secret', 'is an empty list. Leave it out, or give at least one secret.');
   for (const each of secrets) {
     if (typeof each !== 'string') fail('secret', 'must be a string, or a list of strings, newest first.');
     if (each.length < 32) {
-      fail('secret', 'must have at least 32 characters. Make one with: openssl rand -base64 48');
+      fail('secret', `must have at least 32 characters. ${MAKE_SECRET}`);
     }
   }
   return [...(secrets as string[])];

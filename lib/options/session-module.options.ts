@@ -135,10 +135,11 @@ export interface SessionModuleOptions {
   /**
    * At least 32 random characters (`openssl rand -base64 48`), the same in every process. They encrypt the keys in the
    * database, so that nobody can make access tokens with a stolen database. To change the secret, give several, newest
-   * first: the first one encrypts, all of them decrypt. @default none: keys are in the database in plain text, with a
-   * warning
+   * first: the first one encrypts, all of them decrypt. `false` says that keys may be in the database in plain text. A secret
+   * that is `undefined`, as an environment variable is that nobody has set, stops the start. @default none: plain text, with a
+   * warning; with `NODE_ENV=production` the start stops
    */
-  secret?: string | string[];
+  secret?: string | string[] | false;
   /** Access tokens. */
   accessToken?: AccessTokenOptions;
   /** Refresh tokens and the lifetime of sessions. */

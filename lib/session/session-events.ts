@@ -1,11 +1,16 @@
-import { type Observable, Subject } from 'rxjs';
+import { Logger } from '@nestjs/common';
+import { Observable, type Observer, type Operator, Subject, Subscriber, type Subscription } from 'rxjs';
 import type { SessionEvent } from './session.types.js';
+
+const logger = new Logger('SessionModule');
 
 /** The events of sessions, for the application. */
 export class SessionEvents {
   private readonly subject = new Subject<SessionEvent>();
 
-  readonly stream: Observable<SessionEvent> = this.subject.asObservable();
+  readonly stream: Observable<SessionEvent> = new HarmlessObservable((subscriber) =>
+    this.subject.subscribe(subscriber),
+  );
 
   emit(event: SessionEvent): void {
     this.subject.next(event);
@@ -14,4 +19,49 @@ export class SessionEvents {
   complete(): void {
     this.subject.complete();
   }
+}
+
+/**
+ * An observable whose observers may fail. RxJS throws the errors of an observer again where nobody can catch them, which ends
+ * the process; so does Node with a promise that is rejected. Here they are logged, and the observer gets the next event.
+ */
+class HarmlessObservable<T> extends Observable<T> {
+  /** What `pipe()` makes is of this class, too. */
+  override lift<R>(operator?: Operator<T, R>): Observable<R> {
+    const lifted = new HarmlessObservable<R>();
+    lifted.source = this;
+    lifted.operator = operator;
+    return lifted;
+  }
+
+  override subscribe(
+    observerOrNext?: Partial<Observer<T>> | ((value: T) => void) | null,
+    error?: ((error: unknown) => void) | null,
+    complete?: (() => void) | null,
+  ): Subscription {
+    // Operators pass errors on; only the last observer fails.
+    if (observerOrNext instanceof Subscriber) return super.subscribe(observerOrNext);
+    const isObserver = typeof observerOrNext === 'object' && observerOrNext !== null;
+    const observer: Partial<Observer<T>> = isObserver
+      ? observerOrNext
+      : { next: observerOrNext ?? undefined, error: error ?? undefined, complete: complete ?? undefined };
+    return super.subscribe({
+      next: (value) => harmless(() => observer.next?.(value)),
+      error: (reason: unknown) => harmless(() => (observer.error ? observer.error(reason) : report(reason))),
+      complete: () => harmless(() => observer.complete?.()),
+    });
+  }
+}
+
+function harmless(call: () => unknown): void {
+  try {
+    const result = call();
+    if (result instanceof Promise) result.catch(report);
+  } catch (error) {
+    report(error);
+  }
+}
+
+function report(error: unknown): void {
+  logger.error('An observer of session events failed.', error);
 }

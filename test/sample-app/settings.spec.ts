@@ -22,7 +22,6 @@ it('needs no settings at all', () => {
     reuseWindow: 5_000,
     theftDemo: true,
     session: {
-      secret: undefined,
       refresh: 'transparent',
       refreshPath: '/auth/refresh',
       revocation: 'feed',
