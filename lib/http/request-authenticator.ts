@@ -81,10 +81,24 @@ export class RequestAuthenticator<
     options: AuthenticateOptions = {},
   ): Promise<TSession> {
     const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
-    if (!transport) throw noCredentials();
+    if (!transport) {
+      await this.clearLeftovers(request, response);
+      throw noCredentials();
+    }
     // A page that has lost its CSRF token gets it here, and so cannot show it.
     if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
     return this.authority.exchange(request, response, transport, false, Date.now());
+  }
+
+  /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
+  private async clearLeftovers(request: HttpRequest, response: HttpResponse): Promise<void> {
+    for (const transport of this.transports) {
+      const tokens = transport.readAccessTokens(request);
+      const now = Date.now();
+      const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
+      const areLeftovers = verified.length > 0 && verified.every(({ status }) => status !== 'valid');
+      if (areLeftovers) this.authority.clear(response, transport);
+    }
   }
 
   isUnauthenticated(error: unknown): boolean {

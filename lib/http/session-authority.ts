@@ -76,19 +76,23 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     return this.sessionOf(accessToken, response, transport);
   }
 
+  clear(response: HttpResponse, transport: TokenTransport): void {
+    transport.clear(response);
+  }
+
   refuse(over: SessionOverError | undefined, transport: TokenTransport): SessionOverError | undefined {
     // In endpoint mode, only the refresh route gets the refresh token. So it decides whether a new sign-in has replaced the
     // session.
     return this.options.refresh === 'endpoint' && transport.isAmbient ? undefined : over;
   }
 
-  /** Without a refresh route, a request with an unusable access token is also unauthenticated. */
+  /** In transparent mode the guard has tried to refresh: a request with an unusable access token is unauthenticated, too. */
   isUnauthenticated(error: unknown): boolean {
     return (
       error instanceof NoCredentialsError ||
       error instanceof SessionOverError ||
       error instanceof TokenTheftError ||
-      (error instanceof TryRefreshError && this.options.refreshPath === undefined)
+      (error instanceof TryRefreshError && this.options.refresh === 'transparent')
     );
   }
 }

@@ -22,6 +22,7 @@ const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
   mayExchange: () => false,
   exchange: () => Promise.reject(noCredentials()),
   refuse: (over) => over,
+  clear: () => undefined,
   isUnauthenticated: (error) => error instanceof NoCredentialsError,
 };
 

@@ -30,6 +30,8 @@ export interface TokenAuthority<TTransport extends TokenReader, TSession extends
   ): Promise<TSession>;
   /** The error for a request whose session is known to be over. @returns `undefined` when the refresh route decides */
   refuse(over: SessionOverError | undefined, transport: TTransport): SessionOverError | undefined;
+  /** Takes all tokens from the client. */
+  clear(response: HttpResponse, transport: TTransport): void;
   /** See {@link SessionAuthenticator.isUnauthenticated}. */
   isUnauthenticated(error: unknown): boolean;
 }

@@ -299,15 +299,39 @@ describe.each(adapters)('an optional session over %s', (adapter) => {
     expect(await browser.get('/me')).toMatchObject(refusal(401, 'session_over'));
   });
 
-  it('is undefined for who holds nothing but an access token that is no longer good', async () => {
-    const app = await start({}, { metadata });
+  it.each([{}, { refreshPath: '/refresh' }])(
+    'is undefined for who holds nothing but an access token that is no longer good: %o',
+    async (options) => {
+      const app = await start(options, { metadata });
+      const browser = await app.signIn();
+      browser.delete('session_refresh');
+      pass('16m');
+      const visitor = { status: 200, body: { hasSession: false } };
+      expect(await browser.get('/optional/visitor')).toMatchObject(visitor);
+      const headers = { authorization: 'Bearer of-another-system' };
+      expect(await app.browser().get('/optional/visitor', { headers })).toMatchObject(visitor);
+    },
+  );
+
+  it('is undefined again where the refresh route has found nothing to refresh', async () => {
+    const app = await start({ refresh: 'endpoint', refreshPath: '/refresh' }, { metadata });
     const browser = await app.signIn();
     browser.delete('session_refresh');
     pass('16m');
+    expect(await browser.get('/optional/visitor')).toMatchObject(refusal(401, 'try_refresh'));
+    expect(await browser.post('/refresh')).toMatchObject(refusal(401, 'no_credentials'));
     expect(await browser.get('/optional/visitor')).toMatchObject({
       status: 200,
       body: { hasSession: false },
     });
+  });
+
+  it('stays with an access token that is good, where there is nothing to refresh', async () => {
+    const app = await start({ refresh: 'endpoint', refreshPath: '/refresh' }, { metadata });
+    const browser = await app.signIn();
+    browser.delete('session_refresh');
+    expect(await browser.post('/refresh')).toMatchObject(refusal(401, 'no_credentials'));
+    expect(await browser.get('/optional/visitor')).toMatchObject({ status: 200, body: { hasSession: true } });
   });
 
   it('must be there on a handler that undoes the option of its controller', async () => {
