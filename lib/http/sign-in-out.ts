@@ -71,13 +71,18 @@ export class SignInOut {
     this.responses.release(response);
   }
 
-  /** Ends the sessions whose tokens a request carries, including expired tokens. */
+  /**
+   * Ends the sessions whose tokens a request carries. An expired access token, which opens nothing any more, ends its session
+   * only if its user signs out: somebody may have planted it in the jar of a client that signs in.
+   */
   private async endPresent(request: HttpRequest, reason: 'revoked' | 'replaced', now: number): Promise<void> {
     const ids = new Set<string>();
     for (const transport of this.transports) {
       for (const token of transport.readAccessTokens(request)) {
         const verification = await this.accessTokens.verify(token, now);
-        if (verification.status !== 'invalid') ids.add(verification.accessToken.sessionId);
+        if (verification.status === 'invalid') continue;
+        const isGood = verification.status === 'valid' || reason === 'revoked';
+        if (isGood) ids.add(verification.accessToken.sessionId);
       }
     }
     if (ids.size > 0) await this.manager.revokeMany([...ids], reason);
