@@ -708,7 +708,11 @@ const FAMILIES: Record<string, (forger: Forger) => Recipes> = {
       'a scheme in front': `Bearer ${accessToken}`,
       'a mark of a cookie parser in front': `j:${accessToken}`,
       'the mark of a signed cookie': `s:${accessToken}.${random.text(32)}`,
-      'quotes around it': `"${accessToken}"`,
+      // Quotes around a cookie's value are not part of it (RFC 6265, 4.1.1).
+      'a quote before it': `"${accessToken}`,
+      'a quote behind it': `${accessToken}"`,
+      'two quotes around it': `""${accessToken}""`,
+      'single quotes around it': `'${accessToken}'`,
       twice: accessToken + accessToken,
       'twice, with a comma': `${accessToken},${accessToken}`,
       'an address': trap,

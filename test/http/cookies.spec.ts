@@ -72,7 +72,7 @@ class OwnHeadersController {
 
   @Post('cached')
   @HttpCode(204)
-  @Header('Cache-Control', 'no-cache')
+  @Header('Cache-Control', 'private, no-cache')
   async cached(
     @Req() request: HttpRequest,
     @Res({ passthrough: true }) response: HttpResponse,
@@ -86,8 +86,8 @@ class OwnHeadersController {
     @Req() request: HttpRequest,
     @Res({ passthrough: true }) response: HttpResponse,
   ): Promise<void> {
-    if ('header' in response) response.header('cache-control', 'no-cache');
-    else response.setHeader('cache-control', 'no-cache');
+    if ('header' in response) response.header('cache-control', 'private, no-cache');
+    else response.setHeader('cache-control', 'private, no-cache');
     await this.sessions.create(request, response, { userId: 'alice' });
   }
 }
@@ -315,12 +315,12 @@ describe.each(adapters)('cookies over %s', (adapter) => {
   });
 
   it.each(['/cached', '/cached-before'])(
-    'leave the Cache-Control header of the application as it is: %s',
+    'leave a Cache-Control header of the application that is as strict: %s',
     async (path) => {
       const app = await start({}, { metadata });
       const answer = await app.browser().post(path);
       expect(answer.setCookies).toHaveLength(2);
-      expect(answer.headers.get('cache-control')).toBe('no-cache');
+      expect(answer.headers.get('cache-control')).toBe('private, no-cache');
     },
   );
 });
