@@ -17,6 +17,8 @@ import {
   StorageUnavailableError,
   TokenTheftError,
   TryRefreshError,
+  UnguardedRouteError,
+  UnsupportedContextError,
 } from './session.errors.js';
 
 const stale: StaleRefreshToken = {
@@ -41,6 +43,8 @@ const errors: [error: SessionError, code: SessionErrorCode, name: string, status
   [new InvalidUserIdError('why'), 'invalid_user_id', 'InvalidUserIdError', 400],
   [new InvalidClaimsError('why'), 'invalid_claims', 'InvalidClaimsError', 400],
   [new InvalidDataError('why'), 'invalid_data', 'InvalidDataError', 400],
+  [new UnguardedRouteError(), 'unguarded_route', 'UnguardedRouteError', 500],
+  [new UnsupportedContextError('why'), 'unsupported_context', 'UnsupportedContextError', 500],
   [new InvalidOptionError('secret', 'why'), 'invalid_option', 'InvalidOptionError', 500],
   [new KeysUnavailableError('why'), 'keys_unavailable', 'KeysUnavailableError', 503],
   [new StorageUnavailableError('why'), 'storage_unavailable', 'StorageUnavailableError', 503],
@@ -56,7 +60,10 @@ describe('session errors', () => {
 
     expect(error).toBeInstanceOf(HttpException);
     expect(error.getStatus()).toBe(status);
-    expect(error.getResponse()).toEqual({ statusCode: status, code, message: error.message });
+    // Details of what is unavailable are for logs.
+    const message =
+      status === 503 ? (expect.stringMatching(/not available at present/) as string) : error.message;
+    expect(error.getResponse()).toEqual({ statusCode: status, code, message });
     expect(error.stack).toMatch(new RegExp(`^(Error|${name}): `));
     expect(error.stack!.split('\n')[0]).toContain(error.message);
   });

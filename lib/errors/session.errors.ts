@@ -62,6 +62,8 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
 
 /** Options of a {@link SessionError}. */
 interface SessionErrorOptions extends HttpExceptionOptions {
+  /** The message of the response body. `message` itself is then for logs only. @default `message` */
+  readonly publicMessage?: string;
   /** Additional members of the response body. */
   readonly details?: object;
   /** @default the status of the code */
@@ -78,9 +80,10 @@ export abstract class SessionError<TCode extends SessionErrorCode = SessionError
     /** A stable, machine-readable name of the error. */
     readonly code: TCode,
     message: string,
-    { status = STATUS[code], details, ...options }: SessionErrorOptions = {},
+    { status = STATUS[code], publicMessage = message, details, ...options }: SessionErrorOptions = {},
   ) {
-    super({ statusCode: status, code, message, ...details }, status, options);
+    super({ statusCode: status, code, message: publicMessage, ...details }, status, options);
+    this.message = message;
     // HttpException sets its message after the stack trace was recorded. A new stack trace begins with the message.
     Error.captureStackTrace(this, new.target);
   }
@@ -280,7 +283,8 @@ export class InvalidOptionError extends SessionError<'invalid_option'> {
 /** The keys to sign, verify or decrypt are not available. */
 export class KeysUnavailableError extends SessionError<'keys_unavailable'> {
   constructor(message: string, options?: ErrorOptions) {
-    super('keys_unavailable', message, options);
+    const publicMessage = 'The keys of the sessions are not available at present. Try again.';
+    super('keys_unavailable', message, { ...options, publicMessage });
   }
 }
 
@@ -289,7 +293,8 @@ export class KeysUnavailableError extends SessionError<'keys_unavailable'> {
  */
 export class StorageUnavailableError extends SessionError<'storage_unavailable'> {
   constructor(message: string, options?: ErrorOptions) {
-    super('storage_unavailable', message, options);
+    const publicMessage = 'The database of the sessions is not available at present. Try again.';
+    super('storage_unavailable', message, { ...options, publicMessage });
   }
 }
 

@@ -84,9 +84,9 @@ describe('a source that gives no usable keys stops the start and says why', () =
       () => {
         throw new Error('no route to the vault');
       },
-      /no route to the vault/,
+      /^The application's signingKeys.source failed\.$/,
     ],
-    ['it rejects', () => Promise.reject(new Error('no route to the vault')), /no route to the vault/],
+    ['it rejects', () => Promise.reject(new Error('no route to the vault')), /source failed/],
     ['it gives no key', () => [], /no key/],
     ['it gives nothing', () => undefined as unknown as JWK[], /list|array/i],
     [

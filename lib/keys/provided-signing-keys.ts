@@ -62,20 +62,30 @@ export class ProvidedSigningKeys implements SigningKeys {
 }
 
 async function load(source: SigningKeySource, importKey: KeyImport): Promise<VerificationKey[]> {
+  let jwks: unknown;
   try {
-    const jwks: unknown = await source();
-    if (!Array.isArray(jwks)) throw new Error('It must give a list of JSON Web Keys.');
-    const keys = await Promise.all((jwks as JWK[]).map(importKey));
-    if (keys.length === 0) throw new Error('It gave no key.');
-    asSigningKey(keys[0]!);
-    if (new Set(keys.map(({ kid }) => kid)).size !== keys.length) {
-      throw new Error('Two keys have the same "kid".');
-    }
-    return keys;
+    jwks = await source();
+  } catch (error) {
+    // The message of this error comes from the application. It may contain a secret of a key vault.
+    throw new KeysUnavailableError("The application's signingKeys.source failed.", { cause: error });
+  }
+  try {
+    return await usableKeys(jwks, importKey);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new KeysUnavailableError(`The application's signingKeys.source gave no usable keys: ${why}`, {
       cause: error,
     });
   }
+}
+
+async function usableKeys(jwks: unknown, importKey: KeyImport): Promise<VerificationKey[]> {
+  if (!Array.isArray(jwks)) throw new Error('It must give a list of JSON Web Keys.');
+  const keys = await Promise.all((jwks as JWK[]).map(importKey));
+  if (keys.length === 0) throw new Error('It gave no key.');
+  asSigningKey(keys[0]!);
+  if (new Set(keys.map(({ kid }) => kid)).size !== keys.length) {
+    throw new Error('Two keys have the same "kid".');
+  }
+  return keys;
 }

@@ -30,7 +30,9 @@ export class RemoteKeys implements VerificationKeys {
         try {
           await remote.reload();
         } catch (error) {
-          throw new KeysUnavailableError(`The keys at ${jwksUri.href} could not be fetched.`, {
+          // Logs have this message: without user, password and query of the address.
+          const address = jwksUri.origin + jwksUri.pathname;
+          throw new KeysUnavailableError(`The keys at ${address} could not be fetched.`, {
             cause: error,
           });
         }

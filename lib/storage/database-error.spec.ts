@@ -38,7 +38,12 @@ describe('storageErrors', () => {
   );
 
   test('takes the values of the statement out of the cause, so that no log has them', async () => {
-    const driverError = Object.assign(new Error('no'), { sql: "INSERT INTO k VALUES ('s3cret')" });
+    const driverError = Object.assign(new Error('no'), {
+      sql: "INSERT INTO k VALUES ('s3cret')",
+      detail: 'Failing row contains (s3cret).',
+      where: 'PL/pgSQL function audit(s3cret)',
+      internalQuery: "SELECT 's3cret'",
+    });
     const failed = storageErrors(() =>
       Promise.reject(new QueryFailedError('INSERT INTO k VALUES (?)', ['s3cret'], driverError)),
     );

@@ -67,16 +67,20 @@ export async function retryAtStart<T>(operation: () => T | Promise<T>): Promise<
   return retryTransient(operation, ATTEMPTS_AT_START);
 }
 
+/** Members of errors that quote values of the statement or of the row: of TypeORM, mysql2 and PostgreSQL. */
+const WITH_VALUES = ['parameters', 'sql', 'detail', 'where', 'internalQuery'] as const;
+
 /**
- * Removes the statement's values from an error of TypeORM or mysql2. They contain hashes, claims and key material, which
+ * Removes the values of the statement and of the row from an error. They contain hashes, claims and key material, which
  * must not be logged.
  */
 function withoutValues(error: unknown): unknown {
   const { driverError } = (error ?? {}) as { driverError?: unknown };
   for (const each of [error, driverError]) {
     if (typeof each !== 'object' || each === null) continue;
-    if ('parameters' in each) each.parameters = undefined;
-    if ('sql' in each) each.sql = undefined;
+    for (const name of WITH_VALUES) {
+      if (name in each) (each as Record<string, unknown>)[name] = undefined;
+    }
   }
   return error;
 }

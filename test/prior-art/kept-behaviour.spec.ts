@@ -239,7 +239,7 @@ describe.each(databases)('the behaviour of the older libraries, on $name', (kind
       const source = () => Promise.reject(cause);
       await expect(world.process({ signingKeys: { source } })).rejects.toMatchObject({
         code: 'keys_unavailable',
-        message: expect.stringContaining('signingKeys.source gave no usable keys: the vault is sealed'),
+        message: "The application's signingKeys.source failed.",
         cause,
       });
     });
