@@ -61,8 +61,9 @@ describe('session errors', () => {
     expect(error).toBeInstanceOf(HttpException);
     expect(error.getStatus()).toBe(status);
     // Details of what is unavailable are for logs.
-    const message =
-      status === 503 ? (expect.stringMatching(/not available at present/) as string) : error.message;
+    const isForLogs = status === 503;
+    const unavailable = expect.stringMatching(/not available at present/) as string;
+    const message = isForLogs ? unavailable : error.message;
     expect(error.getResponse()).toEqual({ statusCode: status, code, message });
     expect(error.stack).toMatch(new RegExp(`^(Error|${name}): `));
     expect(error.stack!.split('\n')[0]).toContain(error.message);

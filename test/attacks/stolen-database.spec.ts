@@ -184,7 +184,7 @@ describe.each(databases)('a stolen database on $name', { timeout: 120_000 }, (ki
   });
 
   // Without `secret` the keys are in plain text and the same attacks follow. It is enough to test them once.
-  const openly = kind.name === 'sqlite' ? [['of an application without a secret', undefined] as const] : [];
+  const openly = kind.name === 'sqlite' ? [['of an application without a secret', false] as const] : [];
   describe.each([['with the secret of the application', SECRET] as const, ...openly])('%s', (_, secret) => {
     let robbed: Robbed;
     let keys: OpenedKey[];

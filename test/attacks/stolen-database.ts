@@ -159,8 +159,8 @@ function readingsOf(text: string): Buffer[] {
 }
 
 /** The stored keys that are in plain text, or can be decrypted with the application's secret. */
-export async function openKeys(dump: Dump, secret?: string): Promise<OpenedKey[]> {
-  const keys = secret === undefined ? [] : [keyOfSecret(secret)];
+export async function openKeys(dump: Dump, secret: string | false = false): Promise<OpenedKey[]> {
+  const keys = secret === false ? [] : [keyOfSecret(secret)];
   return openKeysWith(dump, keys);
 }
 

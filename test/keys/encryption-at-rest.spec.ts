@@ -120,7 +120,7 @@ describe.each(databases)('key material at rest on $name', (kind) => {
   ])('at %s', (_, wait) => {
     test.each([
       ['a wrong secret', WRONG, /No "secret" opens the session keys.*Give the secret they were stored with/],
-      ['no secret', undefined, /encrypted, and no "secret" is set. Set the secret/],
+      ['no secret', false as const, /encrypted, and no "secret" is set. Set the secret/],
     ])(
       '%s stops the start with a clear message, and nothing is destroyed',
       async (_name, secret, message) => {

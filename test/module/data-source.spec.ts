@@ -230,13 +230,14 @@ describe('a missing secret', () => {
   const { start, database } = applications();
 
   it('is warned of once, with what it means; a secret is not', async () => {
-    for (const [secret, expected] of [
-      [undefined, 1],
-      ['s'.repeat(32), 0],
+    for (const [given, expected] of [
+      [{}, 1],
+      [{ secret: 's'.repeat(32) }, 0],
+      [{ secret: false }, 0],
     ] as const) {
       const logs = new LogCapture();
       const { options } = await database();
-      await start({ imports: [SessionModule.forRoot({ database: options, secret })] }, logs);
+      await start({ imports: [SessionModule.forRoot({ database: options, ...given })] }, logs);
       const warnings = logs.lines.filter((line) => line.includes('"secret"'));
       expect(warnings).toHaveLength(expected);
       for (const warning of warnings) expect(warning).toMatch(/plain text.*forge.*32 random characters/);

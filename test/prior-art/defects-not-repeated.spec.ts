@@ -183,7 +183,7 @@ describe.each(databases)('the measured defects of the older libraries are not he
 
     it.each([
       ['with', SECRET],
-      ['without', undefined],
+      ['without', false as const],
     ])('keeps no refresh token, nor its secret, %s a secret of the application', async (_, secret) => {
       const sessions = await world.process({ ...STRICT, secret });
       const issued = await sessions.tokens.issue({ userId: 'ann' });
