@@ -40,7 +40,11 @@ export class SignInOut {
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = Date.now();
-    const device = { userAgent: requestHeader(request, 'user-agent'), ip: request.ip, ...input?.device };
+    const device = {
+      userAgent: requestHeader(request, 'user-agent'),
+      ip: plainAddress(request.ip),
+      ...input?.device,
+    };
     const tokens = await this.lifecycle.issue(input, now, device);
     await this.endPresent(request, 'replaced', now);
     this.transport.writeSignIn(request, response, tokens, now);
@@ -99,4 +103,9 @@ export class SignInOut {
 
 function hasTokens(request: HttpRequest, transport: TokenTransport): boolean {
   return transport.readAccessTokens(request).length > 0 || transport.readRefreshTokens(request).length > 0;
+}
+
+/** An IPv4 address as such, not as IPv6 has it (RFC 4291, 2.5.5.2), which sockets for both give. */
+function plainAddress(ip: string | undefined): string | undefined {
+  return ip?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }

@@ -713,6 +713,13 @@ describe('warnings', () => {
     expect(warningsOf({ accessToken: { ttl: '24h' }, revocation: 'none' })).toEqual([]);
   });
 
+  it('say that revocations are heard of late', () => {
+    expect(warningsOf({ revocationInterval: '1m' })).toEqual([]);
+    expect(warningsOf({ revocationInterval: '1d' })).toEqual([
+      expect.stringMatching(/^revocationInterval is over a minute: for 86400 s/),
+    ]);
+  });
+
   it('say that there is no check against forged requests', () => {
     expect(warningsOf({ csrf: { mode: 'off' } })).toEqual([expect.stringMatching(/^csrf\.mode is "off"/)]);
   });

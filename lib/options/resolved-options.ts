@@ -103,6 +103,7 @@ const EXTRAS: ReadonlySet<string> = new Set([
 ]);
 
 const SECOND = 1_000;
+const MINUTE = 60_000;
 const DAY = 86_400_000;
 const ALGORITHMS = ['HS256', 'ES256', 'EdDSA', 'RS256'] as const;
 
@@ -185,6 +186,12 @@ export function resolveOptions(
       'accessToken.ttl is over a day and revocation is "none": a revoked session keeps working that long.',
     );
   }
+  const revocationInterval = duration('revocationInterval', input.revocationInterval, SECOND, 1);
+  if (revocationInterval > MINUTE) {
+    warnings.push(
+      `revocationInterval is over a minute: for ${revocationInterval / SECOND} s, other processes accept access tokens of sessions that are revoked, and of keys that are dropped.`,
+    );
+  }
   const csrf = resolveCsrf(input.csrf, warnings);
   const cookies = resolveCookies(input.cookies, refresh, warnings);
   oneOf('sqliteConnection', input.sqliteConnection, ['own', 'shared'], 'own');
@@ -210,7 +217,7 @@ export function resolveOptions(
       source,
     },
     revocation,
-    revocationInterval: duration('revocationInterval', input.revocationInterval, SECOND, 1),
+    revocationInterval,
     csrf,
     cookies,
     cleanup: resolveCleanup(input.cleanup),

@@ -102,6 +102,8 @@ export class RefreshTokens {
   /** Whether a text is the CSRF token of the session under any refresh key in use. Takes constant time. */
   isCsrfToken(text: string, sessionId: string): boolean {
     const actual = Buffer.from(text, 'base64url');
+    // Decoding skips foreign characters and unused bits. Only the canonical spelling is the token.
+    if (actual.toString('base64url') !== text) return false;
     return this.ring.all().some((key) => {
       const expected = csrfMac(sessionId, key);
       return actual.length === expected.length && timingSafeEqual(actual, expected);

@@ -313,7 +313,8 @@ describe.each(adapters)('CSRF mode "token" over %s', (adapter) => {
     const verify = (options?: object) => tokens.verify(own.accessToken.token, options);
     await expect(verify({ csrfToken: own.csrfToken })).resolves.toMatchObject({ userId: 'alice' });
     await expect(verify()).resolves.toMatchObject({ userId: 'alice' });
-    for (const csrfToken of [other.csrfToken, '', 'wrong', undefined, null, 5, {}]) {
+    const spellings = [`${own.csrfToken}=`, `${own.csrfToken}==`, ` ${own.csrfToken}`, `${own.csrfToken}!`];
+    for (const csrfToken of [other.csrfToken, '', 'wrong', undefined, null, 5, {}, ...spellings]) {
       await expect(verify({ csrfToken })).rejects.toMatchObject({ code: 'csrf_failed' });
     }
   });

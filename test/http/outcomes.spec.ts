@@ -544,6 +544,21 @@ describe.each(adapters)('signing in over %s', (adapter) => {
       { userAgent: 'Phone/1.0', ip: '127.0.0.1' },
     ]);
   });
+
+  it.each([
+    ['::ffff:192.0.2.7', '192.0.2.7'],
+    ['::FFFF:192.0.2.7', '192.0.2.7'],
+    ['192.0.2.7', '192.0.2.7'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['::1', '::1'],
+    ['::ffff:c000:207', '::ffff:c000:207'],
+    [undefined, null],
+  ])('stores the address %s as %s', async (ip, stored) => {
+    const app = await start();
+    const response = { headersSent: true, getHeader: () => undefined, setHeader: () => undefined };
+    await app.sessions.create({ method: 'POST', headers: {}, ip }, response, { userId: 'alice' });
+    expect(await app.sessions.findAllForUser('alice')).toMatchObject([{ ip: stored }]);
+  });
 });
 
 @Catch(SessionError)
