@@ -713,6 +713,17 @@ describe('warnings', () => {
     expect(warningsOf({ accessToken: { ttl: '24h' }, revocation: 'none' })).toEqual([]);
   });
 
+  it('say that services cannot tell which tokens are for them', () => {
+    const warningsWith = (accessToken: object) =>
+      resolveOptions({ secret: SECRET, accessToken }, { jwksPath: '/keys' }).warnings;
+    const expected = [expect.stringMatching(/^jwksPath publishes the keys, but/)];
+    expect(warningsWith({})).toEqual(expected);
+    expect(warningsWith({ issuer: 'https://a.example' })).toEqual(expected);
+    expect(warningsWith({ audience: 'https://b.example' })).toEqual(expected);
+    expect(warningsWith({ issuer: 'https://a.example', audience: 'https://b.example' })).toEqual([]);
+    expect(warningsOf({})).toEqual([]);
+  });
+
   it('say that revocations are heard of late', () => {
     expect(warningsOf({ revocationInterval: '1m' })).toEqual([]);
     expect(warningsOf({ revocationInterval: '1d' })).toEqual([

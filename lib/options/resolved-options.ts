@@ -180,6 +180,12 @@ export function resolveOptions(
       'needs keys with a public half, and HS256 has none. Choose accessToken.algorithm "ES256", "EdDSA" or "RS256".',
     );
   }
+  const { issuer, audience } = input.accessToken ?? {};
+  if (jwksPath !== undefined && (issuer === undefined || audience === undefined)) {
+    warnings.push(
+      'jwksPath publishes the keys, but accessToken.issuer or accessToken.audience is not set: services cannot tell which tokens are for them.',
+    );
+  }
   const revocation = oneOf('revocation', input.revocation, ['feed', 'database', 'none'], 'feed');
   if (revocation === 'none' && accessTtl > DAY) {
     warnings.push(
