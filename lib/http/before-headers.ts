@@ -6,7 +6,7 @@ type Listener = (response: ServerResponse) => void;
 /** Where a response has the listeners; a WeakMap would cost several times as much. */
 const LISTENERS = Symbol('nestjs-session-tokens.before-headers');
 
-type HeardResponse = ServerResponse & { [LISTENERS]?: Set<Listener> };
+type HeardResponse = ServerResponse & { [LISTENERS]?: Listener[] };
 
 /**
  * Calls a listener when the headers of a response are about to leave, whoever has written them: adapter, handler, middleware,
@@ -15,10 +15,10 @@ type HeardResponse = ServerResponse & { [LISTENERS]?: Set<Listener> };
 export function beforeHeaders(response: HeardResponse, listener: Listener): void {
   const known = response[LISTENERS];
   if (known) {
-    known.add(listener);
+    if (!known.includes(listener)) known.push(listener);
     return;
   }
-  const listeners = new Set([listener]);
+  const listeners = [listener];
   response[LISTENERS] = listeners;
   // One for all: each call of onHeaders() wraps the response once more.
   onHeaders(response, () => {

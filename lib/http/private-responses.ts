@@ -2,6 +2,9 @@ import type { ServerResponse } from 'node:http';
 import { beforeHeaders } from './before-headers.js';
 import { type HttpResponse, rawResponse, responseHeader, setResponseHeader } from './messages.js';
 
+/** What no cache stores. */
+const PRIVATE = 'private, no-store';
+
 /** Headers by which an application speaks to some caches alone (RFC 9213, and what came before it). */
 const TARGETED = [
   'cdn-cache-control',
@@ -15,8 +18,8 @@ const TARGETED = [
  * counts is what the response says when its headers leave. Stricter settings of the application stay.
  */
 export function keepPrivate(response: HttpResponse): void {
-  if (responseHeader(response, 'cache-control').length === 0) {
-    setResponseHeader(response, 'cache-control', 'private, no-store');
+  if (response.getHeader('cache-control') === undefined) {
+    setResponseHeader(response, 'cache-control', PRIVATE);
   }
   const raw = rawResponse(response);
   // Whatever looks like a response, but has no headers to wait for, is left to its maker.
@@ -24,9 +27,14 @@ export function keepPrivate(response: HttpResponse): void {
 }
 
 function enforce(response: ServerResponse): void {
-  const cacheControl = responseHeader(response, 'cache-control').join(',').toLowerCase();
-  if (!isForOneClient(cacheControl)) response.setHeader('cache-control', 'private, no-store');
-  for (const name of TARGETED) response.removeHeader(name);
+  // Nearly always the application says nothing.
+  if (response.getHeader('cache-control') !== PRIVATE) {
+    const cacheControl = responseHeader(response, 'cache-control').join(',').toLowerCase();
+    if (!isForOneClient(cacheControl)) response.setHeader('cache-control', PRIVATE);
+  }
+  for (const name of TARGETED) {
+    if (response.hasHeader(name)) response.removeHeader(name);
+  }
 }
 
 /** Whether no shared cache may store this (RFC 9111, 5.2.2). */

@@ -690,6 +690,10 @@ describe('notes', () => {
   });
 });
 
+/** The warnings about published keys with these options of access tokens. */
+const warningsWith = (accessToken: object) =>
+  resolveOptions({ secret: SECRET, accessToken }, { jwksPath: '/keys' }).warnings;
+
 describe('warnings', () => {
   it('are not given for the defaults with a secret, in production either', () => {
     expect(warningsOf({})).toEqual([]);
@@ -714,8 +718,6 @@ describe('warnings', () => {
   });
 
   it('say that services cannot tell which tokens are for them', () => {
-    const warningsWith = (accessToken: object) =>
-      resolveOptions({ secret: SECRET, accessToken }, { jwksPath: '/keys' }).warnings;
     const expected = [expect.stringMatching(/^jwksPath publishes the keys, but/)];
     expect(warningsWith({})).toEqual(expected);
     expect(warningsWith({ issuer: 'https://a.example' })).toEqual(expected);

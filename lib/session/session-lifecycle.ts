@@ -16,7 +16,13 @@ import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
-import type { SessionEnd, SessionFacts, SessionRow, SessionStore } from '../storage/session.store.js';
+import type {
+  SessionDetails,
+  SessionEnd,
+  SessionFacts,
+  SessionRow,
+  SessionStore,
+} from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
@@ -25,7 +31,7 @@ import type { SessionInput } from './session.types.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
-  readonly row: SessionRow;
+  readonly row: SessionDetails;
   readonly accessToken: SignedAccessToken;
   readonly refreshToken: string | undefined;
 }

@@ -2,7 +2,7 @@ import { SessionNotFoundError, StorageUnavailableError } from '../errors/session
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { hashSessionSecret } from '../protocol/session-secret.js';
-import { isLive, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import { isLive, type SessionDetails, type SessionRow, type SessionStore } from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { isSessionId } from '../protocol/session-id.js';
@@ -133,7 +133,7 @@ async function callUpdate(next: Function, present: JsonValue): Promise<unknown> 
   return (await next(present)) as unknown;
 }
 
-export function toInfo(row: SessionRow): SessionInfo {
+export function toInfo(row: SessionDetails): SessionInfo {
   const { id, userId, claims, data, userAgent, ip } = row;
   return {
     id,

@@ -15,6 +15,7 @@ import {
   type ExpirySlide,
   isLive,
   type SessionFacts,
+  type SessionDetails,
   type SessionRow,
   type SessionStore,
 } from '../storage/session.store.js';
@@ -22,7 +23,7 @@ import { decideRefresh, decideUse, isKept, type RotationState } from '../protoco
 
 /** The result of a refresh. */
 export interface Refreshed {
-  readonly row: SessionRow;
+  readonly row: SessionDetails;
   /** The generation of the tokens to issue. */
   readonly generation: number;
   /**

@@ -32,7 +32,7 @@ export const SESSION_SQL = {
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-    RETURNING {*}`,
+    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, userAgent, ip}`,
 
   /**
    * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
