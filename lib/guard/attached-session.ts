@@ -38,6 +38,13 @@ class Attached {
     return this.#authenticator === authenticator ? this : this.#others?.by(authenticator);
   }
 
+  /** What guards with other authenticators have found. */
+  without(authenticator: SessionAuthenticator): Attached | undefined {
+    if (this.#authenticator === authenticator) return this.#others;
+    const others = this.#others?.without(authenticator);
+    return others === this.#others ? this : new Attached(this.#authenticator, this.#session, others);
+  }
+
   of(module: string): Attached | undefined {
     return this.#authenticator.module === module ? this : this.#others?.of(module);
   }
@@ -54,7 +61,9 @@ export function attachSession(
   session: AuthenticatedSession | undefined,
 ): true {
   const guarded = request as GuardedRequest;
-  guarded[ATTACHED] = new Attached(authenticator, session, guarded[ATTACHED]);
+  // A connection is asked for its session with each message: only the last result counts.
+  const others = guarded[ATTACHED]?.without(authenticator);
+  guarded[ATTACHED] = new Attached(authenticator, session, others);
   return true;
 }
 
