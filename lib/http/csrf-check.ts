@@ -28,14 +28,14 @@ export class CsrfCheck {
   }
 
   /**
-   * The part of the check that needs only the request. It comes before anything else.
+   * The part of the check that needs only the request, if it {@link concerns} that. It comes before anything else.
    *
    * @throws {@link CsrfError}
    */
   checkRequest(request: HttpRequest): void {
     // Pages cannot give an upgrade headers of their own.
     if (this.options.mode === 'origin' || isUpgrade(request)) {
-      this.checkOrigin(request);
+      checkOrigin(request, this.options.trustedOrigins);
     } else if (this.options.mode === 'header' && !requestHeader(request, this.options.header)) {
       throw new CsrfError(`The request lacks the header "${this.options.header}".`);
     }
@@ -73,8 +73,8 @@ export class CsrfCheck {
 
   /** Gives the client of a session its CSRF token, in the mode that has one. */
   async giveToken(response: HttpResponse, sessionId: string, now: number): Promise<void> {
-    if (this.options.mode !== 'token' || !this.tokens) return;
-    const token = await this.tokens.csrfToken(sessionId, now);
+    if (this.options.mode !== 'token') return;
+    const token = await this.tokenOf(sessionId, now);
     if (areHeadersSent(response)) return;
     setResponseHeader(response, this.options.header, token);
     keepPrivate(response);

@@ -46,6 +46,12 @@ async function lookAgainWith(url: string, cookie: string) {
   return fetch(`${url}/me`, { headers: { ...NOT_A_BROWSER, cookie: again } });
 }
 
+/** Sends a request with the access token alone. */
+async function getByAccessToken(app: AccountApp, cookie: string) {
+  const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
+  return app.browser().get('/me', { headers: { authorization: `Bearer ${access}` } });
+}
+
 describe.each(adapters)('session_over says why over %s', (adapter) => {
   const start = accountApps(adapter);
 
@@ -53,17 +59,16 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
     const reason = what.split(',')[0]!;
     const over = { status: 401, body: { statusCode: 401, code: 'session_over', reason } };
 
+    // An expired access token is refused for another reason.
+    const refused = reason === 'expired' ? refusal(401, 'try_refresh') : over;
+
     it.each(['feed', 'database'] as const)(
       'an access token that is still good otherwise, mode %s',
       async (mode) => {
         const app = await start({ revocation: mode, refresh: 'transparent' });
         const browser = await app.signIn();
         const cookie = await end(app, browser);
-        const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
-        const headers = { authorization: `Bearer ${access}` };
-        // An expired token is refused for another reason.
-        const expected = reason === 'expired' ? refusal(401, 'try_refresh') : over;
-        expect(await app.browser().get('/me', { headers })).toMatchObject(expected);
+        expect(await getByAccessToken(app, cookie)).toMatchObject(refused);
       },
     );
 
@@ -72,10 +77,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
       const browser = await app.signIn();
       const cookie = await end(app, browser);
       const another = await start({}, { database: app.database });
-      const access = /[^ ]*session_access=([^;]+)/.exec(cookie)![1];
-      const headers = { authorization: `Bearer ${access}` };
-      const expected = reason === 'expired' ? refusal(401, 'try_refresh') : over;
-      expect(await another.browser().get('/me', { headers })).toMatchObject(expected);
+      expect(await getByAccessToken(another, cookie)).toMatchObject(refused);
     });
 
     it('a refresh token, when the client has looked again', async () => {
