@@ -15,7 +15,7 @@ export default defineConfig(({ mode }) => ({
     maxWorkers: '100%',
     // A slow machine is no failure; what hangs is.
     testTimeout: 30_000,
-    setupFiles: ['reflect-metadata'],
+    setupFiles: ['reflect-metadata', 'test/support/database-clock.ts'],
     globalSetup: ['test/support/databases.setup.ts'],
   },
 }));

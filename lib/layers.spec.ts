@@ -41,6 +41,16 @@ it('is in a folder of the architecture, every file but the index', () => {
   expect(sources.filter((file) => folderOf(file) === '')).toEqual(['index.ts']);
 });
 
+it('asks the clock of the sessions for the time, every file but those that are about clocks', () => {
+  const asking = sources.filter((file) => readFileSync(join(root, file), 'utf8').includes('Date.now()'));
+  expect(asking.toSorted()).toEqual([
+    'storage/database-clock.ts',
+    // It measures how long a statement takes.
+    'storage/prepared-statement.ts',
+    'util/clock.ts',
+  ]);
+});
+
 it('imports nothing that is above it, every folder', () => {
   expect(imports.length).toBeGreaterThan(200);
   const upwards = imports.filter(({ file, imported }) => {

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
 import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
 import type { SessionEvent } from '../session/session.types.js';
+import type { Clock } from '../util/clock.js';
 import { beforeHeaders } from './before-headers.js';
 import { type HttpResponse, rawResponse } from './messages.js';
 
@@ -48,6 +49,7 @@ export class LateResponses {
     private readonly isOver: (sessionId: string) => Promise<boolean>,
     private readonly withdraw: (response: ServerResponse) => void,
     private readonly times: RotationTimes,
+    private readonly clock: Clock,
   ) {
     events.subscribe((event) => {
       if (event.type === 'revoked') this.markEnded(event.sessionIds);
@@ -70,7 +72,7 @@ export class LateResponses {
       return;
     }
     if (known) this.pending.delete(known);
-    const since = { time: Date.now(), tick: performance.now() };
+    const since = { time: this.clock.now(), tick: performance.now() };
     const pending = { raw, sessionId, since, madeAt: refreshedAt, hasEnded: false };
     raw[PENDING] = pending;
     this.pending.add(pending);
@@ -86,7 +88,7 @@ export class LateResponses {
   private readonly leave = (raw: ServerResponse): void => {
     const pending = this.forget(raw);
     if (!pending) return;
-    const isLate = pending.madeAt !== undefined && !mayLeave(pending.madeAt, Date.now(), this.times);
+    const isLate = pending.madeAt !== undefined && !mayLeave(pending.madeAt, this.clock.now(), this.times);
     if (isLate || pending.hasEnded) this.withdraw(raw);
   };
 
@@ -120,7 +122,7 @@ export class LateResponses {
     const { raw, since } = pending;
     const isNew = performance.now() - since.tick < LOOK_INTERVAL / 2;
     // A response that is already late stays late: its tokens will be removed anyway.
-    const staysLate = !mayLeave(since.time, Date.now(), this.times);
+    const staysLate = !mayLeave(since.time, this.clock.now(), this.times);
     if (raw.destroyed) {
       // The connection is closed. Nothing can be sent any more.
       this.forget(raw);

@@ -2,6 +2,7 @@ import type { CsrfError, SessionOverError } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
+import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import { noCredentials, tryRefresh } from './refusals.js';
@@ -37,6 +38,7 @@ export class RequestAuthenticator<
     private readonly transports: readonly TTransport[],
     private readonly csrf: CsrfCheck,
     private readonly authority: TokenAuthority<TTransport, TSession>,
+    private readonly clock: Clock,
   ) {}
 
   /**
@@ -51,7 +53,7 @@ export class RequestAuthenticator<
     response: HttpResponse,
     options: AuthenticateOptions = {},
   ): TSession | Promise<TSession> {
-    const now = Date.now();
+    const now = this.clock.now();
     // Property look-ups on Express's requests are slow, because Express changes the prototype of each. So this is done once.
     const { headers } = request;
     for (const transport of this.transports) {
@@ -87,14 +89,14 @@ export class RequestAuthenticator<
     }
     // A page that has lost its CSRF token gets it here, and so cannot show it.
     if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
-    return this.authority.exchange(request, response, transport, false, Date.now());
+    return this.authority.exchange(request, response, transport, false, this.clock.now());
   }
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
   private async clearLeftovers(request: HttpRequest, response: HttpResponse): Promise<void> {
     for (const transport of this.transports) {
       const tokens = transport.readAccessTokens(request);
-      const now = Date.now();
+      const now = this.clock.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
       const areLeftovers = verified.length > 0 && verified.every(({ status }) => status !== 'valid');
       if (areLeftovers) this.authority.clear(response, transport);

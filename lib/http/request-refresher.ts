@@ -18,7 +18,7 @@ import type { TokenTransport } from './transport/token-transport.js';
 interface Failures {
   theft?: TokenTheftError;
   forged?: CsrfError;
-  over?: SessionOverError;
+  over?: SessionOverError | undefined;
   readonly stale: StaleRefreshToken[];
 }
 
@@ -44,10 +44,11 @@ export class RequestRefresher {
     checksCsrf: boolean,
     now: number,
   ): Promise<TokenSet> {
-    const failures: Failures = { stale: [] };
-    const candidates = await this.authenticCandidates(request, transport, failures, now);
+    const texts = transport.readRefreshTokens(request);
+    const { authentic, over } = await this.refreshTokens.authenticateEach(texts, now);
+    const failures: Failures = { stale: [], over };
     const lookedAgain = transport.readLookedAgain(request);
-    for (const token of candidates) {
+    for (const token of newestOfEachSession(authentic)) {
       const mismatch = checksCsrf ? this.csrf.checkSession(request, token.sessionId) : undefined;
       if (mismatch) {
         failures.forged = mismatch;
@@ -63,30 +64,11 @@ export class RequestRefresher {
         // A sibling subdomain may have set this cookie. The next token may be the client's own.
         if (error instanceof TokenTheftError) failures.theft = error;
         else if (error instanceof LookAgainError) failures.stale.push(error.stale);
-        else if (error instanceof SessionOverError) failures.over = error;
+        else if (error instanceof SessionOverError) this.addOver(failures, error, now);
         else throw error;
       }
     }
     throw await this.refuse(request, response, transport, failures, now);
-  }
-
-  /** The newest authentic token of each session. */
-  private async authenticCandidates(
-    request: HttpRequest,
-    transport: TokenTransport,
-    failures: Failures,
-    now: number,
-  ): Promise<RefreshToken[]> {
-    const ours: RefreshToken[] = [];
-    for (const text of transport.readRefreshTokens(request)) {
-      try {
-        ours.push(await this.refreshTokens.authenticate(text, now));
-      } catch (error) {
-        if (!(error instanceof SessionOverError)) throw error;
-        failures.over = error;
-      }
-    }
-    return newestOfEachSession(ours);
   }
 
   /** Returns the error for the request. Before that, tells the client to look again, or clears its cookies, if necessary. */
@@ -98,10 +80,18 @@ export class RequestRefresher {
     now: number,
   ): Promise<Error> {
     const [newest, ...others] = stale;
-    if (newest && !theft) return transport.tellToLookAgain(request, response, [newest, ...others]);
-    if (forged && !theft) return forged;
-    if (theft || this.mayClear(over!, now)) transport.clear(response);
+    // Before the theft: a sibling subdomain may have set the stolen token. The client's own is the one that looks old, or that
+    // the request does not prove to be meant.
+    if (newest) return transport.tellToLookAgain(request, response, [newest, ...others]);
+    if (forged) return forged;
+    if (over && !this.mayClear(over, now)) return over;
+    transport.clear(response);
     return theft ?? over!;
+  }
+
+  /** Keeps the error after which the cookies may not be cleared, if there is one. */
+  private addOver(failures: Failures, error: SessionOverError, now: number): void {
+    if (!failures.over || this.mayClear(failures.over, now)) failures.over = error;
   }
 
   /**

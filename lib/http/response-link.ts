@@ -2,6 +2,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import type { ClientLink } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionFacts } from '../storage/session.store.js';
+import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
@@ -15,10 +16,11 @@ export class ResponseLink implements ClientLink {
     private readonly responses: LateResponses,
     private readonly transport: TokenTransport,
     private readonly response: HttpResponse,
+    private readonly clock: Clock,
   ) {}
 
   async replace(row: SessionFacts, present: AccessToken): Promise<AccessToken> {
-    const now = Date.now();
+    const now = this.clock.now();
     const reissued = await this.lifecycle.reissue(row, present, now);
     this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
     this.responses.watch(this.response, row.id);
@@ -26,7 +28,7 @@ export class ResponseLink implements ClientLink {
   }
 
   async csrfToken(sessionId: string): Promise<string> {
-    return this.csrf.tokenOf(sessionId, Date.now());
+    return this.csrf.tokenOf(sessionId, this.clock.now());
   }
 
   clear(): void {

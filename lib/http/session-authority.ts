@@ -9,6 +9,7 @@ import type { AccessToken } from '../protocol/access-token.js';
 import { ActiveSession } from '../session/active-session.js';
 import type { AccessVerdict, SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
+import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
@@ -26,6 +27,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
     private readonly options: ResolvedOptions,
+    private readonly clock: Clock,
   ) {}
 
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
@@ -47,8 +49,8 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
 
   /** The session of an access token that the client has, or gets with this response. */
   sessionOf(accessToken: AccessToken, response: HttpResponse, transport: TokenTransport): ActiveSession {
-    const { lifecycle, csrf, responses } = this;
-    const link = new ResponseLink(lifecycle, csrf, responses, transport, response);
+    const { lifecycle, csrf, responses, clock } = this;
+    const link = new ResponseLink(lifecycle, csrf, responses, transport, response, clock);
     return new ActiveSession(accessToken, this.manager, link);
   }
 

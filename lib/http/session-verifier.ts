@@ -4,6 +4,7 @@ import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { VerifiedSession } from '../session/verified-session.js';
 import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
 import { NoCredentialsError } from '../errors/session.errors.js';
+import { SYSTEM_CLOCK } from '../util/clock.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import { noCredentials, tryRefresh } from './refusals.js';
@@ -46,6 +47,7 @@ export class SessionVerifier implements SessionAuthenticator {
       [new BearerReader(), new AccessCookie(options.cookieName)],
       new CsrfCheck(undefined, options.csrf),
       ANY_VALID_TOKEN,
+      SYSTEM_CLOCK,
     );
   }
 
@@ -56,7 +58,7 @@ export class SessionVerifier implements SessionAuthenticator {
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
-    const verification = await this.#tokens.verify(accessToken, Date.now());
+    const verification = await this.#tokens.verify(accessToken, SYSTEM_CLOCK.now());
     if (verification.status !== 'valid') throw tryRefresh();
     return new VerifiedSession(verification.accessToken);
   }

@@ -1,10 +1,10 @@
-import { SessionOverError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
 import type { LateResponses } from './late-responses.js';
@@ -20,7 +20,7 @@ export class SignInOut {
    */
   constructor(
     private readonly accessTokens: Pick<AccessTokens, 'verify'>,
-    private readonly refreshTokens: Pick<RefreshTokens, 'authenticate'>,
+    private readonly refreshTokens: Pick<RefreshTokens, 'authenticateEach'>,
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
     private readonly authority: SessionAuthority,
@@ -28,6 +28,7 @@ export class SignInOut {
     private readonly transports: readonly TokenTransport[],
     private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
+    private readonly clock: Clock,
   ) {}
 
   /** Makes a session and gives the client its tokens. A session that the client already had ends (against fixation). */
@@ -39,7 +40,7 @@ export class SignInOut {
   ): Promise<ActiveSession> {
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
-    const now = Date.now();
+    const now = this.clock.now();
     const device = {
       userAgent: requestHeader(request, 'user-agent'),
       ip: plainAddress(request.ip),
@@ -65,7 +66,7 @@ export class SignInOut {
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
-    await this.endPresent(request, 'revoked', Date.now());
+    await this.endPresent(request, 'revoked', this.clock.now());
     this.clear(response);
   }
 
@@ -90,13 +91,10 @@ export class SignInOut {
       }
     }
     if (ids.size > 0) await this.manager.revokeMany([...ids], reason);
-    for (const text of this.transports.flatMap((each) => each.readRefreshTokens(request))) {
-      try {
-        const { sessionId, sessionSecret } = await this.refreshTokens.authenticate(text, now);
-        if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
-      } catch (error) {
-        if (!(error instanceof SessionOverError)) throw error;
-      }
+    const texts = this.transports.flatMap((each) => each.readRefreshTokens(request));
+    const { authentic } = await this.refreshTokens.authenticateEach(texts, now);
+    for (const { sessionId, sessionSecret } of authentic) {
+      if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
     }
   }
 }

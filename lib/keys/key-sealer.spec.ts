@@ -71,6 +71,32 @@ describe('with several secrets', () => {
   });
 });
 
+describe('with a name of the deployment', () => {
+  const live = new KeySealer([OLD], 'production');
+
+  test('what is sealed opens under this name only', async () => {
+    const sealed = await live.seal(TEXT, context);
+    expect(await live.open(sealed, context)).toEqual({ text: TEXT, resealed: undefined });
+    for (const name of ['staging', 'Production', 'production ', '', undefined]) {
+      await expect(new KeySealer([OLD], name).open(sealed, context)).rejects.toThrow(KeysUnavailableError);
+    }
+  });
+
+  test('what was sealed before there was a name opens, and is sealed again', async () => {
+    const sealed = await new KeySealer([OLD]).seal(TEXT, context);
+    const both = new KeySealer([NEW, OLD], 'production');
+    const { text, resealed } = await both.open(sealed, context);
+    expect(text).toBe(TEXT);
+    expect(await both.open(resealed!, context)).toEqual({ text: TEXT, resealed: undefined });
+    await expect(new KeySealer([NEW, OLD]).open(resealed!, context)).rejects.toThrow(KeysUnavailableError);
+  });
+
+  test('an old secret opens under the name, too', async () => {
+    const sealed = await live.seal(TEXT, context);
+    expect((await new KeySealer([NEW, OLD], 'production').open(sealed, context)).text).toBe(TEXT);
+  });
+});
+
 describe('without a secret', () => {
   const plain = new KeySealer([]);
 

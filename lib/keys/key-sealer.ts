@@ -17,17 +17,19 @@ export interface OpenedText {
 
 /**
  * Encrypts key material at rest, as a JWE (RFC 7516) with AES-256-GCM. HKDF-SHA-256 (RFC 5869) derives the encryption key
- * from the application's secret. Without a secret, material is not encrypted.
+ * from the application's secret, and from the name of the deployment if it has one. Without a secret, material is not
+ * encrypted.
  */
 export class KeySealer {
   private readonly keys: readonly Uint8Array[];
 
-  /** @param secrets newest first. The first one encrypts; all of them decrypt */
-  constructor(secrets: readonly string[]) {
-    this.keys = secrets.map(
-      (secret) =>
-        new Uint8Array(hkdfSync('sha256', secret, '', 'nestjs-session-tokens key encryption v1', 32)),
-    );
+  /**
+   * @param secrets newest first. The first one encrypts; all of them decrypt
+   * @param deployment decrypts only what was encrypted under this name, or before there was a name
+   */
+  constructor(secrets: readonly string[], deployment?: string) {
+    const named = deployment === undefined ? [] : secrets.map((secret) => deriveKey(secret, deployment));
+    this.keys = [...named, ...secrets.map((secret) => deriveKey(secret))];
   }
 
   async seal(text: string, { kid, purpose }: SealContext): Promise<string> {
@@ -55,11 +57,17 @@ export class KeySealer {
     throw new KeysUnavailableError(
       this.keys.length === 0
         ? 'The session keys in the database are encrypted, and no "secret" is set. Set the secret they were stored with.'
-        : 'No "secret" opens the session keys in the database. Give the secret they were stored with as well, after the new one.',
+        : 'No "secret" opens the session keys in the database. Give the secret they were stored with as well, after the new one. If the database is a copy of another "deployment", empty the table of keys: this one makes its own.',
     );
   }
 
   private async opened(text: string, isCurrent: boolean, context: SealContext): Promise<OpenedText> {
     return { text, resealed: isCurrent ? undefined : await this.seal(text, context) };
   }
+}
+
+function deriveKey(secret: string, deployment?: string): Uint8Array {
+  const use = 'nestjs-session-tokens key encryption v1';
+  const info = deployment === undefined ? use : `${use} ${JSON.stringify(deployment)}`;
+  return new Uint8Array(hkdfSync('sha256', secret, '', info, 32));
 }

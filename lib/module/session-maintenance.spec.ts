@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SessionMaintenance } from './session-maintenance.js';
+import { SYSTEM_CLOCK } from '../util/clock.js';
 
 const HOUR = 3_600_000;
 
@@ -42,6 +43,7 @@ function setUp(interval = HOUR) {
         calls.refreshKeys++;
       },
     },
+    clock: SYSTEM_CLOCK,
   } as unknown as ConstructorParameters<typeof SessionMaintenance>[0];
   return { calls, state, maintenance: new SessionMaintenance(core, { interval, batchSize: 10 }) };
 }

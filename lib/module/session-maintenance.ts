@@ -12,7 +12,7 @@ export class SessionMaintenance {
   private running: Promise<void> | undefined;
 
   constructor(
-    private readonly core: Pick<SessionCore, 'manager' | 'signingKeys' | 'refreshTokens'>,
+    private readonly core: Pick<SessionCore, 'manager' | 'signingKeys' | 'refreshTokens' | 'clock'>,
     private readonly options: ResolvedOptions['cleanup'],
   ) {}
 
@@ -38,8 +38,9 @@ export class SessionMaintenance {
     try {
       const removed = await this.core.manager.removeExpired();
       if (removed > 0) this.logger.debug(`Removed ${removed} sessions that were over.`);
-      await this.core.signingKeys.removeRetired(Date.now());
-      await this.core.refreshTokens.removeRetiredKeys(Date.now());
+      const now = this.core.clock.now();
+      await this.core.signingKeys.removeRetired(now);
+      await this.core.refreshTokens.removeRetiredKeys(now);
     } catch (error) {
       this.logger.error('Sessions that are over could not be removed; the next run tries again.', error);
     }

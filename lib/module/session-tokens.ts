@@ -6,12 +6,14 @@ import type { IssuedSession, IssuedToken, RefreshedSession, SessionInput } from 
 import { VerifiedSession } from '../session/verified-session.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import type { Clock } from '../util/clock.js';
 
 /** The parts that {@link SessionTokens} calls. */
 export interface TokenParts {
   readonly accessTokens: AccessTokens;
   readonly refreshTokens: RefreshTokens;
   readonly lifecycle: SessionLifecycle;
+  readonly clock: Clock;
 }
 
 /** Issues, verifies and refreshes tokens without HTTP, for clients that do not use cookies: `sessions.tokens`. */
@@ -28,7 +30,7 @@ export class SessionTokens {
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
    */
   async issue(input: SessionInput): Promise<IssuedSession> {
-    const now = Date.now();
+    const now = this.#parts.clock.now();
     const tokens = await this.#parts.lifecycle.issue(input, now);
     const refreshed = await this.#toRefreshed(tokens, now);
     return { ...refreshed, refreshToken: refreshed.refreshToken! };
@@ -44,7 +46,7 @@ export class SessionTokens {
    * @throws {@link SessionOverError} when its session is known to be over
    */
   async verify(accessToken: string, options: { csrfToken?: string } = {}): Promise<VerifiedSession> {
-    const now = Date.now();
+    const now = this.#parts.clock.now();
     const verification = await this.#parts.accessTokens.verify(accessToken, now);
     if (verification.status !== 'valid') throw new TryRefreshError();
     this.#checkCsrfToken(verification.accessToken.sessionId, options);
@@ -64,7 +66,7 @@ export class SessionTokens {
    * @throws {@link TokenTheftError} when another party has used the token; the session is already revoked
    */
   async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
-    const now = Date.now();
+    const now = this.#parts.clock.now();
     const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);
     const hasLookedAgain = options?.lookedAgain === token.tokenId;
     return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain), now);

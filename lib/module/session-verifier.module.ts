@@ -8,6 +8,7 @@ import { resolveVerifierOptions } from '../options/resolved-verifier-options.js'
 import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module-definition.js';
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
 import { SessionVerifier } from '../http/session-verifier.js';
+import { SYSTEM_CLOCK } from '../util/clock.js';
 
 /** The module for services that verify access tokens and have no database of sessions. */
 @Module({
@@ -19,7 +20,7 @@ import { SessionVerifier } from '../http/session-verifier.js';
         const logger = new Logger('SessionModule');
         for (const warning of warnings) logger.warn(warning);
         const keys = new RemoteKeys(options.keys);
-        await keys.start(Date.now());
+        await keys.start(SYSTEM_CLOCK.now());
         return new SessionVerifier(nameOf(extras), keys, options);
       },
       inject: [VERIFIER_OPTIONS, VERIFIER_EXTRAS],

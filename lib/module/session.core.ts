@@ -19,6 +19,7 @@ import { longestLife, type ResolvedOptions } from '../options/resolved-options.j
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
 import { createRevocationChecker } from '../revocation/revocation-checker.js';
 import { SessionRotator } from '../session/session-rotator.js';
+import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { isLive, SessionStore } from '../storage/session.store.js';
 import { SessionEvents } from '../session/session-events.js';
@@ -34,6 +35,8 @@ export interface SessionCore {
   readonly events: SessionEvents;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
+  /** The time that all parts go by. */
+  readonly clock: DatabaseClock;
 }
 
 /** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
@@ -52,9 +55,14 @@ export function createSessionCore(
   refreshRoute: () => string = () => options.refreshPath ?? '/',
   module: string = DEFAULT_MODULE,
 ): SessionCore {
-  const sessions = new SessionStore(dataSource, longestLife(options) + TOMBSTONE_MARGIN);
+  const clock = new DatabaseClock(dataSource);
+  const sessions = new SessionStore(dataSource, clock, {
+    tombstone: longestLife(options) + TOMBSTONE_MARGIN,
+    idle: options.refreshToken.ttl,
+    absolute: options.refreshToken.absoluteTtl,
+  });
   const keys = new KeyStore(dataSource);
-  const sealer = new KeySealer(options.secrets);
+  const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
   const signingKeys = source
     ? new ProvidedSigningKeys(source)
@@ -84,23 +92,24 @@ export function createSessionCore(
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
-  const manager = new SessionManager(sessions, lifecycle, revocation, events, options);
+  const manager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
   const responses = new LateResponses(
     events.stream,
     async (id) => {
       const row = await sessions.find(id);
-      return !row || !isLive(row, Date.now());
+      return !row || !isLive(row, clock.now());
     },
     (response) => {
       for (const transport of transports) transport.withdraw(response);
       csrf.withdrawToken(response);
     },
     options.rotation,
+    clock,
   );
   const refresher = new RequestRefresher(lifecycle, refreshTokens, csrf, responses, options);
-  const authority = new SessionAuthority(lifecycle, manager, refresher, csrf, responses, options);
-  const authenticator = new RequestAuthenticator(module, accessTokens, transports, csrf, authority);
+  const authority = new SessionAuthority(lifecycle, manager, refresher, csrf, responses, options, clock);
+  const authenticator = new RequestAuthenticator(module, accessTokens, transports, csrf, authority, clock);
   const signInOut = new SignInOut(
     accessTokens,
     refreshTokens,
@@ -111,6 +120,7 @@ export function createSessionCore(
     transports,
     csrf,
     responses,
+    clock,
   );
   const service = new SessionService({
     accessTokens,
@@ -123,6 +133,7 @@ export function createSessionCore(
     signingKeys,
     events,
     options,
+    clock,
   });
-  return { service, authenticator, manager, events, signingKeys, refreshTokens };
+  return { service, authenticator, manager, events, signingKeys, refreshTokens, clock };
 }

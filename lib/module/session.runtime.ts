@@ -14,7 +14,6 @@ import { joinPath } from '../options/option-checks.js';
 import { resolveOptions } from '../options/resolved-options.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { createSessionCore, type SessionCore } from './session.core.js';
-import { clockSkew } from '../storage/database-clock.js';
 import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
 
 /** The smallest difference of clocks that is reported, in milliseconds. A slow query can look like a smaller difference. */
@@ -69,28 +68,28 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
   }
 
   async onModuleInit(): Promise<void> {
-    await this.checkClock();
-    const now = Date.now();
+    await this.setClock();
+    const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
     this.maintenance.start();
   }
 
   /**
-   * Warns if the clocks of this machine and of the database differ, because tokens, windows, key rotation and the revocation
-   * feed depend on time. The application starts all the same.
+   * Sets the clock of the sessions by the database's. Warns if this machine's clock differs, because services that only verify
+   * tokens go by their own clocks. The application starts all the same.
    */
-  private async checkClock(): Promise<void> {
-    const skew = await clockSkew(this.database.dataSource).catch((error: unknown) => {
+  private async setClock(): Promise<void> {
+    const ahead = await this.core.clock.synchronise().catch((error: unknown) => {
       this.logger.warn(
-        `The database's clock could not be read, and this machine's not checked: ${String(error)}`,
+        `The database's clock could not be read. Sessions go by this machine's clock until it can: ${String(error)}`,
       );
-      return undefined;
+      return 0;
     });
-    // If each of two processes differs by half of the tolerance, they may differ from each other by all of it.
-    if (skew === undefined || Math.abs(skew) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
-    const seconds = Math.round(Math.abs(skew) / 1_000);
+    // If each of two machines differs by half of the tolerance, they may differ from each other by all of it.
+    if (Math.abs(ahead) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
+    const seconds = Math.round(Math.abs(ahead) / 1_000);
     this.logger.warn(
-      `The clock of this machine is ${seconds} s ${skew > 0 ? 'ahead of' : 'behind'} the database's. Set both by NTP: tokens of one process may be refused by another, and revocations be missed.`,
+      `The clock of this machine is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} the database's. Sessions go by the database's clock. Set both by NTP, because services that only verify tokens go by theirs.`,
     );
   }
 

@@ -220,7 +220,7 @@ export class SessionService {
    * @throws {@link InvalidOptionError} when the application provides the keys itself (`signingKeys.source`)
    */
   async rotateSigningKeys(options: { drop?: DroppedKeys } = {}): Promise<KeyRotation> {
-    return this.#parts.signingKeys.rotate(Date.now(), options.drop);
+    return this.#parts.signingKeys.rotate(this.#parts.clock.now(), options.drop);
   }
 
   /**
@@ -228,6 +228,6 @@ export class SessionService {
    * public half, so it is not listed.
    */
   async publicKeys(): Promise<PublicKeys> {
-    return this.#parts.signingKeys.publicKeys(Date.now());
+    return this.#parts.signingKeys.publicKeys(this.#parts.clock.now());
   }
 }

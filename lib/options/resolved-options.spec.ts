@@ -59,6 +59,7 @@ describe('defaults', () => {
   it('are these', () => {
     expect(resolve(undefined)).toEqual({
       secrets: [],
+      deployment: undefined,
       accessToken: {
         ttl: 15 * 60 * SECOND,
         algorithm: 'HS256',
@@ -379,6 +380,26 @@ describe('choices that are refused', () => {
   });
 });
 
+describe('names of the deployment that are refused', () => {
+  it.each([
+    [{ deployment: '', secret: SECRET }, /non-empty string/],
+    [{ deployment: 5, secret: SECRET }, /non-empty string/],
+    [{ deployment: 'x'.repeat(201), secret: SECRET }, /longer than 200/],
+    [{ deployment: undefined, secret: SECRET }, /is undefined.*not set/],
+    [{ deployment: 'production', secret: false }, /needs a "secret"/],
+    [{ deployment: 'production' }, /needs a "secret"/],
+  ])('%o', (input, message) => {
+    expect(refusal(input)).toEqual({
+      option: 'deployment',
+      message: expect.stringMatching(message) as string,
+    });
+  });
+
+  it('but not others', () => {
+    expect(resolve({ deployment: 'production', secret: SECRET })).toMatchObject({ deployment: 'production' });
+  });
+});
+
 describe('secrets that are refused', () => {
   it('are those that nobody has set', () => {
     const isUndefined = {
@@ -616,7 +637,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
     });
   });
 

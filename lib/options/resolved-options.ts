@@ -26,6 +26,7 @@ import type {
 /** The options as the module uses them: complete, checked and frozen. Durations are in milliseconds. */
 export interface ResolvedOptions {
   readonly secrets: readonly string[];
+  readonly deployment: string | undefined;
   readonly accessToken: {
     readonly ttl: number;
     readonly algorithm: SigningAlgorithm;
@@ -56,6 +57,7 @@ export function longestLife({ accessToken }: Pick<ResolvedOptions, 'accessToken'
 const KNOWN = {
   '': [
     'secret',
+    'deployment',
     'accessToken',
     'refreshToken',
     'reuseWindow',
@@ -135,6 +137,19 @@ export function resolveOptions(
     );
   }
 
+  const deployment = text('deployment', input.deployment);
+  if (deployment === undefined && 'deployment' in input) {
+    fail(
+      'deployment',
+      'is undefined. Is an environment variable not set, or misspelt? To have none, leave it out.',
+    );
+  }
+  if (deployment !== undefined && secrets.length === 0) {
+    fail('deployment', 'needs a "secret": keys that are not encrypted are good wherever they are copied to.');
+  }
+  if (deployment !== undefined && deployment.length > 200)
+    fail('deployment', 'is longer than 200 characters.');
+
   const accessTtl = duration('accessToken.ttl', input.accessToken?.ttl, 15 * 60 * SECOND, SECOND);
   if (accessTtl % SECOND !== 0) fail('accessToken.ttl', 'must be whole seconds, because JWT times are.');
   const refreshTtl = duration('refreshToken.ttl', input.refreshToken?.ttl, 30 * DAY, SECOND);
@@ -204,6 +219,7 @@ export function resolveOptions(
 
   const options: ResolvedOptions = {
     secrets,
+    deployment,
     accessToken: {
       ttl: accessTtl,
       algorithm,

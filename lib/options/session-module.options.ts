@@ -32,9 +32,10 @@ export interface AccessTokenOptions {
   /** The `aud` claim; checked when set. @default none */
   audience?: string;
   /**
-   * How far the clocks of two processes may be apart, at most five minutes. A token that was issued further in the future is
-   * refused. The revocation feed reads back that far. A process warns at start if its clock differs from the database's by
-   * more than half of this. Expiry has no tolerance, because an expired token costs only a refresh, not a login.
+   * How far the clocks of two services may be apart, at most five minutes. A token that was issued further in the future is
+   * refused. The revocation feed reads back that far. All processes with the same database go by its clock, so this is for
+   * services that only verify tokens. A process warns at start if its clock differs from the database's by more than half of
+   * this. Expiry has no tolerance, because an expired token costs only a refresh, not a login.
    * @default '2m'
    */
   clockTolerance?: Duration;
@@ -140,6 +141,13 @@ export interface SessionModuleOptions {
    * warning; with `NODE_ENV=production` the start stops
    */
   secret?: string | string[] | false;
+  /**
+   * Name of this deployment, such as `'production'`, the same in every process of it, with at most 200 characters. Keys in the
+   * database are encrypted for it. So if the database and `secret` are copied to another deployment with another name, it
+   * cannot make tokens that this one accepts. Needs `secret`. If a name is added later, the keys are encrypted again at start,
+   * so every process must get the name at once. @default none
+   */
+  deployment?: string;
   /** Access tokens. */
   accessToken?: AccessTokenOptions;
   /** Refresh tokens and the lifetime of sessions. */

@@ -1,15 +1,15 @@
 import { Logger } from '@nestjs/common';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { andThen } from '../util/and-then.js';
-import type { Revocation } from '../storage/session.store.js';
+import { type Revocation, UNSETTLED } from '../storage/session.store.js';
 import { RevocationFeed } from './revocation-checker.js';
 
 const NOW = Date.UTC(2026, 0, 15);
 const INTERVAL = 1_000;
 const TTL = 15 * 60_000;
 const HOUR = 3_600_000;
-/** The clock tolerance below, plus the time to commit. */
-const LATEST = 90_000 + 30_000;
+/** How far clocks may be apart. */
+const TOLERANCE = 90_000;
 
 /** A table of revocations. */
 class Table {
@@ -29,7 +29,7 @@ function setUp() {
   const table = new Table();
   return {
     table,
-    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: 90_000 }),
+    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE }),
   };
 }
 
@@ -61,8 +61,8 @@ describe('the feed', () => {
     const { table, feed } = setUp();
     for (let second = 0; second <= 20; second++) await endedAt(feed, 'a', NOW + second * INTERVAL);
     const back = table.reads.map((time, second) => NOW + second * INTERVAL - time);
-    expect(back[0]).toBe(TTL + LATEST);
-    for (const second of [10, 20]) expect(back[second]).toBe(10_000 + LATEST);
+    expect(back[0]).toBe(TTL + TOLERANCE);
+    for (const second of [10, 20]) expect(back[second]).toBe(10_000 + TOLERANCE);
     for (const second of [1, 2, 9, 11, 19]) expect(back[second]).toBe(INTERVAL + 5_000);
   });
 
@@ -70,7 +70,7 @@ describe('the feed', () => {
     ['by a clock that is right', 0, INTERVAL],
     ['by a clock that is usually right', 5_000, INTERVAL],
     ['by a clock that is a little behind', 6_000, 11_000],
-    ['by a clock as far behind as can be, and committed as late', LATEST, 11_000],
+    ['by a clock as far behind as can be', TOLERANCE, 11_000],
   ])('learns of a revocation %s', async (_, lateness, within) => {
     // At every time between two reads, and between two full reads.
     for (let at = 500; at < 12_000; at += 700) {
@@ -85,11 +85,26 @@ describe('the feed', () => {
     }
   });
 
+  test.each([0, HOUR, 24 * HOUR])(
+    'learns of a revocation that is not settled %d ms after the last read',
+    async (later) => {
+      const { table, feed } = setUp();
+      await endedAt(feed, 'a', NOW);
+      table.rows.push({ id: 'a', revokedAt: UNSETTLED, revokedReason: 'revoked' });
+      const read = NOW + INTERVAL + later;
+      expect(await endedAt(feed, 'a', read)).toBe(read);
+      table.rows.length = 0;
+      // It is forgotten like any other.
+      await endedAt(feed, 'a', read + TTL + HOUR);
+      expect(sizeOf(feed)).toBe(0);
+    },
+  );
+
   test('looks back from its own time when the clock has been set back', async () => {
     const { table, feed } = setUp();
     await endedAt(feed, 'a', NOW + HOUR);
-    table.rows.push({ id: 'a', revokedAt: NOW - LATEST, revokedReason: 'revoked' });
-    expect(await endedAt(feed, 'a', NOW)).toBe(NOW - LATEST);
+    table.rows.push({ id: 'a', revokedAt: NOW - TOLERANCE, revokedReason: 'revoked' });
+    expect(await endedAt(feed, 'a', NOW)).toBe(NOW - TOLERANCE);
   });
 
   test('after a failure reads again all that can still matter', async () => {

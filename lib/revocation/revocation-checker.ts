@@ -36,7 +36,7 @@ class DatabaseRevocation implements RevocationChecker {
   async endOf(sessionId: string, now: number): Promise<SessionEnd | undefined> {
     const row = await this.store.find(sessionId);
     if (!row) return { endedAt: 0 };
-    return isLive(row, now) ? undefined : endOf(row);
+    return isLive(row, now) ? undefined : endOf(row, now);
   }
 
   revoked(): void {
@@ -44,16 +44,13 @@ class DatabaseRevocation implements RevocationChecker {
   }
 }
 
-/** The longest time from a revocation's timestamp to its commit, in milliseconds. */
-const COMMIT = 30_000;
-
 /**
- * How late revocations usually appear, in milliseconds: with clocks set by NTP, and a database that works well. Nearly all
- * reads go back only this far. If many sessions end, reading the same rows again would be most of the cost.
+ * How far the clocks of two processes usually are apart at most, in milliseconds. Nearly all reads go back only this far
+ * before the last one. If many sessions end, reading the same rows again would be most of the cost.
  */
-const USUAL_DELAY = 5_000;
+const USUAL_DIFFERENCE = 5_000;
 
-/** How often a full read is done, in milliseconds. A full read goes back by the longest delay of a revocation. */
+/** How often a full read is done, in milliseconds. It goes back by the largest difference of clocks that is tolerated. */
 const FULL_READ_INTERVAL = 10_000;
 
 /** All in milliseconds. */
@@ -78,14 +75,14 @@ export class RevocationFeed implements RevocationChecker {
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private reading: Promise<void> | undefined;
-  /** The longest delay with which a revocation may appear. */
+  /** How far the clocks of two processes may be apart. */
   private readonly overlap: number;
 
   constructor(
     private readonly store: Pick<SessionStore, 'revokedSince'>,
     private readonly times: FeedTimes,
   ) {
-    this.overlap = times.clockTolerance + COMMIT;
+    this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
   }
 
   endOf(sessionId: string, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
@@ -112,7 +109,8 @@ export class RevocationFeed implements RevocationChecker {
     try {
       const revocations = await this.store.revokedSince(this.startOfRead(isFull, now));
       for (const { id, revokedAt, revokedReason } of revocations) {
-        this.sessions.set(id, { endedAt: revokedAt, reason: revokedReason ?? undefined });
+        // The time of a revocation is later than now until it is settled; see the store.
+        this.sessions.set(id, { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined });
       }
       this.isComplete = true;
       if (isFull) this.fullyReadAt = now;
@@ -129,15 +127,15 @@ export class RevocationFeed implements RevocationChecker {
   }
 
   /**
-   * The time from which to read. It is before the last read of the same kind, because a revocation has the time of the
-   * process that made it, and may appear late.
+   * The time from which to read. It is before the last read of the same kind, because the clocks of two processes differ. A
+   * revocation that is committed late needs no more, because its time is written after that.
    */
   private startOfRead(isFull: boolean, now: number): number {
     const oldest = now - this.times.tokenLife - this.overlap;
     if (!this.isComplete) return oldest;
     const since = isFull
       ? Math.min(this.fullyReadAt, now) - this.overlap
-      : Math.min(this.readAt, now) - USUAL_DELAY;
+      : Math.min(this.readAt, now) - USUAL_DIFFERENCE;
     return Math.max(oldest, since);
   }
 

@@ -10,6 +10,7 @@ import { checkUserId, normaliseClaims, normaliseData } from './session-input.js'
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
 import type { SessionEvent, SessionInfo } from './session.types.js';
+import type { Clock } from '../util/clock.js';
 
 const ATTEMPTS = 100;
 const DEFAULT_BATCH = 1_000;
@@ -22,6 +23,7 @@ export class SessionManager {
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
     private readonly options: ResolvedOptions,
+    private readonly clock: Clock,
   ) {}
 
   async find(id: string): Promise<SessionInfo | null> {
@@ -34,19 +36,19 @@ export class SessionManager {
   }
 
   async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
-    return (await this.store.findAllForUser(checkUserId(userId), Date.now())).map(toInfo);
+    return (await this.store.findAllForUser(checkUserId(userId), this.clock.now())).map(toInfo);
   }
 
   async revoke(id: string): Promise<boolean> {
     if (!isSessionId(id)) return false;
-    const now = Date.now();
+    const now = this.clock.now();
     const revoked = await this.store.revoke(id, now, 'revoked');
     if (revoked) this.announce([id], now, 'revoked');
     return revoked;
   }
 
   async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
-    const now = Date.now();
+    const now = this.clock.now();
     const known = Array.isArray(ids) ? ids.filter(isSessionId) : [];
     const revoked = await this.store.revokeMany(known, now, reason);
     if (revoked > 0) this.announce(known, now, reason);
@@ -58,14 +60,14 @@ export class SessionManager {
    * able to make one.
    */
   async revokeWithSecret(id: string, sessionSecret: Buffer, reason: 'revoked' | 'replaced'): Promise<void> {
-    const now = Date.now();
+    const now = this.clock.now();
     const revoked = await this.store.revoke(id, now, reason, hashSessionSecret(sessionSecret));
     if (revoked) this.announce([id], now, reason);
   }
 
   async revokeAllForUser(userId: UserId, except?: string): Promise<number> {
-    const rows = await this.store.findAllForUser(checkUserId(userId), Date.now());
-    return this.revokeMany(rows.map(({ id }) => id).filter((id) => id !== except));
+    const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());
+    return this.revokeMany(ids.filter((id) => id !== except));
   }
 
   async updateData(id: string, next: unknown): Promise<void> {
@@ -74,7 +76,7 @@ export class SessionManager {
       return;
     }
     const data = normaliseData(next);
-    const isWritten = isSessionId(id) && (await this.store.updateContent(id, 'data', data, Date.now()));
+    const isWritten = isSessionId(id) && (await this.store.updateContent(id, 'data', data, this.clock.now()));
     if (!isWritten) throw new SessionNotFoundError(id);
   }
 
@@ -83,14 +85,14 @@ export class SessionManager {
     return this.change(id, 'claims', async (present, row) => {
       const made = typeof next === 'function' ? await callUpdate(next, present) : next;
       const claims = normaliseClaims(made);
-      await this.lifecycle.checkClaimsFit(row, claims, Date.now());
+      await this.lifecycle.checkClaimsFit(row, claims, this.clock.now());
       return claims;
     });
   }
 
   async removeExpired(): Promise<number> {
     const batchSize = this.options.cleanup === false ? DEFAULT_BATCH : this.options.cleanup.batchSize;
-    return this.store.removeExpired(Date.now(), batchSize);
+    return this.store.removeExpired(this.clock.now(), batchSize);
   }
 
   /** Reads the row, makes the new value, and writes it on condition that nobody else has written since. */
@@ -102,7 +104,7 @@ export class SessionManager {
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
       const row = await this.getRow(id);
       const value = await make(row[what], row);
-      if (await this.store.updateContent(id, what, value, Date.now(), row.version))
+      if (await this.store.updateContent(id, what, value, this.clock.now(), row.version))
         return { ...row, [what]: value };
     }
     throw new StorageUnavailableError('The session changed too often while it was being updated.');
@@ -110,7 +112,7 @@ export class SessionManager {
 
   private async findRow(id: string): Promise<SessionRow | null> {
     const row = isSessionId(id) ? await this.store.find(id) : null;
-    return row && isLive(row, Date.now()) ? row : null;
+    return row && isLive(row, this.clock.now()) ? row : null;
   }
 
   private async getRow(id: string): Promise<SessionRow> {

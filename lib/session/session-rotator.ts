@@ -70,8 +70,11 @@ export class SessionRotator {
       // The secret is checked before anything else. A token with a right mac and a wrong secret was made by somebody who has
       // stolen the refresh key, not by a client.
       if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
-      if (!isLive(row, now))
-        throw isFinal ? new SessionOverError(endOf(row)) : new LookAgainError(staleness(token, row, now));
+      if (!isLive(row, now)) {
+        throw isFinal
+          ? new SessionOverError(endOf(row, now))
+          : new LookAgainError(staleness(token, row, now));
+      }
 
       const decision = decideRefresh(row, token, now, this.options.rotation);
       switch (decision.verdict) {
@@ -86,7 +89,7 @@ export class SessionRotator {
         case 'old': {
           const stale = staleness(token, row, now);
           if (!isFinal) throw new LookAgainError(stale);
-          if (!(await this.store.revokeStolen(row, now))) return undefined;
+          if (!(await this.store.revokeStolen(row))) return undefined;
           throw new TokenTheftError(row.userId, stale);
         }
       }
@@ -133,6 +136,7 @@ export class SessionRotator {
   ): Promise<Refreshed | undefined> {
     if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
     const slide = this.slideOf(token.sessionId, now);
+    if (slide.target <= now) return undefined;
     const row = await this.store.redeem(token, hashOfPreimage(preimage), slide, now);
     return row && { row, generation: token.generation + 1, kept: undefined };
   }
@@ -148,14 +152,16 @@ export class SessionRotator {
     now: number,
   ): Promise<SessionFacts | undefined> {
     if (!this.store.hasReturning) return undefined;
+    const slide = this.slideOf(sessionId, now);
+    if (slide.target <= now) return undefined;
     const expected = { id: sessionId, secretHash: hashOfPreimage(unproven.preimage) };
-    return this.store.prove(expected, unproven.generation, this.slideOf(sessionId, now), now);
+    return this.store.prove(expected, unproven.generation, slide, now);
   }
 
   private async findLive(id: string, now: number): Promise<SessionRow> {
     const row = await this.store.find(id);
     if (!row) throw new SessionOverError();
-    if (!isLive(row, now)) throw new SessionOverError(endOf(row));
+    if (!isLive(row, now)) throw new SessionOverError(endOf(row, now));
     return row;
   }
 
@@ -169,11 +175,11 @@ export class SessionRotator {
 
   private slide(row: SessionRow, now: number): number {
     const { target, gain } = this.slideOf(row.id, now);
-    return target - row.expiresAt >= gain ? target : row.expiresAt;
+    return Math.abs(target - row.expiresAt) >= gain ? target : row.expiresAt;
   }
 
   /**
-   * The new expiry of a session. It is written only if it gains at least one per cent of `ttl`, because on PostgreSQL an
+   * The new expiry of a session. It is written only if it differs by at least one per cent of `ttl`, because on PostgreSQL an
    * update that changes no indexed column is several times cheaper.
    */
   private slideOf(sessionId: string, now: number): ExpirySlide {

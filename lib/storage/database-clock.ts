@@ -1,29 +1,70 @@
 import type { DataSource } from 'typeorm';
+import type { Clock } from '../util/clock.js';
 import { withQueryRunner } from './query-runner.js';
 
-/** Reads the database's clock, in epoch milliseconds. SQLite uses the clock of this machine. */
-const CLOCK: Partial<Record<DataSource['options']['type'], string>> = {
+type Query = (sql: string) => Promise<unknown>;
+
+/** Reads the database's clock, in epoch milliseconds. The clock of SQLite is that of this machine. */
+const READ: Partial<Record<DataSource['options']['type'], string>> = {
   postgres: 'SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now',
-  mysql: 'SELECT unix_timestamp(now(3)) * 1000 AS now',
-  mariadb: 'SELECT unix_timestamp(now(3)) * 1000 AS now',
+  // In UTC, because a local time is ambiguous when the clocks are put back.
+  mysql: "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1000 AS now",
+  mariadb: "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1000 AS now",
 };
 
+/** How often the database's clock is read again, in milliseconds. Somebody may set a clock while the process runs. */
+const INTERVAL = 60_000;
+
 /**
- * How far this process's clock is ahead of the database's, in milliseconds. The error is at most half the time of the query.
- *
- * @returns `undefined` if the database has no clock of its own
+ * Tells the time by the database's clock, because all processes share it. Everything that goes into a row or a token, or is
+ * compared with one, is in this time. It does not ask the database each time, but keeps the difference of the clocks.
  */
-export async function clockSkew(dataSource: DataSource): Promise<number | undefined> {
-  const sql = CLOCK[dataSource.options.type];
-  if (sql === undefined) return undefined;
-  return withQueryRunner(dataSource, async (queryRunner) => {
-    // Connect first, because the time for that must not count as time of the query.
-    await queryRunner.connect();
-    const before = Date.now();
-    const [row] = (await queryRunner.query(sql)) as { now: string | number }[];
-    const middle = (before + Date.now()) / 2;
+export class DatabaseClock implements Clock {
+  private readonly sql: string | undefined;
+  /** How far the clock of this machine is ahead, in milliseconds. */
+  private ahead = 0;
+  /** When the database's clock was read, by this machine's clock. `undefined` if it is not to be read again. */
+  private readAt: number | undefined;
+
+  constructor(private readonly dataSource: DataSource) {
+    this.sql = READ[dataSource.options.type];
+  }
+
+  /** If the last reading is old, the next one begins, but nobody waits for it. So a process without requests asks nothing. */
+  now(): number {
+    const machine = Date.now();
+    if (this.readAt !== undefined && Math.abs(machine - this.readAt) > INTERVAL) {
+      // If the database does not answer, the known difference stays in use.
+      this.synchronise().catch(() => undefined);
+    }
+    return machine - this.ahead;
+  }
+
+  /**
+   * Reads the database's clock.
+   *
+   * @returns how far this machine's clock is ahead of it, in milliseconds. If the answer took long, this is not exact. Then
+   *   it is the value nearest to the present one that the answer allows
+   */
+  async synchronise(): Promise<number> {
+    const { sql } = this;
+    if (sql === undefined) return 0;
+    this.readAt = Date.now();
+    return withQueryRunner(this.dataSource, async (queryRunner) => {
+      // Connect first, because the time for that must not count as time of the query.
+      await queryRunner.connect();
+      const before = Date.now();
+      const now = await this.read(async (text) => queryRunner.query(text) as Promise<unknown>, sql);
+      const [least, most] = [Math.round(before - now), Math.round(Date.now() - now)];
+      this.ahead = Math.min(Math.max(this.ahead, least), most);
+      return this.ahead;
+    });
+  }
+
+  private async read(query: Query, sql: string): Promise<number> {
+    const [row] = (await query(sql)) as { now: string | number }[];
     const now = Number(row?.now);
     if (!Number.isFinite(now)) throw new Error('The database did not tell its time.');
-    return middle - now;
-  });
+    return now;
+  }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@nestjs/common';
-import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { retryAtStart } from './database-error.js';
 import { withQueryRunner } from './query-runner.js';
@@ -23,10 +23,11 @@ export interface SessionDataSource {
 }
 
 /**
- * Finds or opens the database of the sessions, and checks that its tables are there.
+ * Finds or opens the database of the sessions, and checks that its tables are there, and that it reads values as they are
+ * meant.
  *
- * @throws {@link InvalidOptionError} when there is no database, its driver is not supported, or entities or tables are
- *   missing
+ * @throws {@link InvalidOptionError} when there is no database, its driver or its SQL mode is not supported, or entities or
+ *   tables are missing
  */
 export async function openSessionDataSource(
   application: DataSource | undefined,
@@ -61,7 +62,7 @@ export async function openSessionDataSource(
       );
     }
   }
-  await checkTables(application);
+  await checkDatabase(application);
   const { type, database } = application.options;
   const hasOneConnection = type === 'better-sqlite3' || type === 'sqljs';
   if (!hasOneConnection || options.sqliteConnection === 'shared')
@@ -79,7 +80,7 @@ async function openOwn(options: DataSourceOptions): Promise<SessionDataSource> {
   const dataSource = await connect(options);
   try {
     await migrate(dataSource);
-    await checkTables(dataSource);
+    await checkDatabase(dataSource);
   } catch (error) {
     await dataSource.destroy();
     throw error;
@@ -121,8 +122,11 @@ async function migrate(dataSource: DataSource): Promise<void> {
   }
 }
 
-async function checkTables(dataSource: DataSource): Promise<void> {
+async function checkDatabase(dataSource: DataSource): Promise<void> {
   await withQueryRunner(dataSource, async (queryRunner) => {
+    if (dataSource.options.type === 'mysql' || dataSource.options.type === 'mariadb') {
+      await checkSqlMode(queryRunner);
+    }
     for (const entity of SESSION_ENTITIES) {
       const { tablePath } = dataSource.getMetadata(entity);
       if (!(await retryAtStart(() => queryRunner.hasTable(tablePath)))) {
@@ -133,6 +137,21 @@ async function checkTables(dataSource: DataSource): Promise<void> {
       }
     }
   });
+}
+
+/**
+ * TypeORM has mysql2 write values into the SQL text, where quotes have a backslash before them. In this mode a backslash is an
+ * ordinary character, so that a quote in a `User-Agent` would end the text: what comes after it would be run as SQL.
+ */
+async function checkSqlMode(queryRunner: QueryRunner): Promise<void> {
+  const [row] = (await retryAtStart(() => queryRunner.query('SELECT @@sql_mode AS mode'))) as {
+    mode?: unknown;
+  }[];
+  if (!String(row?.mode).includes('NO_BACKSLASH_ESCAPES')) return;
+  throw new InvalidOptionError(
+    'dataSource',
+    "the database has the SQL mode NO_BACKSLASH_ESCAPES, in which mysql2's values can break out of their quotes (SQL injection). Remove it from the server's sql_mode.",
+  );
 }
 
 function checkType(option: string, { type }: DataSourceOptions): void {

@@ -2,26 +2,34 @@
 
 const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
 
+/** The same by the present options, which may allow less idle time than those under which the row was written. */
+const LIVE_BY_OPTIONS = `${LIVE} AND {lastSeenAt} > :idleSince`;
+
 /**
  * The condition that the rotation state has not changed since the row was read: each rotation changes one of these columns.
  */
 const UNCHANGED =
   "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
 
-/** Revokes a session and deletes its content. The row keeps the user id, and when and why the session was revoked. */
-const REVOKE = `UPDATE {} SET {revokedAt} = :now, {revokedReason} = :reason, {expiresAt} = :removableAt,
+/**
+ * Revokes a session and deletes its content. The row keeps the user id, and why and when the session was revoked. The time is
+ * written by `settle`.
+ */
+const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reason, {expiresAt} = :unsettled,
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
 
 /** See `ExpirySlide` of the store. */
-const SLIDE = '{expiresAt} = CASE WHEN :target - {expiresAt} >= :gain THEN :target ELSE {expiresAt} END';
+const SLIDE = '{expiresAt} = CASE WHEN ABS(:target - {expiresAt}) >= :gain THEN :target ELSE {expiresAt} END';
 
 /** If `:version` is null, every version of the row matches. */
-const UPDATABLE = `{id} = :id AND ${LIVE} AND {version} = COALESCE(:version, {version})`;
+const UPDATABLE = `{id} = :id AND ${LIVE_BY_OPTIONS} AND {createdAt} > :madeSince AND {version} = COALESCE(:version, {version})`;
 
 export const SESSION_SQL = {
   find: 'SELECT {*} FROM {} WHERE {id} = :id',
 
   findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
+
+  findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
   revokedSince: 'SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE {revokedAt} >= :time',
 
@@ -30,7 +38,7 @@ export const SESSION_SQL = {
 
   /** Does the exchanges that `decideRefresh` allows. The caller has checked that the token is not kept. */
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
-    WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND ({generation} < :generation OR
+    WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
     RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, userAgent, ip}`,
 
@@ -40,7 +48,7 @@ export const SESSION_SQL = {
    */
   prove: `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
     {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
-    WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE} AND {generation} <= :generation
+    WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND {generation} <= :generation
     RETURNING {* of id, userId, claims, expiresAt}`,
 
   updateData: `UPDATE {} SET {data} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
@@ -54,6 +62,11 @@ export const SESSION_SQL = {
   revokeStolen: `${REVOKE} WHERE ${UNCHANGED}`,
 
   revokeMany: `${REVOKE} WHERE {id} IN (:ids...) AND ${LIVE}`,
+
+  settle: `UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt
+    WHERE {id} IN (:ids...) AND {revokedAt} = :unsettled`,
+
+  settleAll: 'UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt WHERE {revokedAt} = :unsettled',
 
   findExpired: 'SELECT {* of id} FROM {} WHERE {expiresAt} < :now LIMIT :count',
 

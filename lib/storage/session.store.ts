@@ -1,7 +1,9 @@
+import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import type { SessionEndReason } from '../errors/session.errors.js';
+import { type SessionEndReason, StorageUnavailableError } from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
 import type { JsonValue } from '../types/json.js';
+import type { Clock } from '../util/clock.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
@@ -40,7 +42,23 @@ const CHUNK = 512;
 /** Databases with `UPDATE … RETURNING`. */
 const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3']);
 
-/** The new expiry of a row, in epoch milliseconds. It is written only if it is at least `gain` milliseconds later. */
+/**
+ * When a session was revoked, and when its row may be removed, until `settle` has written these times: later than any time.
+ * So whoever asks for the revocations since some time gets it, however late the revocation was committed.
+ */
+export const UNSETTLED = Number.MAX_SAFE_INTEGER;
+
+/** All in milliseconds. */
+export interface RowTimes {
+  /** How long the row of a revoked session stays, so that other processes can read it. */
+  readonly tombstone: number;
+  /** The longest time between two refreshes. Rows may have been written with a longer one. */
+  readonly idle: number;
+  /** The longest life of a session. */
+  readonly absolute: number;
+}
+
+/** The new expiry of a row, in epoch milliseconds. It is written only if it differs by at least `gain` milliseconds. */
 export interface ExpirySlide {
   readonly target: number;
   readonly gain: number;
@@ -51,16 +69,15 @@ export interface ExpirySlide {
  * any time. Nothing relies on transactions or locks, because databases and drivers differ in them.
  */
 export class SessionStore {
+  private readonly logger = new Logger(SessionStore.name);
   private readonly run;
   /** Whether {@link redeem} and {@link prove} are available. */
   readonly hasReturning: boolean;
 
-  /**
-   * @param tombstoneLife how long the row of a revoked session stays, so that other processes can read it, in milliseconds
-   */
   constructor(
     dataSource: DataSource,
-    private readonly tombstoneLife: number,
+    private readonly clock: Clock,
+    private readonly times: RowTimes,
   ) {
     this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
     const statements = new Statements(dataSource, SessionEntity);
@@ -74,14 +91,29 @@ export class SessionStore {
   /** The row of a session, live or not, or null. */
   async find(id: string): Promise<SessionRow | null> {
     const { rows } = await storageErrors(() => this.run.find({ id }));
-    return rows[0] ? fromEntity(rows[0]) : null;
+    return rows[0] ? this.rowOf(rows[0]) : null;
   }
 
-  /** Live sessions of a user, newest first. */
+  /** Live sessions of a user, newest first. What cannot be read of one is null, so that it does not hide the others. */
   async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
-    const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: toAsciiJson(userId), now }));
+    const user = toAsciiJson(userId);
+    const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: user, now }));
+    const unreadable = (error: StorageUnavailableError) => {
+      this.logger.error(error.message);
+      return null;
+    };
+    return rows
+      .filter((row) => row.userId === user)
+      .map((row) => this.rowOf(row, unreadable))
+      .filter((row) => isLive(row, now));
+  }
+
+  /** Ids of the live sessions of a user. This reads nothing else, because the rest may be large, or damaged. */
+  async findIdsForUser(userId: UserId, now: number): Promise<string[]> {
+    const user = toAsciiJson(userId);
+    const { rows } = await storageErrors(() => this.run.findIdsForUser({ userId: user, now }));
     // For MySQL's usual collations, "Ann", "ann" and "änn" are equal. Here they are different users.
-    return rows.map(fromEntity).filter((row) => row.userId === userId);
+    return rows.filter((row) => row.userId === user).map(({ id }) => id);
   }
 
   /**
@@ -112,7 +144,15 @@ export class SessionStore {
     now: number,
   ): Promise<SessionDetails | undefined> {
     // The spread comes last, here and below, because V8 takes a microsecond for each property after a spread.
-    const values = { id: sessionId, secretHash, generation, tokenId, now, ...slide };
+    const values = {
+      id: sessionId,
+      secretHash,
+      generation,
+      tokenId,
+      now,
+      idleSince: now - this.times.idle,
+      ...slide,
+    };
     const { rows } = await storageErrors(() => this.run.redeem(values));
     return rows[0] && detailsOf(rows[0]);
   }
@@ -128,15 +168,16 @@ export class SessionStore {
     slide: ExpirySlide,
     now: number,
   ): Promise<SessionFacts | undefined> {
-    const values = { generation, now, ...expected, ...slide };
+    const values = { generation, now, idleSince: now - this.times.idle, ...expected, ...slide };
     const { rows } = await storageErrors(() => this.run.prove(values));
     return rows[0] && factsOf(rows[0]);
   }
 
   /** Revokes a stolen session, on condition that the row has not changed since it was read. */
-  async revokeStolen(row: SessionRow, now: number): Promise<boolean> {
-    const values = { ...unchanged(row), ...this.tombstone(now, 'theft') };
+  async revokeStolen(row: SessionRow): Promise<boolean> {
+    const values = { ...unchanged(row), reason: 'theft', unsettled: UNSETTLED };
     const { affected } = await storageErrors(() => this.run.revokeStolen(values));
+    if (affected > 0) await this.settle([row.id]);
     return affected === 1;
   }
 
@@ -146,7 +187,10 @@ export class SessionStore {
    */
   async revoke(id: string, now: number, reason: RevocationReason, secretHash?: string): Promise<boolean> {
     const run = secretHash === undefined ? this.run.revoke : this.run.revokeWithSecret;
-    const { affected } = await storageErrors(() => run({ id, secretHash, ...this.tombstone(now, reason) }));
+    const { affected } = await storageErrors(() =>
+      run({ id, secretHash, now, reason, unsettled: UNSETTLED }),
+    );
+    if (affected > 0) await this.settle([id]);
     return affected === 1;
   }
 
@@ -154,14 +198,34 @@ export class SessionStore {
   async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<number> {
     let revoked = 0;
     for (let start = 0; start < ids.length; start += CHUNK) {
-      const values = { ids: ids.slice(start, start + CHUNK), ...this.tombstone(now, reason) };
+      const chunk = ids.slice(start, start + CHUNK);
+      const values = { ids: chunk, now, reason, unsettled: UNSETTLED };
       const { affected } = await storageErrors(() => this.run.revokeMany(values));
+      if (affected > 0) await this.settle(chunk);
       revoked += affected;
     }
     return revoked;
   }
 
-  /** Sessions that were revoked at this time or later. */
+  /**
+   * Writes the time of revocations that have been committed. A revocation may have to wait for a lock, for any time, and be
+   * committed even if nobody waits for it any more. If the time from before that were kept, processes that have read on since
+   * would never see it.
+   */
+  private async settle(ids: readonly string[]): Promise<void> {
+    try {
+      await storageErrors(() => this.run.settle({ ids, ...this.settled() }));
+    } catch {
+      // The sessions are revoked, and everybody reads so. The next clean-up writes the time.
+    }
+  }
+
+  private settled() {
+    const now = this.clock.now();
+    return { now, removableAt: now + this.times.tombstone, unsettled: UNSETTLED };
+  }
+
+  /** Sessions that were revoked at this time or later. The time of some may be later than now. */
   async revokedSince(time: number): Promise<Revocation[]> {
     const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
     return rows as Revocation[];
@@ -181,7 +245,8 @@ export class SessionStore {
     version?: number,
   ): Promise<boolean> {
     const run = column === 'data' ? this.run.updateData : this.run.updateClaims;
-    const values = { id, value: toAsciiJson(value), now, version: version ?? null };
+    const since = { idleSince: now - this.times.idle, madeSince: now - this.times.absolute };
+    const values = { id, value: toAsciiJson(value), now, ...since, version: version ?? null };
     const { affected } = await storageErrors(() => run(values));
     return affected === 1;
   }
@@ -192,6 +257,7 @@ export class SessionStore {
    * @returns how many rows this call removed
    */
   async removeExpired(now: number, batchSize: number): Promise<number> {
+    await storageErrors(() => this.run.settleAll(this.settled()));
     let removed = 0;
     for (;;) {
       const { rows } = await storageErrors(() => this.run.findExpired({ now, count: batchSize }));
@@ -203,8 +269,13 @@ export class SessionStore {
     }
   }
 
-  private tombstone(now: number, reason: RevocationReason) {
-    return { now, reason, removableAt: now + this.tombstoneLife };
+  /** @param unreadable is called for a column that cannot be read. Its result takes the place of the value */
+  private rowOf(entity: SessionEntity, unreadable: Unreadable = refuseRow): SessionRow {
+    const { idle, absolute } = this.times;
+    const row = detailsOf(entity, unreadable) as SessionRow;
+    // The options may have been stricter since the row was written.
+    row.expiresAt = Math.min(row.expiresAt, row.lastSeenAt + idle, row.createdAt + absolute);
+    return row;
   }
 }
 
@@ -218,10 +289,10 @@ export interface SessionEnd {
   readonly reason?: SessionEndReason | undefined;
 }
 
-export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow): SessionEnd {
+export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow, now: number): SessionEnd {
   return revokedAt === null
     ? { endedAt: expiresAt, reason: 'expired' }
-    : { endedAt: revokedAt, reason: revokedReason ?? undefined };
+    : { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined };
 }
 
 /** Whether a session is neither revoked nor expired. */
@@ -237,22 +308,44 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   return values;
 }
 
-/** Parses the JSON columns of an entity. It changes the entity, which nobody else uses. */
-function fromEntity(entity: SessionEntity): SessionRow {
-  return detailsOf(entity) as SessionRow;
+type Unreadable = (error: StorageUnavailableError) => null;
+
+function refuseRow(error: StorageUnavailableError): never {
+  throw error;
 }
 
-/** The same for a row of which a statement returns only some columns. */
-function detailsOf(entity: Pick<SessionEntity, keyof SessionDetails>): SessionDetails {
-  const details = factsOf(entity) as SessionDetails;
-  details.data = JSON.parse(entity.data) as JsonValue;
+/** Parses the JSON columns of a row. It changes the entity, which nobody else uses. */
+function detailsOf(
+  entity: Pick<SessionEntity, keyof SessionDetails>,
+  unreadable: Unreadable = refuseRow,
+): SessionDetails {
+  const details = factsOf(entity, unreadable) as SessionDetails;
+  details.data = parsed(entity, 'data', unreadable);
   return details;
 }
 
 /** The same, without data. */
-function factsOf(entity: Pick<SessionEntity, keyof SessionFacts>): SessionFacts {
+function factsOf(
+  entity: Pick<SessionEntity, keyof SessionFacts>,
+  unreadable: Unreadable = refuseRow,
+): SessionFacts {
   const facts = entity as { -readonly [Name in keyof SessionFacts]: SessionFacts[Name] };
-  facts.userId = JSON.parse(entity.userId) as UserId;
-  facts.claims = JSON.parse(entity.claims) as JsonValue;
+  facts.userId = parsed(entity, 'userId', unreadable) as UserId;
+  facts.claims = parsed(entity, 'claims', unreadable);
   return facts;
+}
+
+/** The value of a JSON column. It may be damaged: servers that are not strict cut off what is too long. */
+function parsed<Column extends 'userId' | 'claims' | 'data'>(
+  entity: Pick<SessionEntity, 'id' | Column>,
+  column: Column,
+  unreadable: Unreadable,
+): JsonValue {
+  try {
+    return JSON.parse(entity[column]) as JsonValue;
+  } catch {
+    // The error of JSON.parse() quotes the value. So it is not kept.
+    const message = `The column for the ${column} of session ${entity.id} is damaged: its value is not JSON.`;
+    return unreadable(new StorageUnavailableError(message));
+  }
 }

@@ -13,6 +13,7 @@ import type { KeyStore } from '../storage/key.store.js';
 import {
   encodeRefreshToken,
   isAuthentic,
+  type ParsedRefreshToken,
   parseRefreshToken,
   type RefreshToken,
 } from '../protocol/refresh-token.codec.js';
@@ -23,6 +24,17 @@ interface RefreshKey {
 }
 
 const PURPOSE = 'refresh';
+
+/** The largest number of tokens of one request that are looked at. A browser has one, or a few from several domains. */
+const MOST_TOKENS = 16;
+
+/** The result for all refresh tokens of a request. */
+export interface RequestTokens {
+  /** Those that this module has made. */
+  readonly authentic: readonly RefreshToken[];
+  /** Why the others are none; `undefined` if there are no others. */
+  readonly over: SessionOverError | undefined;
+}
 
 /** Makes and authenticates refresh tokens, and the CSRF tokens of their sessions. */
 export class RefreshTokens {
@@ -80,7 +92,35 @@ export class RefreshTokens {
    * @throws {@link StorageUnavailableError} when its key must be looked up and cannot be
    */
   async authenticate(text: string, now: number): Promise<RefreshToken> {
-    const token = parseRefreshToken(text);
+    return this.check(parseRefreshToken(text), now);
+  }
+
+  /**
+   * Authenticates the tokens of a request. Anybody who can set cookies for a sibling subdomain can add as many as fit into a
+   * request. So junk costs next to nothing, and of what has the form of a token only {@link MOST_TOKENS} are looked at.
+   *
+   * @throws {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   */
+  async authenticateEach(texts: readonly string[], now: number): Promise<RequestTokens> {
+    const authentic: RefreshToken[] = [];
+    let over: SessionOverError | undefined;
+    let looks = 0;
+    for (const text of texts) {
+      const token = parseRefreshToken(text);
+      // The client's own token may be one of those that are not looked at.
+      if (token && ++looks > MOST_TOKENS) return { authentic, over: new SessionOverError({ final: false }) };
+      try {
+        if (token) authentic.push(await this.check(token, now));
+        else over ??= new SessionOverError();
+      } catch (error) {
+        if (!(error instanceof SessionOverError)) throw error;
+        over = error;
+      }
+    }
+    return { authentic, over };
+  }
+
+  private async check(token: ParsedRefreshToken | undefined, now: number): Promise<RefreshToken> {
     if (!token) throw new SessionOverError();
     const name = String(token.keyId);
     const key = this.ring.find(name) ?? (await this.ring.findAfterReload(name, now));

@@ -3,7 +3,13 @@ import { Logger } from '@nestjs/common';
 import { compactDecrypt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test, vi } from 'vitest';
 import { KeyStore } from '../../lib/storage/key.store.js';
-import { KeysUnavailableError, SessionKeyEntity, type SigningAlgorithm } from 'nestjs-session-tokens';
+import {
+  KeysUnavailableError,
+  SessionKeyEntity,
+  SessionOverError,
+  type SigningAlgorithm,
+  TryRefreshError,
+} from 'nestjs-session-tokens';
 import { databases } from '../support/databases.js';
 import { DAY, HOUR, MINUTE, pass } from '../support/time.js';
 import { useWorld, type Instance } from '../support/world.js';
@@ -81,6 +87,50 @@ describe.each(databases)('key material at rest on $name', (kind) => {
       const [key] = await world.keys('access');
       const material = key!.material.replace(/.(?=[^.]*$)/, (char) => (char === 'A' ? 'B' : 'A'));
       await dataSource.getRepository(SessionKeyEntity).update(key!.kid, { material });
+      await expect(world.start(1, { secret: OLD })).rejects.toThrow(KeysUnavailableError);
+    });
+  });
+
+  describe('the name of the deployment', () => {
+    const live = { secret: OLD, deployment: 'production' };
+    const staging = { secret: OLD, deployment: 'staging' };
+
+    test('stops the start on a copy of the database, and nothing is destroyed', async () => {
+      await world.start(1, live);
+      const before = await allKeys();
+      await expect(world.start(1, staging)).rejects.toThrow(
+        /a copy of another "deployment", empty the table/,
+      );
+      expect(await allKeys()).toEqual(before);
+    });
+
+    test('keeps a copy without its keys from making tokens that this deployment accepts', async () => {
+      const [real] = (await world.start(1, live)) as [Instance];
+      const issued = await real.service.tokens.issue({ userId: 1 });
+      const keys = real.dataSource.getRepository(SessionKeyEntity);
+      const kept = await keys.find();
+      await keys.clear();
+      const [copy] = (await world.start(1, staging)) as [Instance];
+      const forged = await copy.service.tokens.issue({ userId: 1 });
+      await expect(copy.service.tokens.verify(issued.accessToken.token)).rejects.toThrow(TryRefreshError);
+      await expect(copy.service.tokens.refresh(issued.refreshToken.token)).rejects.toThrow(SessionOverError);
+      // The rows of the copy may even come back: they are of no use there.
+      const made = await keys.find();
+      await keys.clear();
+      for (const key of made) key.sequence += 10;
+      await keys.insert([...kept, ...made]);
+      const [again] = (await world.start(1, live)) as [Instance];
+      await expect(again.service.tokens.verify(forged.accessToken.token)).rejects.toThrow(TryRefreshError);
+      await expect(again.service.tokens.refresh(forged.refreshToken.token)).rejects.toThrow(SessionOverError);
+      await expect(again.service.tokens.verify(issued.accessToken.token)).resolves.toBeDefined();
+    });
+
+    test('is added later, and nobody notices', async () => {
+      const [before] = (await world.start(1, { secret: OLD })) as [Instance];
+      const { accessToken, refreshToken } = await before.service.tokens.issue({ userId: 1 });
+      const [after] = (await world.start(1, live)) as [Instance];
+      await expect(after.service.tokens.verify(accessToken.token)).resolves.toBeDefined();
+      await expect(after.service.tokens.refresh(refreshToken.token)).resolves.toBeDefined();
       await expect(world.start(1, { secret: OLD })).rejects.toThrow(KeysUnavailableError);
     });
   });

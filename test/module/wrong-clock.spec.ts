@@ -1,11 +1,21 @@
 import { SessionModule } from 'nestjs-session-tokens';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { databaseClock } from '../support/database-clock.js';
 import { type DatabaseKind, databases } from '../support/databases.js';
 import { LogCapture } from '../support/log-capture.js';
-import { MINUTE, stopClock } from '../support/time.js';
+import { DAY, HOUR, MINUTE, stopClock } from '../support/time.js';
 import { applications, expectToWork } from './context.js';
 
-afterEach(() => vi.useRealTimers());
+beforeEach(() => {
+  databaseClock.goesByItself = true;
+});
+afterEach(() => {
+  databaseClock.goesByItself = false;
+  vi.useRealTimers();
+});
+
+/** The time of this machine, whatever a test has set. */
+const trueTime = () => performance.timeOrigin + performance.now();
 
 /** Starts an application on a new database with a clock that differs by this time. @returns its log lines about clocks */
 function clocks(kind: DatabaseKind) {
@@ -36,6 +46,7 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))(
   'the clock of a process, beside that of $name',
   (kind) => {
     const warningsAt = clocks(kind);
+    const apps = applications(kind);
 
     it.each([
       [2 * MINUTE, /is 1[12]\d s ahead of the database's/],
@@ -47,6 +58,29 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))(
     it.each([0, MINUTE / 2, -MINUTE / 2])('is not when it is off by %d ms', async (offset) => {
       expect(await warningsAt(offset)).toEqual([]);
     });
+
+    it.each([HOUR, -HOUR, 30 * DAY, -30 * DAY])(
+      'makes no difference to sessions when it is off by %d ms, or is set right',
+      async (offset) => {
+        const { database, start } = apps;
+        const { options } = await database();
+        stopClock(Date.now() + offset);
+        const { sessions } = await start({ imports: [SessionModule.forRoot({ database: options })] });
+        const expectTrueTimes = async () => {
+          const { accessToken, session } = await sessions.tokens.issue({ userId: 1 });
+          const life = accessToken.expiresAt.getTime() - trueTime();
+          expect(Math.abs(life - 15 * MINUTE)).toBeLessThan(2 * MINUTE);
+          const { createdAt } = (await sessions.find(session.id))!;
+          expect(Math.abs(createdAt.getTime() - trueTime())).toBeLessThan(MINUTE);
+          expect((await sessions.tokens.verify(accessToken.token)).id).toBe(session.id);
+        };
+        await expectTrueTimes();
+        vi.setSystemTime(trueTime());
+        // The next call has the clock read again, and the one after it goes by that.
+        await sessions.find('');
+        await expect.poll(expectTrueTimes).toBeUndefined();
+      },
+    );
 
     it('is measured by what is tolerated', async () => {
       expect(await warningsAt(MINUTE / 2, '10s')).toHaveLength(1);

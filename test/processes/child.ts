@@ -11,6 +11,7 @@ import {
   SessionOverError,
   type SessionVerifierOptions,
 } from 'nestjs-session-tokens';
+import { DatabaseClock } from '../../lib/storage/database-clock.js';
 import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import type { SessionRuntime } from '../../lib/module/session.runtime.js';
@@ -47,6 +48,8 @@ export class ChildCommands {
   /** Sets this process's clock to a time, and stops it there. */
   setTime(time: number): void {
     Date.now = () => time;
+    // The database's clock has this time, too.
+    Object.assign(DatabaseClock.prototype, { read: () => Promise.resolve(Date.now()) });
   }
 
   /** Starts an application with routes and cookies, on its own port. @returns its address */

@@ -6,7 +6,7 @@ import { asModule } from '../support/as-module.js';
 import { databases } from '../support/databases.js';
 import { LogCapture } from '../support/log-capture.js';
 
-const CLOCK = /clock_timestamp|unix_timestamp/;
+const CLOCK = /clock_timestamp|utc_timestamp/;
 
 /** Values that a driver may give instead of a time. */
 const answers: [string, () => unknown][] = [

@@ -1,11 +1,12 @@
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { SessionCore } from '../../lib/module/session.core.js';
-import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
+import type { SessionRow, SessionStore } from '../../lib/storage/session.store.js';
 import { databases } from '../support/databases.js';
 import { startCore } from '../support/core.js';
 import { MINUTE, pass } from '../support/time.js';
 import { useWorld } from '../support/world.js';
+import { storeOn } from './accesses.js';
 
 /** A rotation decision is written only if the row is still as it was when the decision was made. */
 describe.each(databases)('a rotation decision on $name', (kind) => {
@@ -17,7 +18,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
 
   beforeEach(async () => {
     core = await startCore(world.dataSource, { accessToken: { ttl: '15m' }, reuseWindow: '10s' });
-    store = new SessionStore(world.dataSource, 60_000);
+    store = storeOn(world.dataSource);
     const { session } = await core.service.tokens.issue({ userId: 'ann' });
     row = (await store.find(session.id))!;
   });
@@ -31,7 +32,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
     const proven = { ...row, generation: 1 };
     expect(await store.advance(row, proven, times)).toBe(true);
     expect(await store.advance(row, { ...row, redeemedBy: 'a' }, times)).toBe(false);
-    expect(await store.revokeStolen(row, Date.now())).toBe(false);
+    expect(await store.revokeStolen(row)).toBe(false);
     expect(await store.find(row.id)).toMatchObject({ generation: 1, redeemedBy: null, revokedAt: null });
   });
 
@@ -44,7 +45,7 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
   test('is not written once the session has been revoked', async () => {
     expect(await store.revoke(row.id, Date.now(), 'revoked')).toBe(true);
     expect(await store.advance(row, { ...row, redeemedBy: 'a' }, times)).toBe(false);
-    expect(await store.revokeStolen(row, Date.now())).toBe(false);
+    expect(await store.revokeStolen(row)).toBe(false);
     const tombstone = {
       redeemedBy: null,
       secretHash: '',

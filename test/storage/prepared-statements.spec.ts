@@ -4,9 +4,10 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SESSION_ENTITIES, StorageUnavailableError } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
-import { SessionStore } from '../../lib/storage/session.store.js';
+import type { SessionStore } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
+import { storeOn } from './accesses.js';
 
 interface Prepared {
   readonly name: string;
@@ -23,7 +24,7 @@ describe.each(databases)('statements on $name', (kind) => {
     database = await kind.create();
     const options = { ...database.options, poolSize: 1, logging: true, logger: log };
     dataSource = await connect({ ...database, options: options as TestDatabase['options'] });
-    store = new SessionStore(dataSource, 60_000);
+    store = storeOn(dataSource);
     log.take();
   });
   afterEach(async () => {
@@ -120,7 +121,7 @@ describe.each(databases)('statements on $name', (kind) => {
     const options = { ...database.options, ...driver, poolSize: 1, entities: [...SESSION_ENTITIES] };
     const other = await new DataSource(options as DataSourceOptions).initialize();
     try {
-      expect(await new SessionStore(other, 60_000).find(newSessionId(1))).toBeNull();
+      expect(await storeOn(other).find(newSessionId(1))).toBeNull();
       const names = await other.query<Prepared[]>('SELECT name, statement FROM pg_prepared_statements');
       expect(names).toHaveLength(count);
     } finally {

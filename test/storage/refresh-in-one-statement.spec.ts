@@ -11,14 +11,14 @@ import {
 import { newSessionId } from '../../lib/protocol/session-id.js';
 import {
   type ExpirySlide,
-  SessionStore,
+  type SessionStore,
   type SessionDetails,
   type SessionFacts,
   type SessionRow,
 } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { HOUR, SECOND } from '../support/time.js';
-import { HASH, NOW, row as newRow } from './accesses.js';
+import { HASH, NOW, row as newRow, storeOn } from './accesses.js';
 
 const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';
@@ -52,7 +52,7 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
   beforeAll(async () => {
     database = await kind.create();
     dataSource = await connect(database);
-    store = new SessionStore(dataSource, 60_000);
+    store = storeOn(dataSource);
     expect(store.hasReturning).toBe(true);
   });
   afterAll(async () => {
@@ -152,8 +152,9 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
     ['just that', { target: NOW + HOUR + 10, gain: 10 }, NOW + HOUR + 10],
     ['less than that', { target: NOW + HOUR + 9, gain: 10 }, NOW + HOUR],
     ['nothing', { target: NOW + HOUR, gain: 10 }, NOW + HOUR],
-    ['less than nothing', { target: NOW + 1, gain: 10 }, NOW + HOUR],
-  ])('moves the expiry only when that gains enough: %s', async (_, near, expiresAt) => {
+    ['a little less than nothing', { target: NOW + HOUR - 9, gain: 10 }, NOW + HOUR],
+    ['to less, as the options allow less now', { target: NOW + 1, gain: 10 }, NOW + 1],
+  ])('moves the expiry only when that changes enough: %s', async (_, near, expiresAt) => {
     const refreshed = await insert(redeemable);
     expect(await redeem(refreshed, NOW, HASH, near)).toMatchObject({ expiresAt });
     const proven = await insert(provable);

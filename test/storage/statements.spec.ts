@@ -132,7 +132,7 @@ describe.each(databases)('statements on $name', (kind) => {
     const { sessions } = storage;
     await sessions.revoke('a', NOW, 'revoked');
     await sessions.revoke('b', NOW, 'replaced', row('b').secretHash);
-    await sessions.revokeStolen((await sessions.find('c'))!, NOW);
+    await sessions.revokeStolen((await sessions.find('c'))!);
     await sessions.revokeMany(['d'], NOW, 'revoked');
     for (const [id, revokedReason] of [
       ['a', 'revoked'],

@@ -3,6 +3,7 @@ import type { DataSource, DataSourceOptions } from 'typeorm';
 import { describe, expect, test } from 'vitest';
 import { InvalidOptionError } from 'nestjs-session-tokens';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
+import { connect, databases } from '../support/databases.js';
 
 type Type = DataSourceOptions['type'];
 type Supported = 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3' | 'sqljs';
@@ -55,5 +56,27 @@ describe.each([...Object.keys(unsupported), ...others])('the driver "%s" stops t
     expect(option).toBe('dataSource');
     expect(message).toMatch(MESSAGE);
     expect(message).toContain(`"${type}"`);
+  });
+});
+
+describe.each(databases.filter(({ name }) => name === 'mysql'))('the SQL mode of $name', (kind) => {
+  test('NO_BACKSLASH_ESCAPES stops the start', async () => {
+    const database = await kind.create();
+    const application = await connect({
+      ...database,
+      options: { ...database.options, poolSize: 1 } as DataSourceOptions,
+    });
+    await application.query("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')");
+    // This is what it is about.
+    expect(await application.query('SELECT ? AS agent', ["x' OR 1=1 -- "])).not.toEqual([
+      { agent: "x' OR 1=1 -- " },
+    ]);
+    expect((await whyNot(application)).message).toMatch(/NO_BACKSLASH_ESCAPES.*SQL injection/);
+    await application.query("SET SESSION sql_mode = ''");
+    await expect(openSessionDataSource(application, {}, new Logger())).resolves.toMatchObject({
+      isOwn: false,
+    });
+    await application.destroy();
+    await database.remove();
   });
 });

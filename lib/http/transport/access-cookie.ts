@@ -3,6 +3,15 @@ import type { HttpRequest } from '../messages.js';
 import { cookieValues } from './cookie-header.js';
 import type { TokenReader } from './token-transport.js';
 
+/**
+ * The largest number of values that are looked at. A browser has one, or a few from several domains. Anybody who can set
+ * cookies for a sibling subdomain can add more.
+ */
+const MOST_VALUES = 16;
+
+/** The beginning of a JWS, whose header is a JSON object. */
+const JWS = /^ey[\w-]*\.[\w-]*\.[\w-]*$/;
+
 /** Access tokens in a cookie. */
 export class AccessCookie implements TokenReader {
   readonly isAmbient = true;
@@ -15,6 +24,9 @@ export class AccessCookie implements TokenReader {
   }
 
   readAccessTokens({ headers }: HttpRequest): string[] {
-    return cookieValues(headers.cookie, this.cookieName);
+    const values = cookieValues(headers.cookie, this.cookieName);
+    return values.length > MOST_VALUES
+      ? values.filter((each) => JWS.test(each)).slice(0, MOST_VALUES)
+      : values;
   }
 }
