@@ -5,7 +5,7 @@ import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
-import { noCredentials, tryRefresh } from './refusals.js';
+import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';
 import type { TokenReader } from './transport/token-transport.js';
@@ -34,6 +34,7 @@ export class RequestAuthenticator<
     readonly module: string,
     private readonly tokens: {
       verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification>;
+      hasForm(token: string): boolean;
     },
     private readonly transports: readonly TTransport[],
     private readonly csrf: CsrfCheck,
@@ -187,7 +188,13 @@ export class RequestAuthenticator<
     }
     if (this.authority.mayExchange(request, response, transport))
       return this.authority.exchange(request, response, transport, checksCsrf, now);
-    return forged ?? this.authority.refuse(over, transport) ?? tryRefresh();
+    return forged ?? this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
+  }
+
+  private refuseUnusable(request: HttpRequest, transport: TTransport): Error {
+    const tokens = transport.isAmbient ? [] : transport.readAccessTokens(request);
+    const isForeign = tokens.length > 0 && !tokens.some((token) => this.tokens.hasForm(token));
+    return isForeign ? foreignToken() : tryRefresh();
   }
 
   private tryToken(

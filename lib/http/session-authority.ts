@@ -14,6 +14,7 @@ import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
+import { ForeignTokenError } from './refusals.js';
 import { ResponseLink } from './response-link.js';
 import type { ActiveVerdict, TokenAuthority } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
@@ -94,6 +95,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
       error instanceof NoCredentialsError ||
       error instanceof SessionOverError ||
       error instanceof TokenTheftError ||
+      error instanceof ForeignTokenError ||
       (error instanceof TryRefreshError && this.options.refresh === 'transparent')
     );
   }

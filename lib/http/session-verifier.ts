@@ -7,7 +7,7 @@ import { NoCredentialsError } from '../errors/session.errors.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
-import { noCredentials, tryRefresh } from './refusals.js';
+import { ForeignTokenError, noCredentials, tryRefresh } from './refusals.js';
 import { RequestAuthenticator } from './request-authenticator.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority } from './token-authority.js';
@@ -24,7 +24,7 @@ const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
   exchange: () => Promise.reject(noCredentials()),
   refuse: (over) => over,
   clear: () => undefined,
-  isUnauthenticated: (error) => error instanceof NoCredentialsError,
+  isUnauthenticated: (error) => error instanceof NoCredentialsError || error instanceof ForeignTokenError,
 };
 
 /**

@@ -2,7 +2,7 @@ import { andThen } from '../util/and-then.js';
 import { deepFreeze } from '../util/deep-freeze.js';
 import type { VerificationKey, VerificationKeys } from '../keys/signing-key.js';
 import type { AccessToken, AccessTokenVerification } from '../protocol/access-token.js';
-import { encodedHeaderOf, kidOf } from './jws-header.js';
+import { encodedHeaderOf, isTokenHeader, kidOf } from './jws-header.js';
 import { isSignedWith } from './jws.js';
 import { fromPayload } from '../protocol/access-token.payload.js';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.js';
@@ -58,6 +58,17 @@ export class AccessTokenVerifier {
     if (!known) return this.verifyAnew(token, now);
     // The key is checked each time, so that the tokens of a dropped key are refused.
     return andThen(this.keys.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
+  }
+
+  /**
+   * Whether a token has the form of this module's tokens. This proves nothing. It tells a token that is no longer good, such as
+   * one of a dropped key, from a token that somebody else has issued.
+   */
+  hasForm(token: string): boolean {
+    if (token.length > MAX_LENGTH) return false;
+    const [header, payload, signature, ...rest] = token.split('.', 4);
+    if (!header || !payload || !signature || rest.length > 0) return false;
+    return isTokenHeader(header) && this.read(payload) !== undefined;
   }
 
   private verifyAnew(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {

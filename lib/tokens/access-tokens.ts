@@ -49,4 +49,9 @@ export class AccessTokens {
   verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     return this.verifier.verify(token, now);
   }
+
+  /** See {@link AccessTokenVerifier.hasForm}. */
+  hasForm(token: string): boolean {
+    return this.verifier.hasForm(token);
+  }
 }

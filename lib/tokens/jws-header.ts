@@ -21,11 +21,21 @@ export function encodedHeaderOf(key: Pick<VerificationKey, 'algorithm' | 'kid'>)
 
 /** The `kid` in an encoded header, or `undefined` when there is none. It only selects a key; it proves nothing. */
 export function kidOf(encodedHeader: string): string | undefined {
+  const { kid } = decode(encodedHeader);
+  return typeof kid === 'string' ? kid : undefined;
+}
+
+/** Whether an encoded header is that of an access token, by whatever key. */
+export function isTokenHeader(encodedHeader: string): boolean {
+  const { typ, kid } = decode(encodedHeader);
+  return typ === TOKEN_TYPE && typeof kid === 'string';
+}
+
+function decode(encodedHeader: string): { readonly kid?: unknown; readonly typ?: unknown } {
   try {
     const header: unknown = JSON.parse(Buffer.from(encodedHeader, 'base64url').toString());
-    const { kid } = (header ?? {}) as { kid?: unknown };
-    return typeof kid === 'string' ? kid : undefined;
+    return typeof header === 'object' && header !== null ? header : {};
   } catch {
-    return undefined;
+    return {};
   }
 }

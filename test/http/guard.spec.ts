@@ -25,6 +25,7 @@ import {
 } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
 import { adapters } from '../support/app.js';
+import { foreignTokens } from '../support/foreign-tokens.js';
 import { accountApps, clearsCookies, cookieOf, refusal } from './account-app.js';
 import { QueryLog } from '../support/query-log.js';
 import { pass } from '../support/time.js';
@@ -312,6 +313,41 @@ describe.each(adapters)('an optional session over %s', (adapter) => {
       expect(await app.browser().get('/optional/visitor', { headers })).toMatchObject(visitor);
     },
   );
+
+  it.each(foreignTokens)('is undefined where the bearer token is somebody else’s: %s', async (_, token) => {
+    const headers = { authorization: `Bearer ${token}` };
+    for (const options of [{}, { refresh: 'endpoint' as const, refreshPath: '/refresh' }]) {
+      const app = await start(options, { metadata });
+      const answer = await app.browser().get('/optional/visitor', { headers });
+      expect(answer).toMatchObject({ status: 200, body: { hasSession: false } });
+      expect((await app.browser().get('/me', { headers })).status).toBe(401);
+      // Beside it, the client's own cookies count as ever.
+      const browser = await app.signIn();
+      expect(await browser.get('/optional/visitor', { headers })).toMatchObject({
+        body: { hasSession: true },
+      });
+      browser.delete('session_refresh');
+      pass('16m');
+      const expired = await browser.get('/optional/visitor', { headers });
+      expect(expired.status).toBe(options.refresh === undefined ? 200 : 401);
+    }
+  });
+
+  it('is not undefined in endpoint mode for who has a bearer token that was good, but is told to refresh', async () => {
+    const app = await start({ refresh: 'endpoint', refreshPath: '/refresh' }, { metadata });
+    const token = (await app.sessions.tokens.issue({ userId: 'alice' })).accessToken.token;
+    const get = async (bearer: string) =>
+      app.browser().get('/optional/visitor', { headers: { authorization: `Bearer ${bearer}` } });
+    expect(await get(token)).toMatchObject({ body: { hasSession: true } });
+    expect(await get(`${token.slice(0, -1)}${token.endsWith('A') ? 'B' : 'A'}`)).toMatchObject(
+      refusal(401, 'try_refresh'),
+    );
+    await app.sessions.rotateSigningKeys({ drop: 'all' });
+    expect(await get(token)).toMatchObject(refusal(401, 'try_refresh'));
+    const next = (await app.sessions.tokens.issue({ userId: 'alice' })).accessToken.token;
+    pass('16m');
+    expect(await get(next)).toMatchObject(refusal(401, 'try_refresh'));
+  });
 
   it('is undefined again where the refresh route has found nothing to refresh', async () => {
     const app = await start({ refresh: 'endpoint', refreshPath: '/refresh' }, { metadata });

@@ -21,6 +21,7 @@ import { ACCESS, accountApps, cookieOf, refusal } from '../http/account-app.js';
 import { type Adapter, adapters } from '../support/app.js';
 import { asModule } from '../support/as-module.js';
 import { type Answer, Browser, type Init } from '../support/browser.js';
+import { foreignTokens } from '../support/foreign-tokens.js';
 import { LogCapture } from '../support/log-capture.js';
 import { pass, SECOND } from '../support/time.js';
 import { KeyServer } from './key-server.js';
@@ -478,8 +479,20 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
       // A client whose token has expired is told to refresh. Otherwise an optional page would show an empty cart.
       pass('16m');
       expect(await browser.get('/visitor', at)).toMatchObject(REFRESH);
-      expect(await withBearer(app, 'junk', '/visitor')).toMatchObject(REFRESH);
     });
+
+    it.each(foreignTokens)(
+      'takes a token of somebody else for none where it is told to: %s',
+      async (_, token) => {
+        const issuer = await startIssuer(issuing);
+        const app = await service(verifying(issuer.url));
+        expect(await withBearer(app, token, '/visitor')).toMatchObject({
+          status: 200,
+          body: { userId: null },
+        });
+        expect((await withBearer(app, token)).status).toBe(401);
+      },
+    );
 
     it('lets everybody through where it is told to, without a look', async () => {
       const issuer = await startIssuer(issuing);
