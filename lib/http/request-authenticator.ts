@@ -4,6 +4,7 @@ import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
+import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { noCredentials, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';
@@ -37,6 +38,7 @@ export class RequestAuthenticator<
     private readonly transports: readonly TTransport[],
     private readonly csrf: CsrfCheck,
     private readonly authority: TokenAuthority<TTransport, TSession>,
+    private readonly missingRefreshCookie?: MissingRefreshCookie,
   ) {}
 
   /**
@@ -96,6 +98,8 @@ export class RequestAuthenticator<
       const tokens = transport.readAccessTokens(request);
       const now = Date.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
+      const isOurs = verified.some(({ status }) => status !== 'invalid');
+      if (transport.isAmbient && isOurs) this.missingRefreshCookie?.notice(request);
       const areLeftovers = verified.length > 0 && verified.every(({ status }) => status !== 'valid');
       if (areLeftovers) this.authority.clear(response, transport);
     }

@@ -110,6 +110,6 @@ function checkNamePrefix(
 }
 
 /** Whether browsers send a cookie of one path with requests to another path (RFC 6265, 5.1.4). */
-function covers(cookiePath: string, path: string): boolean {
+export function covers(cookiePath: string, path: string): boolean {
   return path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`);
 }

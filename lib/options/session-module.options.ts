@@ -110,7 +110,12 @@ export interface SessionCookieOptions {
   domain?: string;
   /** `Path` attribute of the cookies. @default '/' */
   path?: string;
-  /** `Path` of the refresh cookie. @default `path`, or in endpoint mode the refresh route with the global prefix */
+  /**
+   * `Path` of the refresh cookie, as browsers see it. Set it where browsers request the refresh route at another path than the
+   * application knows, for example behind a proxy that removes a prefix. @default `path`; in endpoint mode the path of the
+   * refresh route, with the global prefix, the path that `RouterModule` gives to `SessionModule`, and the path at which Express
+   * mounts the application. If the path has parameters, the part before the first one
+   */
   refreshPath?: string;
   /** `SameSite` attribute. `none` needs `secure`. @default 'lax' */
   sameSite?: 'strict' | 'lax' | 'none';

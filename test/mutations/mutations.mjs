@@ -20,6 +20,7 @@ const GUARD = 'lib/guard/session.guard.ts';
 const ATTACHED = 'lib/guard/attached-session.ts';
 const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
+const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
 
 export const mutations = [
   {
@@ -717,5 +718,37 @@ export const mutations = [
     to: 'expiresAt',
     why: 'a session past its end goes on, and nobody can revoke it',
     suites: ['session end'],
+  },
+  {
+    rule: 'the path of the refresh cookie has that of the module',
+    file: REFRESH_ROUTE,
+    from: "return typeof path === 'string' ? path : '';",
+    to: "return '';",
+    why: 'under RouterModule, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'the path of the refresh cookie ends before the first parameter of the route',
+    file: REFRESH_ROUTE,
+    from: 'end === -1 ? segments : segments.slice(0, end)',
+    to: 'segments',
+    why: 'under a prefix with a parameter, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'the path of the refresh cookie begins where Express mounts the application',
+    file: REFRESH_ROUTE,
+    from: "path = joinPath(typeof app.mountpath === 'string' ? app.mountpath : '*', path);",
+    to: "path = '';",
+    why: 'in an application that another one mounts, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'a refresh with an access cookie alone is told to the operator',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'if (transport.isAmbient && isOurs)',
+    to: 'if (false)',
+    why: 'behind a proxy that changes paths, everybody is signed out, and nobody learns why',
+    suites: ['refresh path'],
   },
 ];

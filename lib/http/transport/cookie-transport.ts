@@ -38,7 +38,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   private lazyRefresh: Cookie | undefined;
   private lazyMarker: Cookie | undefined;
 
-  /** @param refreshRoute gives the path of the refresh route as the client sees it; not called before the first request */
+  /** @param refreshRoute gives the path of a cookie that browsers send to the refresh route; not called before the first request */
   constructor(
     private readonly options: ResolvedOptions,
     private readonly refreshRoute: () => string,
@@ -56,6 +56,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   get maxAccessTokenLength(): number {
     const { name, attributes } = this.access;
     return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
+  }
+
+  /** The path of the refresh cookie. */
+  get refreshPath(): string {
+    return this.refresh.attributes.path;
   }
 
   readRefreshTokens({ headers }: HttpRequest): string[] {
