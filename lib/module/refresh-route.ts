@@ -32,7 +32,6 @@ interface ExpressRouter {
 
 /** What is used here of an instance of Fastify. */
 interface FastifyApplication {
-  readonly prefix?: string;
   hasRoute?(route: { method: string; url: string }): boolean;
 }
 
@@ -106,9 +105,7 @@ export class RefreshRoute {
 
   /** The path under which the adapter's instance is mounted in another application. */
   private mountPath(): string {
-    const instance: ExpressApplication & FastifyApplication =
-      this.context.host.httpAdapter?.getInstance() ?? {};
-    if (typeof instance.hasRoute === 'function') return instance.prefix ?? '';
+    const instance: ExpressApplication = this.context.host.httpAdapter?.getInstance() ?? {};
     let path = '';
     for (let app = instance; app.parent !== undefined; app = app.parent) {
       // Express also mounts at several paths and at regular expressions. No cookie path can match these exactly.

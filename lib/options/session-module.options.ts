@@ -102,8 +102,10 @@ export interface SessionCookieOptions {
    */
   indicatorName?: string | false;
   /**
-   * `auto` puts `__Host-` before the name of a cookie that is secure, with `Path=/` and without a domain, and `__Secure-`
-   * before the name of every other secure cookie. @default 'auto'
+   * `auto` puts `__Host-Http-` before the name of a cookie that is secure, with `Path=/` and without a domain, and `__Secure-`
+   * before the name of every other secure cookie. The cookie of `indicatorName`, which scripts can read, gets `__Host-` instead
+   * of `__Host-Http-`. A name that begins with a prefix stays as it is, and the cookie must meet the prefix's conditions.
+   * @default 'auto'
    */
   prefix?: 'auto' | 'none';
   /** `Domain` attribute. Without it, cookies are host-only. @default none */

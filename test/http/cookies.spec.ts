@@ -139,9 +139,9 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     {
       when: 'nothing is configured',
       cookies: {},
-      access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-session_look_again',
+      access: ['__Host-Http-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they have a domain',
@@ -161,8 +161,8 @@ describe.each(adapters)('cookies over %s', (adapter) => {
       when: 'they have different paths',
       cookies: { path: '/app', refreshPath: '/' },
       access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-session_look_again',
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they go over plain HTTP',
@@ -174,16 +174,16 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     {
       when: 'they are for frames of other sites',
       cookies: { sameSite: 'none', partitioned: true },
-      access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
-      marker: '__Host-session_look_again',
+      access: ['__Host-Http-session_access', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they have names of their own',
       cookies: { accessName: 'sAccessToken', refreshName: 'sRefreshToken', lookAgainName: 'again' },
-      access: ['__Host-sAccessToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-sRefreshToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-again',
+      access: ['__Host-Http-sAccessToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      refresh: ['__Host-Http-sRefreshToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-again',
     },
     {
       when: 'prefixes are off',
@@ -194,10 +194,10 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     },
     {
       when: 'their names already have a prefix',
-      cookies: { accessName: '__Secure-a', refreshName: '__Host-r', lookAgainName: '__Host-again' },
+      cookies: { accessName: '__Secure-a', refreshName: '__Host-r', lookAgainName: '__Host-Http-again' },
       access: ['__Secure-a', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-r', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-again',
+      marker: '__Host-Http-again',
     },
   ])(
     'are set and cleared with exactly the same attributes when $when',

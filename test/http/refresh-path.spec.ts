@@ -424,7 +424,7 @@ describe.each(adapters)('the refresh cookie reaches the refresh route over %s', 
   it('and nobody warns of clients without cookies, or with those of another site', async () => {
     const { browser, said } = await start({});
     const atStart = said();
-    for (const cookie of ['', '__Host-session_access=junk', '__Host-session_access=e30.e30.e30']) {
+    for (const cookie of ['', '__Host-Http-session_access=junk', '__Host-Http-session_access=e30.e30.e30']) {
       const answer = await browser.post('/auth/refresh', undefined, { headers: { cookie } });
       expect(answer).toMatchObject(refusal(401, 'no_credentials'));
     }

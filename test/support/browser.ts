@@ -55,7 +55,9 @@ export class Browser {
 
   /** The cookie with this name, without prefix. */
   cookie(name: string): JarCookie | undefined {
-    return this.cookies.find((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') === name);
+    return this.cookies.find(
+      (cookie) => cookie.name.replace(/^__(Host-Http|Host|Http|Secure)-/, '') === name,
+    );
   }
 
   /** Another browser with a copy of this one's cookies, such as a thief's. */
@@ -82,7 +84,9 @@ export class Browser {
   }
 
   delete(name: string): void {
-    this.jar = this.jar.filter((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') !== name);
+    this.jar = this.jar.filter(
+      (cookie) => cookie.name.replace(/^__(Host-Http|Host|Http|Secure)-/, '') !== name,
+    );
   }
 
   cookieHeader(path: string): string {
@@ -178,10 +182,9 @@ export function parseSetCookie(line: string): JarCookie {
 
 /** Whether a cookie meets the conditions of its name prefix (RFC 6265bis, 4.1.3). */
 function isAcceptable({ name, attributes }: JarCookie): boolean {
-  if (/^__host-/i.test(name)) {
-    return 'secure' in attributes && attributes['path'] === '/' && !('domain' in attributes);
-  }
-  return !/^__secure-/i.test(name) || 'secure' in attributes;
+  if (/^__host-/i.test(name) && (attributes['path'] !== '/' || 'domain' in attributes)) return false;
+  if (/^__(host-)?http-/i.test(name) && !('httponly' in attributes)) return false;
+  return !/^__(host|secure|http)-/i.test(name) || 'secure' in attributes;
 }
 
 function isSame(a: JarCookie, b: JarCookie): boolean {

@@ -141,7 +141,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     for (const { name, attributes } of [this.access, this.refresh]) {
       // A cookie with a domain cannot have a "__Host-" name; it has a "__Secure-" name. A host-only cookie has a "__Secure-"
       // name only if its path is not "/".
-      const withDomain = name.replace(/^__Host-/, '__Secure-');
+      const withDomain = name.replace(/^__Host-(Http-)?/i, '__Secure-');
       const values = cookieValues(request.headers.cookie, name).length;
       const duplicates =
         withDomain === name ? values - 1 : cookieValues(request.headers.cookie, withDomain).length;
@@ -208,5 +208,5 @@ function cookie(
   httpOnly: boolean,
 ): Cookie {
   const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
-  return { name: cookieName(name, { path, domain, secure, prefix }), attributes };
+  return { name: cookieName(name, { path, domain, secure, prefix }, httpOnly), attributes };
 }
