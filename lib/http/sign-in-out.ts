@@ -66,12 +66,12 @@ export class SignInOut {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
     await this.endPresent(request, 'revoked', Date.now());
-    this.clear(response);
+    this.clear(response, request);
   }
 
   /** Clears the client's tokens. */
-  clear(response: HttpResponse): void {
-    for (const transport of this.transports) transport.clear(response);
+  clear(response: HttpResponse, request?: HttpRequest): void {
+    for (const transport of this.transports) transport.clear(response, request);
     this.responses.release(response);
   }
 

@@ -123,7 +123,11 @@ export interface SessionCookieOptions {
   sameSite?: 'strict' | 'lax' | 'none';
   /** `Secure` attribute. Most browsers accept secure cookies from `http://localhost`; Safari does not. @default true */
   secure?: boolean;
-  /** `Partitioned` attribute (CHIPS), for applications inside other sites' frames. Needs `secure`. @default false */
+  /**
+   * `Partitioned` attribute (CHIPS), for applications inside other sites' frames. Needs `secure`. If it is turned on later,
+   * every response that sets a cookie clears the one that is not partitioned. If it is turned off later, duplicates are cleared
+   * when a request has them. @default false
+   */
   partitioned?: boolean;
   /** Domains for which earlier versions of the application set these cookies. Duplicates of them are cleared. @default [] */
   formerDomains?: string[];

@@ -20,6 +20,7 @@ const GUARD = 'lib/guard/session.guard.ts';
 const ATTACHED = 'lib/guard/attached-session.ts';
 const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
+const COOKIES = 'lib/http/transport/cookie-transport.ts';
 const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
 
 export const mutations = [
@@ -750,5 +751,37 @@ export const mutations = [
     to: 'if (false)',
     why: 'behind a proxy that changes paths, everybody is signed out, and nobody learns why',
     suites: ['refresh path'],
+  },
+  {
+    rule: 'a twin of a cookie that is not partitioned is cleared',
+    file: COOKIES,
+    from: 'if (!isCleared) return NO_LINES;',
+    to: 'return NO_LINES;',
+    why: 'once cookies are partitioned, frames on other sites go on with the old tokens: a theft is reported',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'a twin is cleared before the cookie is set',
+    file: COOKIES,
+    from: 'return [...this.twinCleared(each, request), setCookieLine(name, value, maxAge, attributes)];',
+    to: 'return [setCookieLine(name, value, maxAge, attributes), ...this.twinCleared(each, request)];',
+    why: 'a browser that does not know "Partitioned" is signed out',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'cookies that scripts read have no __Host-Http- name',
+    file: 'lib/options/cookie-name.ts',
+    from: "httpOnly ? '__Host-Http-' : '__Host-'",
+    to: "'__Host-Http-'",
+    why: 'Chromium drops the cookie',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'cookies of the host have a __Host-Http- name',
+    file: 'lib/options/cookie-name.ts',
+    from: "httpOnly ? '__Host-Http-' : '__Host-'",
+    to: "'__Host-'",
+    why: 'a script can plant them',
+    suites: ['cookies'],
   },
 ];

@@ -46,6 +46,7 @@ const MAX_REDIRECTS = 20;
  */
 export class Browser {
   private jar: JarCookie[] = [];
+  private knowsPartitioned = true;
 
   constructor(readonly url: string) {}
 
@@ -67,7 +68,14 @@ export class Browser {
     return thief;
   }
 
-  set(cookie: JarCookie): void {
+  /** Makes the client a browser that does not know the attribute `Partitioned`. */
+  ignorePartitioned(): void {
+    this.knowsPartitioned = false;
+  }
+
+  set(received: JarCookie): void {
+    const { partitioned: _partitioned, ...known } = received.attributes;
+    const cookie = this.knowsPartitioned ? received : { ...received, attributes: known };
     if (!isAcceptable(cookie)) return;
     this.jar = this.jar.filter((each) => !isSame(each, cookie));
     if (cookie.expiresAt > Date.now()) this.jar.push(cookie);
@@ -188,5 +196,8 @@ function isAcceptable({ name, attributes }: JarCookie): boolean {
 }
 
 function isSame(a: JarCookie, b: JarCookie): boolean {
-  return a.name === b.name && a.path === b.path && a.domain === b.domain;
+  const isPartitioned = (cookie: JarCookie) => 'partitioned' in cookie.attributes;
+  return (
+    a.name === b.name && a.path === b.path && a.domain === b.domain && isPartitioned(a) === isPartitioned(b)
+  );
 }

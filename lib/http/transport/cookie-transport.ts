@@ -31,6 +31,8 @@ interface Cookie {
 /** The largest cookie that browsers accept, in bytes (RFC 6265bis, 5.6). To be safe, this counts the attributes as well. */
 const MAX_COOKIE = 4_096;
 
+const NO_LINES: string[] = [];
+
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
 export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
@@ -84,8 +86,9 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     now: number,
   ): void {
     this.clearFormerDomains(request, response);
-    const lines = this.accessLines(accessToken, row.expiresAt, now);
-    if (refreshToken !== undefined) lines.push(this.line(this.refresh, refreshToken, row.expiresAt, now));
+    const lines = this.accessLines(accessToken, row.expiresAt, now, request);
+    if (refreshToken !== undefined)
+      lines.push(...this.lines(this.refresh, refreshToken, row.expiresAt, now, request));
     this.write(response, lines);
   }
 
@@ -111,8 +114,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return lookAgain(request, response, stale[0], this.options.rotation);
   }
 
-  clear(response: HttpResponse): void {
-    const lines = this.cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
+  clear(response: HttpResponse, request?: HttpRequest): void {
+    const lines = this.cookies.flatMap((each) => [
+      ...this.twinCleared(each, request),
+      setCookieLine(each.name, '', 0, each.attributes),
+    ]);
     this.write(response, lines);
   }
 
@@ -131,7 +137,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const { name, attributes } = this.marker;
     const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
     if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
-    this.write(response, [setCookieLine(name, '', 0, attributes)]);
+    this.write(response, [...this.twinCleared(this.marker, request), setCookieLine(name, '', 0, attributes)]);
   }
 
   /** Clears duplicate cookies that earlier versions of the application have set for other domains. */
@@ -148,27 +154,57 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
       if (duplicates < 1) continue;
       const lines = formerDomains
         .filter((domain) => domain !== attributes.domain)
-        .map((domain) => setCookieLine(withDomain, '', 0, { ...attributes, domain }));
+        .flatMap((domain) => clearedLines(withDomain, { ...attributes, domain }));
       // An earlier version may also have set the cookie without a domain (host-only).
       if (attributes.domain !== undefined) {
-        lines.push(setCookieLine(name, '', 0, { ...attributes, domain: undefined }));
+        lines.push(...clearedLines(name, { ...attributes, domain: undefined }));
       }
       this.write(response, lines);
     }
   }
 
-  private accessLines(token: SignedAccessToken, sessionExpiresAt: number, now: number): string[] {
+  private accessLines(
+    token: SignedAccessToken,
+    sessionExpiresAt: number,
+    now: number,
+    request?: HttpRequest,
+  ): string[] {
     // The cookie lives longer than its token, so that the server can recognise an expired token.
-    const lines = [this.line(this.access, token.token, sessionExpiresAt, now)];
+    const lines = this.lines(this.access, token.token, sessionExpiresAt, now, request);
     if (this.indicator) {
       const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(sessionExpiresAt / 1_000)}`;
-      lines.push(this.line(this.indicator, value, sessionExpiresAt, now));
+      lines.push(...this.lines(this.indicator, value, sessionExpiresAt, now, request));
     }
     return lines;
   }
 
-  private line({ name, attributes }: Cookie, value: string, expiresAt: number, now: number): string {
-    return setCookieLine(name, value, Math.max(1, Math.ceil((expiresAt - now) / 1_000)), attributes);
+  private lines(
+    each: Cookie,
+    value: string,
+    expiresAt: number,
+    now: number,
+    request: HttpRequest | undefined,
+  ): string[] {
+    const maxAge = Math.max(1, Math.ceil((expiresAt - now) / 1_000));
+    const { name, attributes } = each;
+    return [...this.twinCleared(each, request), setCookieLine(name, value, maxAge, attributes)];
+  }
+
+  /**
+   * Clears the twin of a cookie that is partitioned where the cookie is not, or the other way round. Browsers keep both, send
+   * both, and send the older one first.
+   *
+   * - Where cookies are partitioned, the twin is always cleared: until then, the frames on all sites share it, and two of them
+   *   that refreshed with it would look like a thief and its victim.
+   * - Where they are not, it is cleared if the request has duplicates.
+   *
+   * A line that sets the cookie itself must follow. A browser that does not know `Partitioned` has one cookie for both.
+   */
+  private twinCleared({ name, attributes }: Cookie, request: HttpRequest | undefined): string[] {
+    const { partitioned, secure } = attributes;
+    const isCleared = partitioned || (secure && cookieValues(request?.headers.cookie, name, 2).length === 2);
+    if (!isCleared) return NO_LINES;
+    return [setCookieLine(name, '', 0, { ...attributes, partitioned: !partitioned })];
   }
 
   private write(response: HttpResponse, lines: string[]): void {
@@ -199,6 +235,12 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const path = cookies.refreshPath ?? (refresh === 'endpoint' ? this.refreshRoute() : cookies.path);
     return cookie(cookies, name, path, true);
   }
+}
+
+/** Clears a cookie; a partitioned one also as it was before it was partitioned. */
+function clearedLines(name: string, attributes: CookieAttributes): string[] {
+  const whole = attributes.partitioned ? [{ ...attributes, partitioned: false }] : [];
+  return [...whole, attributes].map((each) => setCookieLine(name, '', 0, each));
 }
 
 function cookie(
