@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { Logger } from '@nestjs/common';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
 import { cookieName } from '../../options/cookie-name.js';
 import type { ResolvedOptions } from '../../options/resolved-options.js';
@@ -31,12 +32,16 @@ interface Cookie {
 /** The largest cookie that browsers accept, in bytes (RFC 6265bis, 5.6). To be safe, this counts the attributes as well. */
 const MAX_COOKIE = 4_096;
 
+/** Bytes of `Set-Cookie` lines above which a warning is logged: with other headers, they may be too many for nginx. */
+const LARGE = 3_072;
+
 const NO_LINES: string[] = [];
 
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
 export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
   private readonly indicator: Cookie | undefined;
+  private hasWarnedOfSize = false;
   private lazyRefresh: Cookie | undefined;
   private lazyMarker: Cookie | undefined;
 
@@ -209,12 +214,20 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
 
   private write(response: HttpResponse, lines: string[]): void {
     if (areHeadersSent(response)) return;
-    setResponseHeader(
-      response,
-      'set-cookie',
-      mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines),
-    );
+    const all = mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines);
+    setResponseHeader(response, 'set-cookie', all);
+    if (!this.hasWarnedOfSize) this.checkSize(all);
     keepPrivate(response);
+  }
+
+  private checkSize(lines: readonly string[]): void {
+    let size = 0;
+    for (const line of lines) size += line.length + 'Set-Cookie: \r\n'.length;
+    if (size <= LARGE) return;
+    this.hasWarnedOfSize = true;
+    new Logger('SessionModule').warn(
+      `A response has ${size} bytes of cookies. nginx takes 4,096 bytes of response headers by default, and answers 502 to longer ones: say "proxy_buffer_size 8k" there, or keep what is large in the session's data instead of its claims. This is logged once.`,
+    );
   }
 
   private get cookies(): Cookie[] {
