@@ -72,6 +72,7 @@ export { SessionKeyEntity } from './storage/session-key.entity.js';
 export {
   type AnySessionError,
   CsrfError,
+  HeadersSentError,
   InvalidClaimsError,
   InvalidDataError,
   InvalidOptionError,

@@ -1,9 +1,9 @@
-import type { CsrfError, SessionOverError } from '../errors/session.errors.js';
+import { type CsrfError, HeadersSentError, type SessionOverError } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest, HttpResponse } from './messages.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { noCredentials, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
@@ -75,7 +75,7 @@ export class RequestAuthenticator<
    * Refreshes the session of a request, whether or not its access token is still valid.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
-   *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   *   {@link CsrfError} | {@link HeadersSentError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
   async refresh(
     request: HttpRequest,
@@ -87,6 +87,7 @@ export class RequestAuthenticator<
       await this.clearLeftovers(request, response);
       throw noCredentials();
     }
+    if (areHeadersSent(response)) throw new HeadersSentError();
     // A page that has lost its CSRF token gets it here, and so cannot show it.
     if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
     return this.authority.exchange(request, response, transport, false, Date.now());

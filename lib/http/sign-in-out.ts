@@ -1,4 +1,4 @@
-import { SessionOverError } from '../errors/session.errors.js';
+import { HeadersSentError, SessionOverError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
@@ -6,7 +6,7 @@ import type { SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
@@ -37,6 +37,7 @@ export class SignInOut {
     input: SessionInput,
     { csrf = true }: AuthenticateOptions = {},
   ): Promise<ActiveSession> {
+    if (areHeadersSent(response)) throw new HeadersSentError();
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = Date.now();

@@ -9,6 +9,12 @@ import { nginxPath } from './support/programs.js';
 /** Sizes of a claim in bytes, up to the largest that fits into a cookie. */
 const SIZES = Array.from({ length: 28 }, (_, i) => i * 100);
 
+/** The status of a sign-in with a claim of this size. */
+async function signIn(nginx: Nginx, size: number): Promise<number> {
+  const browser = new Browser(`http://127.0.0.1:${nginx.port}/api`);
+  return (await browser.post('/login', { userId: 'alice', claims: { text: 'x'.repeat(size) } })).status;
+}
+
 describe.skipIf(!nginxPath).each(adapters)('responses with large claims behind nginx, over %s', (adapter) => {
   const start = accountApps(adapter);
 
@@ -22,10 +28,6 @@ describe.skipIf(!nginxPath).each(adapters)('responses with large claims behind n
     const servers: Nginx[] = [await startNginx(port), await startNginx(port, 'proxy_buffer_size 8k;')];
     try {
       const warned = () => log.lines.some((line) => line.includes('bytes of cookies'));
-      const signIn = async (nginx: Nginx, size: number) => {
-        const browser = new Browser(`http://127.0.0.1:${nginx.port}/api`);
-        return (await browser.post('/login', { userId: 'alice', claims: { text: 'x'.repeat(size) } })).status;
-      };
       const answers: { size: number; byDefault: number; wasWarned: boolean }[] = [];
       for (const size of SIZES) {
         const byDefault = await signIn(servers[0]!, size);

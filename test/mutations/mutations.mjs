@@ -784,4 +784,20 @@ export const mutations = [
     why: 'a script can plant them',
     suites: ['cookies'],
   },
+  {
+    rule: 'a sign-in whose response has sent its headers is refused',
+    file: SIGN_IN_OUT,
+    from: 'if (areHeadersSent(response)) throw new HeadersSentError();',
+    to: '',
+    why: 'a session is made whose tokens nobody gets, and the one of the request ends',
+    suites: ['headers sent'],
+  },
+  {
+    rule: 'a refresh whose response has sent its headers is refused',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'if (areHeadersSent(response)) throw new HeadersSentError();',
+    to: '',
+    why: 'a refresh token is exchanged for one that nobody gets',
+    suites: ['headers sent'],
+  },
 ];

@@ -40,6 +40,7 @@ const SUITES = [
   ],
   ['csrf', ['test/http/csrf.spec.ts']],
   ['cookies', ['test/http/cookies.spec.ts', 'lib/http/transport/cookie-header.spec.ts']],
+  ['headers sent', ['test/http/headers-sent.spec.ts']],
   ['refresh path', ['test/http/refresh-path.spec.ts']],
   ['caches', ['test/http/caches.spec.ts']],
   ['session end', ['test/http/session-end.spec.ts']],
