@@ -72,7 +72,7 @@ export class SignInOut {
 
   /** Clears the client's tokens. */
   clear(response: HttpResponse, request?: HttpRequest): void {
-    for (const transport of this.transports) transport.clear(response, request);
+    for (const transport of this.transports) transport.clearAtSignOut(response, request);
     this.responses.release(response);
   }
 

@@ -91,6 +91,7 @@ describe('defaults', () => {
         partitioned: false,
         formerDomains: [],
       },
+      caches: { private: false, clearAtSignOut: false },
       cleanup: { interval: HOUR, batchSize: 1_000 },
     });
   });
@@ -649,7 +650,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

@@ -45,6 +45,7 @@ export interface ResolvedOptions {
   readonly revocationInterval: number;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
+  readonly caches: { readonly private: boolean; readonly clearAtSignOut: boolean };
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
 
@@ -66,6 +67,7 @@ const KNOWN = {
     'revocationInterval',
     'csrf',
     'cookies',
+    'caches',
     'cleanup',
     'database',
     'sqliteConnection',
@@ -88,6 +90,7 @@ const KNOWN = {
     'partitioned',
     'formerDomains',
   ],
+  caches: ['private', 'clearAtSignOut'],
   cleanup: ['interval', 'batchSize'],
 };
 
@@ -226,6 +229,10 @@ export function resolveOptions(
     revocationInterval,
     csrf,
     cookies,
+    caches: {
+      private: flag('caches.private', input.caches?.private, false),
+      clearAtSignOut: flag('caches.clearAtSignOut', input.caches?.clearAtSignOut, false),
+    },
     cleanup: resolveCleanup(input.cleanup),
   };
   return { options: deepFreeze(options), warnings, notes };

@@ -133,6 +133,21 @@ export interface SessionCookieOptions {
   formerDomains?: string[];
 }
 
+/** Options of what caches may keep. No response with a token of the module is ever stored by a shared cache. */
+export interface SessionCacheOptions {
+  /**
+   * Whether responses to requests with a session say `Cache-Control: private`, so that no shared cache stores them. A handler
+   * that sets `Cache-Control` itself has its way. Costs each such request about one microsecond. @default false
+   */
+  private?: boolean;
+  /**
+   * Whether a response that signs out says `Clear-Site-Data: "cache"`: the browser then forgets what its HTTP cache has of this
+   * origin. The Back button may still show a page; only `no-store` on the page itself prevents that. Applies to `signOut()`, `clearCookies()` and `revoke()` of the session of the request. Browsers obey over HTTPS only.
+   * @default false
+   */
+  clearAtSignOut?: boolean;
+}
+
 /** Options of the clean-up, which removes sessions that are over. */
 export interface CleanupOptions {
   /** Time between two runs in one process. @default '1h' */
@@ -196,6 +211,8 @@ export interface SessionModuleOptions {
   csrf?: CsrfOptions;
   /** Cookies. */
   cookies?: SessionCookieOptions;
+  /** What caches may keep. */
+  caches?: SessionCacheOptions;
   /** Clean-up of sessions that are over. With `false`, the application must call `removeExpired()`. */
   cleanup?: CleanupOptions | false;
   /**

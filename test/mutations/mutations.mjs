@@ -800,4 +800,28 @@ export const mutations = [
     why: 'a refresh token is exchanged for one that nobody gets',
     suites: ['headers sent'],
   },
+  {
+    rule: 'a response with a session is private where the application wants it',
+    file: AUTHORITY,
+    from: 'if (this.marksPrivate) markPrivate(response);',
+    to: '',
+    why: 'a shared cache that stores responses without Cache-Control gives a page of one user to another',
+    suites: ['caches'],
+  },
+  {
+    rule: 'a response that is marked private and then carries a token is stored by nobody',
+    file: 'lib/http/private-responses.ts',
+    from: 'present === undefined || present === MINE',
+    to: 'present === undefined',
+    why: 'a browser stores a response with tokens',
+    suites: ['caches'],
+  },
+  {
+    rule: 'signing out clears the cache where the application wants it',
+    file: COOKIES,
+    from: 'if (this.options.caches.clearAtSignOut) clearCache(response);',
+    to: '',
+    why: 'the next user of the browser sees stored responses',
+    suites: ['caches'],
+  },
 ];

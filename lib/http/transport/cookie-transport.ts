@@ -12,7 +12,7 @@ import {
   responseHeader,
   setResponseHeader,
 } from '../messages.js';
-import { keepPrivate } from '../private-responses.js';
+import { clearCache, keepPrivate } from '../private-responses.js';
 import { AccessCookie } from './access-cookie.js';
 import {
   type CookieAttributes,
@@ -125,6 +125,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
       setCookieLine(each.name, '', 0, each.attributes),
     ]);
     this.write(response, lines);
+  }
+
+  clearAtSignOut(response: HttpResponse, request?: HttpRequest): void {
+    this.clear(response, request);
+    if (this.options.caches.clearAtSignOut) clearCache(response);
   }
 
   withdraw(response: ServerResponse): void {
