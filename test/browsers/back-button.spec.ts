@@ -35,7 +35,7 @@ function startServer(): Server {
 interface Kind {
   readonly browser: string;
   readonly path: string | undefined;
-  start(): Promise<{ open(): Promise<Tab>; close(): Promise<void> }>;
+  readonly start: () => Promise<{ open(): Promise<Tab>; close(): Promise<void> }>;
 }
 
 const kinds: Kind[] = [

@@ -419,8 +419,8 @@ export const mutations = [
   {
     rule: 'late responses: a sign-out is never taken back',
     file: RESPONSE,
-    from: '    this.transport.clear(this.response);\n    this.responses.release(this.response);',
-    to: '    this.transport.clear(this.response);',
+    from: '    this.transport.clearAtSignOut(this.response);\n    this.responses.release(this.response);',
+    to: '    this.transport.clearAtSignOut(this.response);',
     why: 'who signs out in a slow request keeps the cookies',
     suites: ['look again'],
   },
