@@ -7,6 +7,7 @@ export type {
   RefreshMode,
   RefreshTokenOptions,
   RevocationMode,
+  SessionCacheOptions,
   SessionCookieOptions,
   SessionModuleExtras,
   SessionModuleOptions,
