@@ -7,6 +7,7 @@ export type {
   RefreshMode,
   RefreshTokenOptions,
   RevocationMode,
+  SessionCacheOptions,
   SessionCookieOptions,
   SessionModuleExtras,
   SessionModuleOptions,
@@ -72,6 +73,7 @@ export { SessionKeyEntity } from './storage/session-key.entity.js';
 export {
   type AnySessionError,
   CsrfError,
+  HeadersSentError,
   InvalidClaimsError,
   InvalidDataError,
   InvalidOptionError,

@@ -17,6 +17,7 @@ import {
   StorageUnavailableError,
   TokenTheftError,
   TryRefreshError,
+  HeadersSentError,
   UnguardedRouteError,
   UnsupportedContextError,
 } from './session.errors.js';
@@ -43,6 +44,7 @@ const errors: [error: SessionError, code: SessionErrorCode, name: string, status
   [new InvalidUserIdError('why'), 'invalid_user_id', 'InvalidUserIdError', 400],
   [new InvalidClaimsError('why'), 'invalid_claims', 'InvalidClaimsError', 400],
   [new InvalidDataError('why'), 'invalid_data', 'InvalidDataError', 400],
+  [new HeadersSentError(), 'headers_sent', 'HeadersSentError', 500],
   [new UnguardedRouteError(), 'unguarded_route', 'UnguardedRouteError', 500],
   [new UnsupportedContextError('why'), 'unsupported_context', 'UnsupportedContextError', 500],
   [new InvalidOptionError('secret', 'why'), 'invalid_option', 'InvalidOptionError', 500],

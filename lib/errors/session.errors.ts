@@ -17,6 +17,7 @@ import type { UserId } from '../types/register.js';
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
+ * | `headers_sent` | {@link HeadersSentError} | 500 |
  * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
  * | `invalid_option` | {@link InvalidOptionError} | 500 (stops the start) |
@@ -35,6 +36,7 @@ export type SessionErrorCode =
   | 'invalid_user_id'
   | 'invalid_claims'
   | 'invalid_data'
+  | 'headers_sent'
   | 'unguarded_route'
   | 'unsupported_context'
   | 'invalid_option'
@@ -53,6 +55,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_user_id: HttpStatus.BAD_REQUEST,
   invalid_claims: HttpStatus.BAD_REQUEST,
   invalid_data: HttpStatus.BAD_REQUEST,
+  headers_sent: HttpStatus.INTERNAL_SERVER_ERROR,
   unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
   invalid_option: HttpStatus.INTERNAL_SERVER_ERROR,
@@ -249,6 +252,16 @@ export class InvalidDataError extends SessionError<'invalid_data'> {
   }
 }
 
+/** A sign-in or a refresh whose response has already sent its headers: no token could reach the client. Nothing was changed. */
+export class HeadersSentError extends SessionError<'headers_sent'> {
+  constructor() {
+    super(
+      'headers_sent',
+      'The headers of the response have been sent, so it cannot carry tokens any more. Sign in, or refresh, before anything is written to the response.',
+    );
+  }
+}
+
 /** A handler asks for the session of a request that no guard has accepted. */
 export class UnguardedRouteError extends SessionError<'unguarded_route'> {
   /** @param module the name of the module whose session was asked for */
@@ -311,6 +324,7 @@ export type AnySessionError =
   | InvalidUserIdError
   | InvalidClaimsError
   | InvalidDataError
+  | HeadersSentError
   | UnguardedRouteError
   | UnsupportedContextError
   | InvalidOptionError

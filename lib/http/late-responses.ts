@@ -65,7 +65,8 @@ export class LateResponses {
   watch(response: HttpResponse, sessionId: string, refreshedAt?: number): void {
     const raw: WatchedResponse = rawResponse(response);
     // An object without writeHead() is not a response of Node. There are no headers to wait for, so it is not watched.
-    if (typeof raw.writeHead !== 'function') return;
+    // Nor are there any once they have been sent: it would be watched until the connection closes.
+    if (typeof raw.writeHead !== 'function' || raw.headersSent) return;
     const known = raw[PENDING];
     if (known?.sessionId === sessionId) {
       known.madeAt ??= refreshedAt;

@@ -1,10 +1,11 @@
-import type { CsrfError, SessionOverError } from '../errors/session.errors.js';
+import { type CsrfError, HeadersSentError, type SessionOverError } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
-import type { HttpRequest, HttpResponse } from './messages.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
+import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';
@@ -40,6 +41,7 @@ export class RequestAuthenticator<
     private readonly csrf: CsrfCheck,
     private readonly authority: TokenAuthority<TTransport, TSession>,
     private readonly clock: Clock,
+    private readonly missingRefreshCookie?: MissingRefreshCookie,
   ) {}
 
   /**
@@ -76,7 +78,7 @@ export class RequestAuthenticator<
    * Refreshes the session of a request, whether or not its access token is still valid.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
-   *   {@link CsrfError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   *   {@link CsrfError} | {@link HeadersSentError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
    */
   async refresh(
     request: HttpRequest,
@@ -88,6 +90,7 @@ export class RequestAuthenticator<
       await this.clearLeftovers(request, response);
       throw noCredentials();
     }
+    if (areHeadersSent(response)) throw new HeadersSentError();
     // A page that has lost its CSRF token gets it here, and so cannot show it.
     if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
     return this.authority.exchange(request, response, transport, false, this.clock.now());
@@ -99,6 +102,8 @@ export class RequestAuthenticator<
       const tokens = transport.readAccessTokens(request);
       const now = this.clock.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
+      const isOurs = verified.some(({ status }) => status !== 'invalid');
+      if (transport.isAmbient && isOurs) this.missingRefreshCookie?.notice(request);
       const areLeftovers = verified.length > 0 && verified.every(({ status }) => status !== 'valid');
       if (areLeftovers) this.authority.clear(response, transport);
     }

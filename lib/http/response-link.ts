@@ -32,7 +32,7 @@ export class ResponseLink implements ClientLink {
   }
 
   clear(): void {
-    this.transport.clear(this.response);
+    this.transport.clearAtSignOut(this.response);
     this.responses.release(this.response);
   }
 }

@@ -13,6 +13,7 @@ import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
+import { markPrivate } from './private-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
 import { ForeignTokenError } from './refusals.js';
 import { ResponseLink } from './response-link.js';
@@ -21,6 +22,9 @@ import type { TokenTransport } from './transport/token-transport.js';
 
 /** Decides with the sessions in the database. */
 export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSession> {
+  /** Read for every request. */
+  private readonly marksPrivate: boolean;
+
   constructor(
     private readonly lifecycle: SessionLifecycle,
     private readonly manager: SessionManager,
@@ -29,7 +33,9 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     private readonly responses: LateResponses,
     private readonly options: ResolvedOptions,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.marksPrivate = options.caches.private;
+  }
 
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     return this.lifecycle.use(accessToken, now);
@@ -45,6 +51,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
       transport.writeAccessToken(response, replacement, row!.expiresAt, now);
       this.responses.watch(response, accessToken.sessionId, now);
     }
+    if (this.marksPrivate) markPrivate(response);
     return this.sessionOf(accessToken, response, transport);
   }
 

@@ -1,3 +1,4 @@
+import { HeadersSentError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
@@ -6,7 +7,7 @@ import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
@@ -38,6 +39,7 @@ export class SignInOut {
     input: SessionInput,
     { csrf = true }: AuthenticateOptions = {},
   ): Promise<ActiveSession> {
+    if (areHeadersSent(response)) throw new HeadersSentError();
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = this.clock.now();
@@ -67,12 +69,12 @@ export class SignInOut {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
     await this.endPresent(request, 'revoked', this.clock.now());
-    this.clear(response);
+    this.clear(response, request);
   }
 
   /** Clears the client's tokens. */
-  clear(response: HttpResponse): void {
-    for (const transport of this.transports) transport.clear(response);
+  clear(response: HttpResponse, request?: HttpRequest): void {
+    for (const transport of this.transports) transport.clearAtSignOut(response, request);
     this.responses.release(response);
   }
 

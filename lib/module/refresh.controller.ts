@@ -4,10 +4,12 @@ import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import { SkipSession } from '../guard/session.decorators.js';
+import { joinPath } from '../options/option-checks.js';
 
 /** A controller with one `POST` route that refreshes the session and answers 204. */
 export function createRefreshController(path: string): Type {
-  @Controller({ path, version: VERSION_NEUTRAL })
+  // Nest would keep a double slash, which the path of the refresh cookie has not. Another type than a string is refused later.
+  @Controller({ path: typeof path === 'string' ? joinPath(path) : path, version: VERSION_NEUTRAL })
   @SkipSession()
   class SessionRefreshController {
     constructor(@Inject(SessionService) private readonly sessions: SessionService) {}

@@ -3,6 +3,7 @@ import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
+import { MissingRefreshCookie } from '../http/missing-refresh-cookie.js';
 import { RequestAuthenticator } from '../http/request-authenticator.js';
 import { RequestRefresher } from '../http/request-refresher.js';
 import { SessionAuthority } from '../http/session-authority.js';
@@ -45,8 +46,8 @@ const TOMBSTONE_MARGIN = 10 * 60_000;
 /**
  * Makes all parts and connects them. No other code does this.
  *
- * @param refreshRoute gives the path of the refresh route as the client sees it. It is called when requests come, because
- *   the application may set a global prefix after the module was made
+ * @param refreshRoute gives the path of a cookie that browsers send to the refresh route. It is called when requests come,
+ *   because the application may set a global prefix after the module was made
  * @param module name of the module
  */
 export function createSessionCore(
@@ -109,7 +110,15 @@ export function createSessionCore(
   );
   const refresher = new RequestRefresher(lifecycle, refreshTokens, csrf, responses, options);
   const authority = new SessionAuthority(lifecycle, manager, refresher, csrf, responses, options, clock);
-  const authenticator = new RequestAuthenticator(module, accessTokens, transports, csrf, authority, clock);
+  const authenticator = new RequestAuthenticator(
+    module,
+    accessTokens,
+    transports,
+    csrf,
+    authority,
+    clock,
+    new MissingRefreshCookie(() => cookies.refreshPath),
+  );
   const signInOut = new SignInOut(
     accessTokens,
     refreshTokens,

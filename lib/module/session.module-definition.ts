@@ -5,7 +5,7 @@ import { createRefreshController } from './refresh.controller.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { namedExports, nameOf, sessionServiceToken } from './named-module.js';
 import { SessionService } from './session.service.js';
-import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS } from './session.constants.js';
+import { APPLICATION_DATA_SOURCE, REFRESH_CONTROLLER, SESSION_EXTRAS } from './session.constants.js';
 
 const EXTRAS: SessionModuleExtras = {
   name: undefined,
@@ -26,19 +26,22 @@ export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYN
 function withExtras(definition: DynamicModule, extras: SessionModuleExtras): DynamicModule {
   const token = extras.dataSourceToken;
   const module = nameOf(extras);
+  const refreshController =
+    extras.refreshPath === undefined ? undefined : createRefreshController(extras.refreshPath);
   const named = namedExports(module, { type: SessionService, token: sessionServiceToken(module) });
   return {
     ...definition,
     global: extras.isGlobal ?? false,
     exports: named.exports,
     controllers: [
-      ...(extras.refreshPath === undefined ? [] : [createRefreshController(extras.refreshPath)]),
+      ...(refreshController === undefined ? [] : [refreshController]),
       ...(extras.jwksPath === undefined ? [] : [createJwksController(extras.jwksPath)]),
     ],
     providers: [
       ...(definition.providers ?? []),
       ...named.providers,
       { provide: SESSION_EXTRAS, useValue: extras },
+      { provide: REFRESH_CONTROLLER, useFactory: () => refreshController },
       {
         provide: APPLICATION_DATA_SOURCE,
         useFactory: (dataSource?: DataSource) => dataSource,

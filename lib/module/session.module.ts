@@ -1,11 +1,16 @@
-import { type DynamicModule, Module } from '@nestjs/common';
-import { ApplicationConfig } from '@nestjs/core';
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
 import { SessionGuard } from '../guard/session.guard.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { SessionService } from './session.service.js';
-import { APPLICATION_DATA_SOURCE, SESSION_EXTRAS, SESSION_RUNTIME } from './session.constants.js';
+import {
+  APPLICATION_DATA_SOURCE,
+  REFRESH_CONTROLLER,
+  SESSION_EXTRAS,
+  SESSION_RUNTIME,
+} from './session.constants.js';
 import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
@@ -42,8 +47,19 @@ import type {
         extras: SessionModuleExtras,
         application: DataSource | undefined,
         config: ApplicationConfig,
-      ) => SessionRuntime.create(options, extras, application, config),
-      inject: [MODULE_OPTIONS_TOKEN, SESSION_EXTRAS, APPLICATION_DATA_SOURCE, ApplicationConfig],
+        modules: ModulesContainer,
+        host: HttpAdapterHost,
+        refreshController: Type | undefined,
+      ) => SessionRuntime.create(options, extras, application, { config, modules, host }, refreshController),
+      inject: [
+        MODULE_OPTIONS_TOKEN,
+        SESSION_EXTRAS,
+        APPLICATION_DATA_SOURCE,
+        ApplicationConfig,
+        ModulesContainer,
+        HttpAdapterHost,
+        REFRESH_CONTROLLER,
+      ],
     },
     {
       provide: SessionService,

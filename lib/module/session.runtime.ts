@@ -1,16 +1,16 @@
 import {
   Logger,
+  type OnApplicationBootstrap,
   type OnApplicationShutdown,
   type OnModuleDestroy,
   type OnModuleInit,
-  RequestMethod,
+  type Type,
 } from '@nestjs/common';
-import type { ApplicationConfig } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { meetNeighbours } from './neighbours.js';
 import { nameOf } from './named-module.js';
+import { RefreshRoute, type RoutingContext } from './refresh-route.js';
 import { SessionMaintenance } from './session-maintenance.js';
-import { joinPath } from '../options/option-checks.js';
 import { resolveOptions } from '../options/resolved-options.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { createSessionCore, type SessionCore } from './session.core.js';
@@ -22,34 +22,43 @@ const MEASURABLE = 5_000;
 /**
  * The running module. It opens the database and loads the keys when the application starts, and closes them when it ends.
  */
-export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
+export class SessionRuntime
+  implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown
+{
   private constructor(
     readonly core: SessionCore,
     private readonly database: SessionDataSource,
     private readonly maintenance: SessionMaintenance,
+    private readonly refreshRoute: RefreshRoute,
     private readonly logger: Logger,
     private readonly clockTolerance: number,
   ) {}
 
   /**
-   * @param config of the application. The refresh cookie's path includes its global prefix
+   * @param routing what the path of the refresh route depends on
+   * @param refreshController of the ready-made refresh route, if the module has one
    * @throws {@link InvalidOptionError}
    */
   static async create(
     input: SessionModuleOptions | undefined,
     extras: SessionModuleExtras,
     application: DataSource | undefined,
-    config: ApplicationConfig,
+    routing: RoutingContext,
+    refreshController: Type | undefined,
   ): Promise<SessionRuntime> {
     const logger = new Logger('SessionModule');
     const { options, warnings, notes } = resolveOptions(input, extras);
     for (const note of notes) logger.log(note);
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
-    meetNeighbours(config, database.dataSource, options);
-    const refreshRoute = () =>
-      joinPath(prefixOf(config, options.refreshPath ?? '/'), options.refreshPath ?? '');
-    const core = createSessionCore(database.dataSource, options, refreshRoute, nameOf(extras));
+    meetNeighbours(routing.config, database.dataSource, options);
+    const refreshRoute = new RefreshRoute(routing, refreshController, options);
+    const core = createSessionCore(
+      database.dataSource,
+      options,
+      () => refreshRoute.cookiePath(),
+      nameOf(extras),
+    );
     core.events.stream.subscribe((event) => {
       if (event.type === 'theft') {
         const { sessionId, kind, behind, age } = event;
@@ -62,6 +71,7 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
       core,
       database,
       new SessionMaintenance(core, options.cleanup),
+      refreshRoute,
       logger,
       options.accessToken.clockTolerance,
     );
@@ -72,6 +82,10 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
     this.maintenance.start();
+  }
+
+  onApplicationBootstrap(): void {
+    this.refreshRoute.announce(this.logger);
   }
 
   /**
@@ -103,13 +117,4 @@ export class SessionRuntime implements OnModuleInit, OnModuleDestroy, OnApplicat
     // If an application is closed twice, Nest 11 calls this twice.
     if (isOwn && dataSource.isInitialized) await dataSource.destroy();
   }
-}
-
-/** The global prefix of a route, or `''` if the application excludes the route from it. */
-function prefixOf(config: ApplicationConfig, route: string): string {
-  const isExcluded = (config.getGlobalPrefixOptions().exclude ?? []).some(
-    ({ requestMethod, pathRegex }) =>
-      [RequestMethod.ALL, RequestMethod.POST, -1].includes(requestMethod) && pathRegex.test(route),
-  );
-  return isExcluded ? '' : config.getGlobalPrefix();
 }

@@ -62,7 +62,8 @@ export class SessionService {
    * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
    * @param options.csrf whether an unsafe request is checked for coming from another origin. Say `false` where that is right:
    *   an identity provider posts its answer (`response_mode=form_post`). @default true
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link CsrfError}
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link CsrfError} |
+   *   {@link HeadersSentError}
    */
   async create(
     request: HttpRequest,
@@ -102,7 +103,7 @@ export class SessionService {
    * this method.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
-   *   {@link CsrfError}
+   *   {@link CsrfError} | {@link HeadersSentError}
    */
   async refresh(
     request: HttpRequest,
@@ -117,13 +118,15 @@ export class SessionService {
    * cookies. The route needs no guard, because this is no error if nobody is signed in. In endpoint mode, only requests to
    * the refresh route carry the refresh token; all others carry only the access token.
    *
+   * If the headers of the response have been sent, the sessions end all the same, but the client keeps its cookies.
+   *
    * @throws {@link CsrfError}
    */
   async signOut(request: HttpRequest, response: HttpResponse, options?: AuthenticateOptions): Promise<void> {
     await this.#parts.signInOut.signOut(request, response, options);
   }
 
-  /** Clears the client's cookies. Does not end the session. */
+  /** Clears the client's cookies. Does not end the session. Has no effect if the headers of the response have been sent. */
   clearCookies(response: HttpResponse): void {
     this.#parts.signInOut.clear(response);
   }

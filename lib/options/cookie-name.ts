@@ -1,10 +1,21 @@
 import type { ResolvedCookieOptions } from './cookie-options.js';
 
-/** A cookie's name with its prefix. Browsers do not let other hosts set cookies with such a prefix (RFC 6265bis, 4.1.3). */
+/** The prefixes that browsers know (RFC 6265bis, 4.1.3), longest first. They compare them without regard to case. */
+export const NAME_PREFIX = /^__(?:host-http|host|http|secure)-/i;
+
+/**
+ * A cookie's name with its prefix. Browsers do not let other hosts set cookies with `__Host-`, nor scripts those with
+ * `__Host-Http-`. A browser that does not know `__Host-Http-` sees `__Host-`, so nothing is lost there.
+ *
+ * Where a cookie has a domain or a path, it has `__Secure-`, not `__Http-`: a browser that does not know `__Http-` would let
+ * everybody on the network set it, over plain HTTP as well.
+ */
 export function cookieName(
   name: string,
   { path, domain, secure, prefix }: Pick<ResolvedCookieOptions, 'path' | 'domain' | 'secure' | 'prefix'>,
+  httpOnly: boolean,
 ): string {
-  if (prefix === 'none' || !secure || /^__(host|secure)-/i.test(name)) return name;
-  return `${domain === undefined && path === '/' ? '__Host-' : '__Secure-'}${name}`;
+  if (prefix === 'none' || !secure || NAME_PREFIX.test(name)) return name;
+  if (domain !== undefined || path !== '/') return `__Secure-${name}`;
+  return `${httpOnly ? '__Host-Http-' : '__Host-'}${name}`;
 }

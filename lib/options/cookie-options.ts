@@ -98,18 +98,27 @@ function checkNamePrefix(
   const refreshPath =
     cookies.refreshPath ?? (refresh === 'endpoint' ? 'that of the refresh route' : cookies.path);
   const path = key === 'refreshName' || key === 'lookAgainName' ? refreshPath : cookies.path;
-  if (/^__host-/i.test(name) && (!cookies.secure || cookies.domain !== undefined || path !== '/')) {
+  const isOfHost = cookies.secure && cookies.domain === undefined && path === '/';
+  if (/^__host-/i.test(name) && !isOfHost) {
     fail(
       `cookies.${key}`,
       'begins with "__Host-", which browsers accept only with secure, without a domain and with path "/".',
     );
   }
-  if (/^__secure-/i.test(name) && !cookies.secure) {
-    fail(`cookies.${key}`, 'begins with "__Secure-", which browsers accept only with cookies.secure.');
+  for (const prefix of ['__Secure-', '__Http-']) {
+    if (name.toLowerCase().startsWith(prefix.toLowerCase()) && !cookies.secure) {
+      fail(`cookies.${key}`, `begins with "${prefix}", which browsers accept only with cookies.secure.`);
+    }
+  }
+  if (/^__(host-)?http-/i.test(name) && key === 'indicatorName') {
+    fail(
+      'cookies.indicatorName',
+      'begins with a prefix that browsers accept only for cookies that scripts cannot read, and scripts are to read this one. Begin it with "__Host-" or "__Secure-".',
+    );
   }
 }
 
 /** Whether browsers send a cookie of one path with requests to another path (RFC 6265, 5.1.4). */
-function covers(cookiePath: string, path: string): boolean {
+export function covers(cookiePath: string, path: string): boolean {
   return path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`);
 }

@@ -92,6 +92,7 @@ describe('defaults', () => {
         partitioned: false,
         formerDomains: [],
       },
+      caches: { private: false, clearAtSignOut: false },
       cleanup: { interval: HOUR, batchSize: 1_000 },
     });
   });
@@ -582,6 +583,39 @@ describe('combinations that are refused', () => {
     }
   });
 
+  it.each(['accessName', 'refreshName'])(
+    'cookies.%s with a prefix for cookies that no script sets',
+    (key) => {
+      for (const name of ['__Host-Http-x', '__host-HTTP-x']) {
+        for (const against of [{ secure: false }, { domain: 'example.com' }, { path: '/app' }]) {
+          expect(refusal({ cookies: { [key]: name, ...against } })).toEqual({
+            option: `cookies.${key}`,
+            message: HOST_RULE,
+          });
+        }
+        expect(valueAt(resolve({ cookies: { [key]: name } }).cookies, key)).toBe(name);
+      }
+      for (const name of ['__Http-x', '__HTTP-x']) {
+        expect(refusal({ cookies: { [key]: name, secure: false } })).toEqual({
+          option: `cookies.${key}`,
+          message: 'begins with "__Http-", which browsers accept only with cookies.secure.',
+        });
+        const cookies = { [key]: name, domain: 'example.com', path: '/app' };
+        expect(valueAt(resolve({ cookies }).cookies, key)).toBe(name);
+      }
+    },
+  );
+
+  it('a cookie for scripts with a prefix for cookies that no script reads', () => {
+    for (const indicatorName of ['__Host-Http-x', '__Http-x', '__http-x', '__HOST-HTTP-x']) {
+      expect(refusal({ cookies: { indicatorName } })).toEqual({
+        option: 'cookies.indicatorName',
+        message:
+          'begins with a prefix that browsers accept only for cookies that scripts cannot read, and scripts are to read this one. Begin it with "__Host-" or "__Secure-".',
+      });
+    }
+  });
+
   it('a refresh cookie with __Host- on a path of its own, which the others need not care about', () => {
     const cookies = { refreshName: '__Host-r', refreshPath: '/auth' };
     expect(refusal({ refresh: 'endpoint', cookies }, '/auth/refresh')).toEqual({
@@ -637,7 +671,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

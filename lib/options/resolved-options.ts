@@ -46,6 +46,7 @@ export interface ResolvedOptions {
   readonly revocationInterval: number;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
+  readonly caches: { readonly private: boolean; readonly clearAtSignOut: boolean };
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
 
@@ -68,6 +69,7 @@ const KNOWN = {
     'revocationInterval',
     'csrf',
     'cookies',
+    'caches',
     'cleanup',
     'database',
     'sqliteConnection',
@@ -90,6 +92,7 @@ const KNOWN = {
     'partitioned',
     'formerDomains',
   ],
+  caches: ['private', 'clearAtSignOut'],
   cleanup: ['interval', 'batchSize'],
 };
 
@@ -242,6 +245,10 @@ export function resolveOptions(
     revocationInterval,
     csrf,
     cookies,
+    caches: {
+      private: flag('caches.private', input.caches?.private, false),
+      clearAtSignOut: flag('caches.clearAtSignOut', input.caches?.clearAtSignOut, false),
+    },
     cleanup: resolveCleanup(input.cleanup),
   };
   return { options: deepFreeze(options), warnings, notes };

@@ -64,7 +64,7 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
       clockTolerance: clockTolerance('clockTolerance', input.clockTolerance),
       cacheSize: wholeNumber('cacheSize', input.cacheSize, 10_000, 0, 10_000_000),
     },
-    cookieName: cookieName(cookies.accessName, cookies),
+    cookieName: cookieName(cookies.accessName, cookies, true),
     csrf,
   };
   return { options, warnings };

@@ -103,24 +103,50 @@ export interface SessionCookieOptions {
    */
   indicatorName?: string | false;
   /**
-   * `auto` puts `__Host-` before the name of a cookie that is secure, with `Path=/` and without a domain, and `__Secure-`
-   * before the name of every other secure cookie. @default 'auto'
+   * `auto` puts `__Host-Http-` before the name of a cookie that is secure, with `Path=/` and without a domain, and `__Secure-`
+   * before the name of every other secure cookie. The cookie of `indicatorName`, which scripts can read, gets `__Host-` instead
+   * of `__Host-Http-`. A name that begins with a prefix stays as it is, and the cookie must meet the prefix's conditions.
+   * @default 'auto'
    */
   prefix?: 'auto' | 'none';
   /** `Domain` attribute. Without it, cookies are host-only. @default none */
   domain?: string;
   /** `Path` attribute of the cookies. @default '/' */
   path?: string;
-  /** `Path` of the refresh cookie. @default `path`, or in endpoint mode the refresh route with the global prefix */
+  /**
+   * `Path` of the refresh cookie, as browsers see it. Set it where browsers request the refresh route at another path than the
+   * application knows, for example behind a proxy that removes a prefix. @default `path`; in endpoint mode the path of the
+   * refresh route, with the global prefix, the path that `RouterModule` gives to `SessionModule`, and the path at which Express
+   * mounts the application. If the path has parameters, the part before the first one
+   */
   refreshPath?: string;
   /** `SameSite` attribute. `none` needs `secure`. @default 'lax' */
   sameSite?: 'strict' | 'lax' | 'none';
   /** `Secure` attribute. Most browsers accept secure cookies from `http://localhost`; Safari does not. @default true */
   secure?: boolean;
-  /** `Partitioned` attribute (CHIPS), for applications inside other sites' frames. Needs `secure`. @default false */
+  /**
+   * `Partitioned` attribute (CHIPS), for applications inside other sites' frames. Needs `secure`. If it is turned on later,
+   * every response that sets a cookie clears the one that is not partitioned. If it is turned off later, duplicates are cleared
+   * when a request has them. @default false
+   */
   partitioned?: boolean;
   /** Domains for which earlier versions of the application set these cookies. Duplicates of them are cleared. @default [] */
   formerDomains?: string[];
+}
+
+/** Options of what caches may keep. No response with a token of the module is ever stored by a shared cache. */
+export interface SessionCacheOptions {
+  /**
+   * Whether responses to requests with a session say `Cache-Control: private`, so that no shared cache stores them. A handler
+   * that sets `Cache-Control` itself has its way. Costs each such request about one microsecond. @default false
+   */
+  private?: boolean;
+  /**
+   * Whether a response that signs out says `Clear-Site-Data: "cache"`: the browser then forgets what its HTTP cache has of this
+   * origin. The Back button may still show a page; only `no-store` on the page itself prevents that. Applies to `signOut()`, `clearCookies()` and `revoke()` of the session of the request. Browsers obey over HTTPS only.
+   * @default false
+   */
+  clearAtSignOut?: boolean;
 }
 
 /** Options of the clean-up, which removes sessions that are over. */
@@ -193,6 +219,8 @@ export interface SessionModuleOptions {
   csrf?: CsrfOptions;
   /** Cookies. */
   cookies?: SessionCookieOptions;
+  /** What caches may keep. */
+  caches?: SessionCacheOptions;
   /** Clean-up of sessions that are over. With `false`, the application must call `removeExpired()`. */
   cleanup?: CleanupOptions | false;
   /**

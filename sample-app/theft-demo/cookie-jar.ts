@@ -22,7 +22,7 @@ export class CookieJar {
     return [...this.cookies].map((pair) => pair.join('=')).join('; ');
   }
 
-  /** The full name of the cookie with this token: it begins with `__Host-` or `__Secure-` where cookies are secure. */
+  /** The full name of the cookie with this token: it begins with `__Host-Http-` or `__Secure-` where cookies are secure. */
   nameOf(kind: TokenKind): string | undefined {
     return [...this.cookies.keys()].find((name) => name.endsWith(`session_${kind}`));
   }

@@ -106,8 +106,8 @@ describe.skipIf(!chromiumPath)('a thief with a copy of the cookies, in Chromium'
     const attempt = `fetch('/late?id=erin', { redirect: 'manual' }).then(({ status, type }) => [status, type])`;
     for (let times = 0; times < 3; times++) {
       expect(await thief.evaluate(attempt)).toEqual([0, 'opaqueredirect']);
-      expect(await sessionCookies(thief)).toContain('__Host-session_look_again');
-      await thief.context().clearCookies({ name: '__Host-session_look_again' });
+      expect(await sessionCookies(thief)).toContain('__Host-Http-session_look_again');
+      await thief.context().clearCookies({ name: '__Host-Http-session_look_again' });
     }
     expect(site.work.handled.filter(({ userId }) => userId === 'erin')).toEqual([]);
     expect(site.told('erin', 'stale')).toHaveLength(3);

@@ -89,7 +89,7 @@ describe.each(drivers)('resolvers of $name', ({ adapter, module }) => {
     pass('16m');
     const answer = await browser.post('/graphql', query('me { id role }'));
     expect(answer.body).toEqual({ data: { me: { id: 'alice', role: 'alice is admin' } } });
-    expect(setCookieNames(answer)).toEqual(['__Host-session_access', '__Host-session_refresh']);
+    expect(setCookieNames(answer)).toEqual(['__Host-Http-session_access', '__Host-Http-session_refresh']);
   });
 
   it('may do without one', async () => {

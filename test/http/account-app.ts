@@ -73,9 +73,9 @@ export function accountApps(adapter: Adapter, kind: DatabaseKind = databases[0]!
   };
 }
 
-export const ACCESS = '__Host-session_access';
-export const REFRESH = '__Host-session_refresh';
-export const MARKER = '__Host-session_look_again';
+export const ACCESS = '__Host-Http-session_access';
+export const REFRESH = '__Host-Http-session_refresh';
+export const MARKER = '__Host-Http-session_look_again';
 
 /** A cookie of the jar. It must exist. */
 export function cookieOf(browser: Browser, name: 'session_access' | 'session_refresh'): JarCookie {

@@ -4,7 +4,11 @@ import {
   Controller,
   Get,
   Header,
+  HttpCode,
+  Inject,
   type INestApplication,
+  Post,
+  Query,
   Req,
   Res,
   Sse,
@@ -82,6 +86,11 @@ class PagesController {
   @Header('Cache-Control', 'private, max-age=60')
   private(): string {
     return 'private';
+  }
+
+  @Get('nothing')
+  nothing(): string {
+    return 'nothing';
   }
 
   @Get('no-store')
@@ -191,5 +200,114 @@ describe.each(adapters)('a shared cache over %s', (adapter) => {
     const answer = await browser.get(`/pages/${path}`);
     expect(answer.setCookies.length).toBeGreaterThan(0);
     expect(answer.headers.get('cache-control')).toBe(expected);
+  });
+});
+
+describe.each(adapters)('responses with a session over %s', (adapter) => {
+  const apps = accountApps(adapter);
+  const start = (isPrivate: boolean | undefined) =>
+    apps({ caches: { private: isPrivate } }, { metadata: { controllers: [PagesController] } });
+
+  it.each<[path: string, off: string | null, on: string | null]>([
+    ['/me', null, 'private'],
+    ['/visitor', null, 'private'],
+    ['/pages/public', PUBLIC, PUBLIC],
+    ['/pages/late', PUBLIC, PUBLIC],
+    ['/pages/private', 'private, max-age=60', 'private, max-age=60'],
+    ['/pages/no-store', 'no-store', 'no-store'],
+    ['/pages/stream', PUBLIC, PUBLIC],
+    ['/pages/nothing', null, null],
+  ])('are private where the application wants it and says nothing else: %s', async (path, off, on) => {
+    for (const [isPrivate, expected] of [
+      [undefined, off],
+      [false, off],
+      [true, on],
+    ] as const) {
+      const app = await start(isPrivate);
+      const browser = path === '/pages/nothing' ? app.browser() : await app.signIn();
+      expect((await browser.get(path)).headers.get('cache-control'), `${isPrivate}`).toBe(expected);
+    }
+  });
+
+  it('are not marked where nobody is signed in', async () => {
+    const app = await start(true);
+    for (const path of ['/visitor', '/me']) {
+      expect((await app.browser().get(path)).headers.get('cache-control')).toBeNull();
+    }
+  });
+
+  it('are stored by nobody if they carry a token, marked or not', async () => {
+    const app = await start(true);
+    const browser = await app.signIn();
+    const answer = await browser.request('PUT', '/claims', { body: { step: 1 } });
+    expect(answer.headers.get('cache-control')).toBe('private, no-store');
+    pass('16m');
+    expect((await browser.get('/me')).headers.get('cache-control')).toBe('private, no-store');
+    pass('91s');
+    expect((await browser.get('/me')).headers.get('cache-control')).toBe('private, no-store');
+    expect((await browser.get('/me')).headers.get('cache-control')).toBe('private');
+  });
+
+  it.runIf(adapter === 'express')('are still answered with 304', async () => {
+    const app = await start(true);
+    const browser = await app.signIn();
+    const etag = (await browser.get('/me')).headers.get('etag')!;
+    const again = await browser.get('/me', { headers: { 'if-none-match': etag } });
+    expect(again.status).toBe(304);
+    expect(again.headers.get('cache-control')).toBe('private');
+  });
+});
+
+@Controller()
+class FarewellController {
+  constructor(@Inject(SessionService) private readonly sessions: SessionService) {}
+
+  @Post('farewell')
+  @HttpCode(204)
+  farewell(@Res({ passthrough: true }) response: HttpResponse, @Query('own') own?: string): void {
+    if (own !== undefined) {
+      if ('header' in response) response.header('clear-site-data', own);
+      else response.setHeader('clear-site-data', own);
+    }
+    this.sessions.clearCookies(response);
+  }
+}
+
+describe.each(adapters)('signing out over %s', (adapter) => {
+  const apps = accountApps(adapter);
+  const start = (clearAtSignOut?: boolean) =>
+    apps({ caches: { clearAtSignOut } }, { metadata: { controllers: [FarewellController] } });
+
+  it.each<[path: string, expected: string]>([
+    ['/logout', '"cache"'],
+    ['/sign-out', '"cache"'],
+    ['/farewell', '"cache"'],
+    ['/farewell?own="storage"', '"storage", "cache"'],
+    ['/farewell?own="cache","storage"', '"cache","storage"'],
+    ['/farewell?own="*"', '"*"'],
+  ])('clears the browser’s cache where the application wants it: %s', async (path, expected) => {
+    const own = /own=(.*)/.exec(path)?.[1] ?? null;
+    for (const [isOn, value] of [
+      [true, expected],
+      [false, own],
+      [undefined, own],
+    ] as const) {
+      const browser = await (await start(isOn)).signIn();
+      const answer = await browser.post(path);
+      expect(answer.status).toBe(204);
+      expect(browser.cookies).toEqual([]);
+      expect(answer.headers.get('clear-site-data')).toBe(value);
+    }
+  });
+
+  it('clears no cache when the server ends a session that is over', async () => {
+    const app = await start(true);
+    const browser = await app.signIn();
+    await app.sessions.revokeAllForUser('alice');
+    pass('16m');
+    const answer = await browser.get('/me');
+    expect(answer.status).toBe(401);
+    expect(answer.headers.has('clear-site-data')).toBe(false);
+    expect((await app.signIn()).cookies).toHaveLength(2);
   });
 });

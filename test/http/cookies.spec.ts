@@ -120,6 +120,13 @@ function clearedLine([name, attributes]: NamedAttributes): string {
   return `${name}=; ${CLEARED}; ${placed}; ${EPOCH}${rest}`;
 }
 
+/** The lines of a cookie: before that of a partitioned one, a line clears the one that is not. */
+function withTwin(named: NamedAttributes, line: (named: NamedAttributes) => string): string[] {
+  const [name, attributes] = named;
+  const twin = attributes.replace(/; Partitioned$/, '');
+  return twin === attributes ? [line(named)] : [clearedLine([name, twin]), line(named)];
+}
+
 /** `Set-Cookie` lines, with a dot in place of each token. */
 function lines(answer: Answer): string[] {
   return answer.headers.getSetCookie().map((line) => line.replace(/=[\w.-]{60,};/, '=…;'));
@@ -139,9 +146,9 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     {
       when: 'nothing is configured',
       cookies: {},
-      access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-session_look_again',
+      access: ['__Host-Http-session_access', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they have a domain',
@@ -161,8 +168,8 @@ describe.each(adapters)('cookies over %s', (adapter) => {
       when: 'they have different paths',
       cookies: { path: '/app', refreshPath: '/' },
       access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-session_look_again',
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they go over plain HTTP',
@@ -174,16 +181,16 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     {
       when: 'they are for frames of other sites',
       cookies: { sameSite: 'none', partitioned: true },
-      access: ['__Host-session_access', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
-      refresh: ['__Host-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
-      marker: '__Host-session_look_again',
+      access: ['__Host-Http-session_access', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
+      refresh: ['__Host-Http-session_refresh', 'Path=/; HttpOnly; Secure; SameSite=None; Partitioned'],
+      marker: '__Host-Http-session_look_again',
     },
     {
       when: 'they have names of their own',
       cookies: { accessName: 'sAccessToken', refreshName: 'sRefreshToken', lookAgainName: 'again' },
-      access: ['__Host-sAccessToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      refresh: ['__Host-sRefreshToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-again',
+      access: ['__Host-Http-sAccessToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      refresh: ['__Host-Http-sRefreshToken', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
+      marker: '__Host-Http-again',
     },
     {
       when: 'prefixes are off',
@@ -194,10 +201,10 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     },
     {
       when: 'their names already have a prefix',
-      cookies: { accessName: '__Secure-a', refreshName: '__Host-r', lookAgainName: '__Host-again' },
+      cookies: { accessName: '__Secure-a', refreshName: '__Host-r', lookAgainName: '__Host-Http-again' },
       access: ['__Secure-a', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Host-r', 'Path=/; HttpOnly; Secure; SameSite=Lax'],
-      marker: '__Host-again',
+      marker: '__Host-Http-again',
     },
   ])(
     'are set and cleared with exactly the same attributes when $when',
@@ -205,13 +212,16 @@ describe.each(adapters)('cookies over %s', (adapter) => {
       const app = await start({ cookies });
       const browser = app.browser();
       const login = await browser.post('/login', { userId: 'alice' });
-      expect(lines(login)).toEqual([access, refresh].map(setLine));
+      expect(lines(login)).toEqual([access, refresh].flatMap((each) => withTwin(each, setLine)));
 
-      const cookie = login.setCookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+      const set = login.setCookies.filter(({ value }) => value !== '');
+      const cookie = set.map(({ name, value }) => `${name}=${value}`).join('; ');
       const logout = await browser.post('/logout', undefined, { headers: { cookie } });
       expect(logout.status).toBe(204);
       expect(lines(logout)).toEqual(
-        [access, refresh, [marker, refresh[1]] as NamedAttributes].map(clearedLine),
+        [access, refresh, [marker, refresh[1]] as NamedAttributes].flatMap((each) =>
+          withTwin(each, clearedLine),
+        ),
       );
       expect(browser.cookies).toEqual([]);
 
@@ -360,7 +370,8 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
       const header = cookieHeader(REFRESH, [bad, tokenOf(browser, 'session_refresh')]);
       const answer = await browser.get('/me', { headers: { cookie: header } });
       expect(answer).toMatchObject({ status: 200, body: { userId: 'bob' } });
-      expect(answer.setCookies.map(({ name }) => name)).toEqual([ACCESS, REFRESH]);
+      const set = answer.setCookies.filter(({ value }) => value !== '');
+      expect(set.map(({ name }) => name)).toEqual([ACCESS, REFRESH]);
     }
   });
 
@@ -429,7 +440,9 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
           expect.stringMatching(`^${name}=…; Max-Age=.*; Domain=app.example.com;`),
         );
       }
-      expect(answer).toHaveLength(8);
+      // The others clear cookies that are partitioned, which may be duplicates as well.
+      expect(answer.filter((line) => !line.endsWith('; Partitioned'))).toHaveLength(8);
+      expect(answer).toHaveLength(10);
     }
   });
 
@@ -444,6 +457,83 @@ describe.each(adapters)('duplicates of a cookie over %s', (adapter) => {
       expect(lines(answer)).toContain(
         `${name}=; ${CLEARED}; Path=/; Domain=example.com; ${EPOCH}; HttpOnly; Secure; SameSite=Lax`,
       );
+    }
+  });
+});
+
+const PARTITIONED: SessionCookieOptions = { sameSite: 'none', partitioned: true };
+const WHOLE: SessionCookieOptions = { sameSite: 'none', partitioned: false };
+
+describe.each(adapters)('cookies that become partitioned, or not any more, over %s', (adapter) => {
+  const start = accountApps(adapter);
+
+  it.each<{
+    what: string;
+    before: SessionCookieOptions;
+    after: SessionCookieOptions;
+    /** How often the client comes until it has one cookie of each name. */
+    visits: number;
+  }>([
+    { what: 'turned on', before: WHOLE, after: PARTITIONED, visits: 1 },
+    { what: 'turned off', before: PARTITIONED, after: WHOLE, visits: 2 },
+    {
+      what: 'turned on, with a domain, a path and a cookie for scripts',
+      before: { ...WHOLE, path: '/', domain: '127.0.0.1', indicatorName: 'info' },
+      after: { ...PARTITIONED, path: '/', domain: '127.0.0.1', indicatorName: 'info' },
+      visits: 1,
+    },
+    {
+      what: 'turned on while a former domain is left',
+      before: { ...WHOLE, domain: '127.0.0.1' },
+      after: { ...PARTITIONED, formerDomains: ['127.0.0.1'] },
+      visits: 1,
+    },
+  ])('are not left beside the others, and nobody is signed out: $what', async ({ before, after, visits }) => {
+    for (const isNew of [true, false]) {
+      const first = await start({ cookies: before });
+      const browser = first.browser();
+      if (!isNew) browser.ignorePartitioned();
+      await browser.post('/login', { userId: 'alice' });
+      const second = await start({ cookies: after }, { database: first.database });
+      const at = second.url;
+      const names = () => browser.cookies.map(({ name }) => name.replace(/^__(Host-Http|Secure)-/, ''));
+      const once = () => [...new Set(names())];
+      if ('formerDomains' in after) await browser.post('/login', { userId: 'alice' }, { at });
+      for (let visit = 0; visit < visits; visit++) {
+        pass('16m');
+        expect((await browser.get('/me', { at })).status).toBe(200);
+      }
+      expect(names().toSorted()).toEqual(once().toSorted());
+      const expected = isNew && after.partitioned === true;
+      expect(browser.cookies.every(({ attributes }) => 'partitioned' in attributes)).toBe(expected);
+
+      // The client keeps its refresh cookie here: it must not be cleared as a twin.
+      browser.delete('session_access');
+      expect((await browser.get('/me', { at })).status).toBe(200);
+      const claims = await browser.request('PUT', '/claims', { body: { step: 1 }, at });
+      expect(claims).toMatchObject({ status: 200 });
+      expect(await browser.get('/me', { at })).toMatchObject({ body: { claims: { step: 1 } } });
+      pass('16m');
+      expect((await browser.get('/me', { at })).status).toBe(200);
+      expect(await second.rows()).toHaveLength('formerDomains' in after ? 2 : 1);
+      expect((await browser.post('/logout', undefined, { at })).status).toBe(204);
+      expect(browser.cookies).toEqual([]);
+    }
+  });
+
+  it('leave no twin at sign-in or sign-out, whoever was signed in before', async () => {
+    for (const [before, after] of [
+      [WHOLE, PARTITIONED],
+      [PARTITIONED, WHOLE],
+    ] as const) {
+      const first = await start({ cookies: before });
+      const browser = await first.signIn();
+      const second = await start({ cookies: after }, { database: first.database });
+      const at = second.url;
+      await browser.post('/login', { userId: 'bob' }, { at });
+      expect(await browser.get('/me', { at })).toMatchObject({ body: { userId: 'bob' } });
+      expect((await browser.post('/sign-out', undefined, { at })).status).toBe(204);
+      expect(browser.cookies).toEqual([]);
     }
   });
 });

@@ -555,7 +555,7 @@ describe.each(adapters)('signing in over %s', (adapter) => {
     [undefined, null],
   ])('stores the address %s as %s', async (ip, stored) => {
     const app = await start();
-    const response = { headersSent: true, getHeader: () => undefined, setHeader: () => undefined };
+    const response = { headersSent: false, getHeader: () => undefined, setHeader: () => undefined };
     await app.sessions.create({ method: 'POST', headers: {}, ip }, response, { userId: 'alice' });
     expect(await app.sessions.findAllForUser('alice')).toMatchObject([{ ip: stored }]);
   });

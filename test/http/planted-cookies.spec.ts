@@ -70,7 +70,7 @@ const plants: [string, (app: AccountApp) => Promise<string[]>][] = [
       return [...cookies([value]), `${MARKER}=${tokenIdOf(value)}`];
     },
   ],
-  ['a lot of junk', async () => cookies(Array.from({ length: 300 }, (_, n) => `j${n}`))],
+  ['a lot of junk', async () => cookies(Array.from({ length: 250 }, (_, n) => `j${n}`))],
   ['a few forged tokens', async () => cookies(Array.from({ length: 12 }, wellFormed))],
 ];
 

@@ -92,7 +92,7 @@ describe.each(adapters)('session_over says why over %s', (adapter) => {
 
   it('and says nothing where nothing is known', async () => {
     const app = await start({ lookAgain: false });
-    const cookie = '__Host-session_refresh=junk';
+    const cookie = '__Host-Http-session_refresh=junk';
     const answer = await app.browser().get('/me', { headers: { cookie } });
     expect(answer).toMatchObject(refusal(401, 'session_over'));
     expect(answer.body).not.toHaveProperty('reason');

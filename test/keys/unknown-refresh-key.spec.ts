@@ -33,7 +33,7 @@ describe.each(databases)('a refresh cookie under an unknown key on $name', (kind
     });
 
     const getPage = async () => {
-      const cookie = `__Host-session_refresh=${tokenUnderUnknownKey()}`;
+      const cookie = `__Host-Http-session_refresh=${tokenUnderUnknownKey()}`;
       const response = await fetch(`${app.url}/page`, { headers: { cookie } });
       expect(response.status).toBe(401);
       expect(await response.json()).toMatchObject({ code: 'session_over' });
@@ -46,7 +46,9 @@ describe.each(databases)('a refresh cookie under an unknown key on $name', (kind
 
     test('is cleared once the keys have been read and its key is not among them', async () => {
       pass(10 * SECOND);
-      expect(await getPage()).toContainEqual(expect.stringMatching(/^__Host-session_refresh=;.*Max-Age=0/i));
+      expect(await getPage()).toContainEqual(
+        expect.stringMatching(/^__Host-Http-session_refresh=;.*Max-Age=0/i),
+      );
     });
   });
 });

@@ -136,7 +136,7 @@ describe.each(adapters)('users and administrators in one application over %s', (
   it('have tokens that are good in their own cookies only', async () => {
     const app = await start();
     const user = await app.signIn({ userId: 'alice' });
-    const cookie = user.cookieHeader('/').replaceAll('__Host-session_', '__Host-admin_');
+    const cookie = user.cookieHeader('/').replaceAll('__Host-Http-session_', '__Host-Http-admin_');
     const asAdmin = await app.browser().get('/admin/me', { headers: { cookie } });
     expect(asAdmin.status).toBe(401);
     const bearer = /session_access=([^;]+)/.exec(user.cookieHeader('/'))![1];

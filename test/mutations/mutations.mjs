@@ -20,6 +20,8 @@ const GUARD = 'lib/guard/session.guard.ts';
 const ATTACHED = 'lib/guard/attached-session.ts';
 const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
+const COOKIES = 'lib/http/transport/cookie-transport.ts';
+const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
 
 export const mutations = [
   {
@@ -417,8 +419,8 @@ export const mutations = [
   {
     rule: 'late responses: a sign-out is never taken back',
     file: RESPONSE,
-    from: '    this.transport.clear(this.response);\n    this.responses.release(this.response);',
-    to: '    this.transport.clear(this.response);',
+    from: '    this.transport.clearAtSignOut(this.response);\n    this.responses.release(this.response);',
+    to: '    this.transport.clearAtSignOut(this.response);',
     why: 'who signs out in a slow request keeps the cookies',
     suites: ['look again'],
   },
@@ -717,5 +719,109 @@ export const mutations = [
     to: 'expiresAt',
     why: 'a session past its end goes on, and nobody can revoke it',
     suites: ['session end'],
+  },
+  {
+    rule: 'the path of the refresh cookie has that of the module',
+    file: REFRESH_ROUTE,
+    from: "return typeof path === 'string' ? path : '';",
+    to: "return '';",
+    why: 'under RouterModule, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'the path of the refresh cookie ends before the first parameter of the route',
+    file: REFRESH_ROUTE,
+    from: 'end === -1 ? segments : segments.slice(0, end)',
+    to: 'segments',
+    why: 'under a prefix with a parameter, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'the path of the refresh cookie begins where Express mounts the application',
+    file: REFRESH_ROUTE,
+    from: "path = joinPath(typeof app.mountpath === 'string' ? app.mountpath : '*', path);",
+    to: "path = '';",
+    why: 'in an application that another one mounts, everybody is signed out when the access token expires',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'a refresh with an access cookie alone is told to the operator',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'if (transport.isAmbient && isOurs)',
+    to: 'if (false)',
+    why: 'behind a proxy that changes paths, everybody is signed out, and nobody learns why',
+    suites: ['refresh path'],
+  },
+  {
+    rule: 'a twin of a cookie that is not partitioned is cleared',
+    file: COOKIES,
+    from: 'if (!isCleared) return NO_LINES;',
+    to: 'return NO_LINES;',
+    why: 'once cookies are partitioned, frames on other sites go on with the old tokens: a theft is reported',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'a twin is cleared before the cookie is set',
+    file: COOKIES,
+    from: 'return [...this.twinCleared(each, request), setCookieLine(name, value, maxAge, attributes)];',
+    to: 'return [setCookieLine(name, value, maxAge, attributes), ...this.twinCleared(each, request)];',
+    why: 'a browser that does not know "Partitioned" is signed out',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'cookies that scripts read have no __Host-Http- name',
+    file: 'lib/options/cookie-name.ts',
+    from: "httpOnly ? '__Host-Http-' : '__Host-'",
+    to: "'__Host-Http-'",
+    why: 'Chromium drops the cookie',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'cookies of the host have a __Host-Http- name',
+    file: 'lib/options/cookie-name.ts',
+    from: "httpOnly ? '__Host-Http-' : '__Host-'",
+    to: "'__Host-'",
+    why: 'a script can plant them',
+    suites: ['cookies'],
+  },
+  {
+    rule: 'a sign-in whose response has sent its headers is refused',
+    file: SIGN_IN_OUT,
+    from: 'if (areHeadersSent(response)) throw new HeadersSentError();',
+    to: '',
+    why: 'a session is made whose tokens nobody gets, and the one of the request ends',
+    suites: ['headers sent'],
+  },
+  {
+    rule: 'a refresh whose response has sent its headers is refused',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'if (areHeadersSent(response)) throw new HeadersSentError();',
+    to: '',
+    why: 'a refresh token is exchanged for one that nobody gets',
+    suites: ['headers sent'],
+  },
+  {
+    rule: 'a response with a session is private where the application wants it',
+    file: AUTHORITY,
+    from: 'if (this.marksPrivate) markPrivate(response);',
+    to: '',
+    why: 'a shared cache that stores responses without Cache-Control gives a page of one user to another',
+    suites: ['caches'],
+  },
+  {
+    rule: 'a response that is marked private and then carries a token is stored by nobody',
+    file: 'lib/http/private-responses.ts',
+    from: 'present === undefined || present === MINE',
+    to: 'present === undefined',
+    why: 'a browser stores a response with tokens',
+    suites: ['caches'],
+  },
+  {
+    rule: 'signing out clears the cache where the application wants it',
+    file: COOKIES,
+    from: 'if (this.options.caches.clearAtSignOut) clearCache(response);',
+    to: '',
+    why: 'the next user of the browser sees stored responses',
+    suites: ['caches'],
   },
 ];

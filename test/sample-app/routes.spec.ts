@@ -72,9 +72,9 @@ describe.each(matrix)(
       expect(login.status).toBe(200);
       expect(login.body).toEqual({ userId: 'alice', sessionId: expect.stringMatching(UUID) });
       expect(login.setCookies.map(({ name }) => name).toSorted()).toEqual([
-        '__Host-session_access',
+        '__Host-Http-session_access',
+        '__Host-Http-session_refresh',
         '__Host-session_info',
-        '__Host-session_refresh',
       ]);
 
       const me = await browser.get('/me');

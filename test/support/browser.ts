@@ -46,6 +46,7 @@ const MAX_REDIRECTS = 20;
  */
 export class Browser {
   private jar: JarCookie[] = [];
+  private knowsPartitioned = true;
 
   constructor(readonly url: string) {}
 
@@ -55,7 +56,9 @@ export class Browser {
 
   /** The cookie with this name, without prefix. */
   cookie(name: string): JarCookie | undefined {
-    return this.cookies.find((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') === name);
+    return this.cookies.find(
+      (cookie) => cookie.name.replace(/^__(Host-Http|Host|Http|Secure)-/, '') === name,
+    );
   }
 
   /** Another browser with a copy of this one's cookies, such as a thief's. */
@@ -65,7 +68,14 @@ export class Browser {
     return thief;
   }
 
-  set(cookie: JarCookie): void {
+  /** Makes the client a browser that does not know the attribute `Partitioned`. */
+  ignorePartitioned(): void {
+    this.knowsPartitioned = false;
+  }
+
+  set(received: JarCookie): void {
+    const { partitioned: _partitioned, ...known } = received.attributes;
+    const cookie = this.knowsPartitioned ? received : { ...received, attributes: known };
     if (!isAcceptable(cookie)) return;
     this.jar = this.jar.filter((each) => !isSame(each, cookie));
     if (cookie.expiresAt > Date.now()) this.jar.push(cookie);
@@ -82,7 +92,9 @@ export class Browser {
   }
 
   delete(name: string): void {
-    this.jar = this.jar.filter((cookie) => cookie.name.replace(/^__(Host|Secure)-/, '') !== name);
+    this.jar = this.jar.filter(
+      (cookie) => cookie.name.replace(/^__(Host-Http|Host|Http|Secure)-/, '') !== name,
+    );
   }
 
   cookieHeader(path: string): string {
@@ -178,12 +190,14 @@ export function parseSetCookie(line: string): JarCookie {
 
 /** Whether a cookie meets the conditions of its name prefix (RFC 6265bis, 4.1.3). */
 function isAcceptable({ name, attributes }: JarCookie): boolean {
-  if (/^__host-/i.test(name)) {
-    return 'secure' in attributes && attributes['path'] === '/' && !('domain' in attributes);
-  }
-  return !/^__secure-/i.test(name) || 'secure' in attributes;
+  if (/^__host-/i.test(name) && (attributes['path'] !== '/' || 'domain' in attributes)) return false;
+  if (/^__(host-)?http-/i.test(name) && !('httponly' in attributes)) return false;
+  return !/^__(host|secure|http)-/i.test(name) || 'secure' in attributes;
 }
 
 function isSame(a: JarCookie, b: JarCookie): boolean {
-  return a.name === b.name && a.path === b.path && a.domain === b.domain;
+  const isPartitioned = (cookie: JarCookie) => 'partitioned' in cookie.attributes;
+  return (
+    a.name === b.name && a.path === b.path && a.domain === b.domain && isPartitioned(a) === isPartitioned(b)
+  );
 }

@@ -347,7 +347,7 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
     });
 
     it.each<[string, SessionVerifierOptions['cookies'] & object, string]>([
-      ['a name of its own', { accessName: 'shop' }, '__Host-shop'],
+      ['a name of its own', { accessName: 'shop' }, '__Host-Http-shop'],
       ['a domain', { domain: 'example.com' }, '__Secure-session_access'],
       ['a path', { path: '/app' }, '__Secure-session_access'],
       ['no prefix', { prefix: 'none' }, 'session_access'],

@@ -64,6 +64,8 @@ export class BearerTransport extends BearerReader implements TokenTransport {
   /** The server cannot remove tokens that the client stores itself. */
   clear(): void {}
 
+  clearAtSignOut(): void {}
+
   withdraw(response: ServerResponse): void {
     response.removeHeader(ACCESS_TOKEN_HEADER);
   }

@@ -78,6 +78,12 @@ describe('merged Set-Cookie lines', () => {
     ['another path', ['a=old; Path=/app', 'a=old'], ['a=old; Path=/app', 'a=old']],
     ['another domain', ['a=old; Domain=example.com; Path=/'], ['a=old; Domain=example.com; Path=/']],
     ['a value that looks like an attribute', ['b=x; Path=/; Comment=a=old'], ['b=x; Path=/; Comment=a=old']],
+    [
+      'a partitioned one',
+      ['a=old; Path=/; Partitioned', 'a=old; Path=/; partitioned ; Secure'],
+      ['a=old; Path=/; Partitioned', 'a=old; Path=/; partitioned ; Secure'],
+    ],
+    ['one with a value that looks like this', ['a=partitioned; Path=/; X=partitioned'], []],
     ['several', ['x=1', 'a=old; Path=/', 'y=2', 'a=older; Path=/'], ['x=1', 'y=2']],
   ])('keep what is another cookie: %s', (_what, present, kept) => {
     expect(mergeSetCookieLines(present, added)).toEqual([...kept, ...added]);

@@ -85,7 +85,7 @@ export function setCookieLine(
   return line;
 }
 
-/** Adds `Set-Cookie` lines. A new line replaces an old one that sets the same cookie (name, domain, path). */
+/** Adds `Set-Cookie` lines. A new line replaces an old one that sets the same cookie (name, domain, path, whether it is partitioned). */
 export function mergeSetCookieLines(present: readonly string[], added: readonly string[]): string[] {
   if (present.length === 0) return [...added];
   const replaced = new Set(added.map(identity));
@@ -99,5 +99,6 @@ export function cookieNameOf(line: string): string {
 
 function identity(line: string): string {
   const attribute = (name: string) => new RegExp(`;\\s*${name}=([^;]*)`, 'i').exec(line)?.[1]?.trim() ?? '';
-  return [cookieNameOf(line), attribute('domain').toLowerCase(), attribute('path')].join(';');
+  const isPartitioned = /;\s*partitioned\s*(?:;|$)/i.test(line);
+  return [cookieNameOf(line), attribute('domain').toLowerCase(), attribute('path'), isPartitioned].join(';');
 }

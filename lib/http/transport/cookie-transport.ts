@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { Logger } from '@nestjs/common';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
 import { cookieName } from '../../options/cookie-name.js';
 import type { ResolvedOptions } from '../../options/resolved-options.js';
@@ -11,7 +12,7 @@ import {
   responseHeader,
   setResponseHeader,
 } from '../messages.js';
-import { keepPrivate } from '../private-responses.js';
+import { clearCache, keepPrivate } from '../private-responses.js';
 import { AccessCookie } from './access-cookie.js';
 import {
   type CookieAttributes,
@@ -31,14 +32,20 @@ interface Cookie {
 /** The largest cookie that browsers accept, in bytes (RFC 6265bis, 5.6). To be safe, this counts the attributes as well. */
 const MAX_COOKIE = 4_096;
 
+/** Bytes of `Set-Cookie` lines above which a warning is logged: with other headers, they may be too many for nginx. */
+const LARGE = 3_072;
+
+const NO_LINES: string[] = [];
+
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
 export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
   private readonly indicator: Cookie | undefined;
+  private hasWarnedOfSize = false;
   private lazyRefresh: Cookie | undefined;
   private lazyMarker: Cookie | undefined;
 
-  /** @param refreshRoute gives the path of the refresh route as the client sees it; not called before the first request */
+  /** @param refreshRoute gives the path of a cookie that browsers send to the refresh route; not called before the first request */
   constructor(
     private readonly options: ResolvedOptions,
     private readonly refreshRoute: () => string,
@@ -56,6 +63,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   get maxAccessTokenLength(): number {
     const { name, attributes } = this.access;
     return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
+  }
+
+  /** The path of the refresh cookie. */
+  get refreshPath(): string {
+    return this.refresh.attributes.path;
   }
 
   readRefreshTokens({ headers }: HttpRequest): string[] {
@@ -79,8 +91,9 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     now: number,
   ): void {
     this.clearFormerDomains(request, response);
-    const lines = this.accessLines(accessToken, row.expiresAt, now);
-    if (refreshToken !== undefined) lines.push(this.line(this.refresh, refreshToken, row.expiresAt, now));
+    const lines = this.accessLines(accessToken, row.expiresAt, now, request);
+    if (refreshToken !== undefined)
+      lines.push(...this.lines(this.refresh, refreshToken, row.expiresAt, now, request));
     this.write(response, lines);
   }
 
@@ -106,9 +119,17 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return lookAgain(request, response, stale[0], this.options.rotation);
   }
 
-  clear(response: HttpResponse): void {
-    const lines = this.cookies.map(({ name, attributes }) => setCookieLine(name, '', 0, attributes));
+  clear(response: HttpResponse, request?: HttpRequest): void {
+    const lines = this.cookies.flatMap((each) => [
+      ...this.twinCleared(each, request),
+      setCookieLine(each.name, '', 0, each.attributes),
+    ]);
     this.write(response, lines);
+  }
+
+  clearAtSignOut(response: HttpResponse, request?: HttpRequest): void {
+    this.clear(response, request);
+    if (this.options.caches.clearAtSignOut) clearCache(response);
   }
 
   withdraw(response: ServerResponse): void {
@@ -126,7 +147,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const { name, attributes } = this.marker;
     const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
     if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
-    this.write(response, [setCookieLine(name, '', 0, attributes)]);
+    this.write(response, [...this.twinCleared(this.marker, request), setCookieLine(name, '', 0, attributes)]);
   }
 
   /** Clears duplicate cookies that earlier versions of the application have set for other domains. */
@@ -136,44 +157,82 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     for (const { name, attributes } of [this.access, this.refresh]) {
       // A cookie with a domain cannot have a "__Host-" name; it has a "__Secure-" name. A host-only cookie has a "__Secure-"
       // name only if its path is not "/".
-      const withDomain = name.replace(/^__Host-/, '__Secure-');
+      const withDomain = name.replace(/^__Host-(Http-)?/i, '__Secure-');
       const values = cookieValues(request.headers.cookie, name).length;
       const duplicates =
         withDomain === name ? values - 1 : cookieValues(request.headers.cookie, withDomain).length;
       if (duplicates < 1) continue;
       const lines = formerDomains
         .filter((domain) => domain !== attributes.domain)
-        .map((domain) => setCookieLine(withDomain, '', 0, { ...attributes, domain }));
+        .flatMap((domain) => clearedLines(withDomain, { ...attributes, domain }));
       // An earlier version may also have set the cookie without a domain (host-only).
       if (attributes.domain !== undefined) {
-        lines.push(setCookieLine(name, '', 0, { ...attributes, domain: undefined }));
+        lines.push(...clearedLines(name, { ...attributes, domain: undefined }));
       }
       this.write(response, lines);
     }
   }
 
-  private accessLines(token: SignedAccessToken, sessionExpiresAt: number, now: number): string[] {
+  private accessLines(
+    token: SignedAccessToken,
+    sessionExpiresAt: number,
+    now: number,
+    request?: HttpRequest,
+  ): string[] {
     // The cookie lives longer than its token, so that the server can recognise an expired token.
-    const lines = [this.line(this.access, token.token, sessionExpiresAt, now)];
+    const lines = this.lines(this.access, token.token, sessionExpiresAt, now, request);
     if (this.indicator) {
       const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(sessionExpiresAt / 1_000)}`;
-      lines.push(this.line(this.indicator, value, sessionExpiresAt, now));
+      lines.push(...this.lines(this.indicator, value, sessionExpiresAt, now, request));
     }
     return lines;
   }
 
-  private line({ name, attributes }: Cookie, value: string, expiresAt: number, now: number): string {
-    return setCookieLine(name, value, Math.max(1, Math.ceil((expiresAt - now) / 1_000)), attributes);
+  private lines(
+    each: Cookie,
+    value: string,
+    expiresAt: number,
+    now: number,
+    request: HttpRequest | undefined,
+  ): string[] {
+    const maxAge = Math.max(1, Math.ceil((expiresAt - now) / 1_000));
+    const { name, attributes } = each;
+    return [...this.twinCleared(each, request), setCookieLine(name, value, maxAge, attributes)];
+  }
+
+  /**
+   * Clears the twin of a cookie that is partitioned where the cookie is not, or the other way round. Browsers keep both, send
+   * both, and send the older one first.
+   *
+   * - Where cookies are partitioned, the twin is always cleared: until then, the frames on all sites share it, and two of them
+   *   that refreshed with it would look like a thief and its victim.
+   * - Where they are not, it is cleared if the request has duplicates.
+   *
+   * A line that sets the cookie itself must follow. A browser that does not know `Partitioned` has one cookie for both.
+   */
+  private twinCleared({ name, attributes }: Cookie, request: HttpRequest | undefined): string[] {
+    const { partitioned, secure } = attributes;
+    const isCleared = partitioned || (secure && cookieValues(request?.headers.cookie, name, 2).length === 2);
+    if (!isCleared) return NO_LINES;
+    return [setCookieLine(name, '', 0, { ...attributes, partitioned: !partitioned })];
   }
 
   private write(response: HttpResponse, lines: string[]): void {
     if (areHeadersSent(response)) return;
-    setResponseHeader(
-      response,
-      'set-cookie',
-      mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines),
-    );
+    const all = mergeSetCookieLines(responseHeader(response, 'set-cookie'), lines);
+    setResponseHeader(response, 'set-cookie', all);
+    if (!this.hasWarnedOfSize) this.checkSize(all);
     keepPrivate(response);
+  }
+
+  private checkSize(lines: readonly string[]): void {
+    let size = 0;
+    for (const line of lines) size += line.length + 'Set-Cookie: \r\n'.length;
+    if (size <= LARGE) return;
+    this.hasWarnedOfSize = true;
+    new Logger('SessionModule').warn(
+      `A response has ${size} bytes of cookies. nginx takes 4,096 bytes of response headers by default, and answers 502 to longer ones: say "proxy_buffer_size 8k" there, or keep what is large in the session's data instead of its claims. This is logged once.`,
+    );
   }
 
   private get cookies(): Cookie[] {
@@ -196,6 +255,12 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   }
 }
 
+/** Clears a cookie; a partitioned one also as it was before it was partitioned. */
+function clearedLines(name: string, attributes: CookieAttributes): string[] {
+  const whole = attributes.partitioned ? [{ ...attributes, partitioned: false }] : [];
+  return [...whole, attributes].map((each) => setCookieLine(name, '', 0, each));
+}
+
 function cookie(
   { domain, secure, sameSite, partitioned, prefix }: ResolvedOptions['cookies'],
   name: string,
@@ -203,5 +268,5 @@ function cookie(
   httpOnly: boolean,
 ): Cookie {
   const attributes = { path, domain, httpOnly, secure, sameSite, partitioned };
-  return { name: cookieName(name, { path, domain, secure, prefix }), attributes };
+  return { name: cookieName(name, { path, domain, secure, prefix }, httpOnly), attributes };
 }

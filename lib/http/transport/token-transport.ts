@@ -42,8 +42,14 @@ export interface TokenTransport extends TokenReader {
     response: HttpResponse,
     stale: readonly [StaleRefreshToken, ...StaleRefreshToken[]],
   ): Promise<LookAgainError>;
-  /** Removes all tokens from the client. */
-  clear(response: HttpResponse): void;
+  /**
+   * Removes all tokens from the client.
+   *
+   * @param request if it is known, duplicates that it shows are removed as well
+   */
+  clear(response: HttpResponse, request?: HttpRequest): void;
+  /** Removes all tokens from a client that signs out. */
+  clearAtSignOut(response: HttpResponse, request?: HttpRequest): void;
   /** Removes tokens from a response before its headers leave. Headers of the application stay. */
   withdraw(response: ServerResponse): void;
 }

@@ -16,15 +16,20 @@ export interface Nginx {
   close(): Promise<void>;
 }
 
-/** Starts nginx in front of a server on `port`, with its own folder and ports. */
-export async function startNginx(port: number): Promise<Nginx> {
+/**
+ * Starts nginx in front of a server on `port`, with its own folder and ports.
+ *
+ * @param settings of both ports, as in its configuration
+ */
+export async function startNginx(port: number, settings = ''): Promise<Nginx> {
   const folder = await mkdtemp(join(tmpdir(), 'session-tokens-nginx-'));
   const [usual, exact] = [await freePort(), await freePort()];
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  const server = (listen: number, settings = ''): string => `
+  const server = (listen: number, own = ''): string => `
     server {
       listen 127.0.0.1:${listen};
       ${settings}
+      ${own}
       client_max_body_size 20m;
       proxy_set_header Host $http_host;
       location /api/ { proxy_pass http://127.0.0.1:${port}/; }

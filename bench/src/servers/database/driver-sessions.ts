@@ -124,7 +124,7 @@ export class DriverSessions {
 
   async renew(request: AnyRequest, response: AnyResponse): Promise<void> {
     const now = Date.now();
-    const token = this.decode(cookieOf(request, '__Host-session_refresh'));
+    const token = this.decode(cookieOf(request, '__Host-Http-session_refresh'));
     const row = await (this.method === 'one UPDATE'
       ? this.advance(token, now)
       : this.advanceLocked(token, now));
@@ -141,7 +141,7 @@ export class DriverSessions {
   }
 
   async userOf(request: AnyRequest): Promise<string> {
-    const token = cookieOf(request, '__Host-session_access');
+    const token = cookieOf(request, '__Host-Http-session_access');
     const { payload } = await jwtVerify(token, this.key, { algorithms: ['HS256'] });
     return payload.sub!;
   }
@@ -235,8 +235,8 @@ export class DriverSessions {
   ): void {
     const attributes = `Max-Age=${Math.ceil((expiresAt - now) / 1e3)}; Path=/; HttpOnly; Secure; SameSite=Lax`;
     setHeader(response, 'set-cookie', [
-      `__Host-session_access=${accessToken}; ${attributes}`,
-      `__Host-session_refresh=${refreshToken}; ${attributes}`,
+      `__Host-Http-session_access=${accessToken}; ${attributes}`,
+      `__Host-Http-session_refresh=${refreshToken}; ${attributes}`,
     ]);
     setHeader(response, 'cache-control', 'private, no-store');
   }

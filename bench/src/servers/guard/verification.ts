@@ -49,7 +49,7 @@ async function measure({ rounds, tokens, repeats }: VerificationPlan): Promise<V
   };
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     const [first, second] = [await issue(tokens), await issue(tokens)];
-    const cookies = second.map((token) => `__Host-session_access=${token}`);
+    const cookies = second.map((token) => `__Host-Http-session_access=${token}`);
     // The most recent ones, so that a bounded cache still has them.
     const again = Array.from({ length: repeats }, () => first.slice(-100)).flat();
     const cookiesAgain = Array.from({ length: repeats }, () => cookies.slice(-100)).flat();
