@@ -12,12 +12,13 @@ import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
+import type { CsrfProgress } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
 /** The reasons why no refresh token of a request was exchanged. */
 interface Failures {
   theft?: TokenTheftError;
-  forged?: CsrfError;
+  forged?: CsrfError | undefined;
   over?: SessionOverError;
   readonly stale: StaleRefreshToken[];
 }
@@ -41,14 +42,14 @@ export class RequestRefresher {
     request: HttpRequest,
     response: HttpResponse,
     transport: TokenTransport,
-    checksCsrf: boolean,
+    { comparesSession, forged }: CsrfProgress,
     now: number,
   ): Promise<TokenSet> {
-    const failures: Failures = { stale: [] };
+    const failures: Failures = { stale: [], forged };
     const candidates = await this.authenticCandidates(request, transport, failures, now);
     const lookedAgain = transport.readLookedAgain(request);
     for (const token of candidates) {
-      const mismatch = checksCsrf ? this.csrf.checkSession(request, token.sessionId) : undefined;
+      const mismatch = comparesSession ? this.csrf.checkSession(request, token.sessionId) : undefined;
       if (mismatch) {
         failures.forged = mismatch;
         continue;

@@ -14,7 +14,7 @@ import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.
 import type { LateResponses } from './late-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
 import { ResponseLink } from './response-link.js';
-import type { ActiveVerdict, TokenAuthority } from './token-authority.js';
+import type { ActiveVerdict, CsrfProgress, TokenAuthority } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
 /** Decides with the sessions in the database. */
@@ -69,10 +69,10 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     request: HttpRequest,
     response: HttpResponse,
     transport: TokenTransport,
-    checksCsrf: boolean,
+    csrf: CsrfProgress,
     now: number,
   ): Promise<ActiveSession> {
-    const { accessToken } = await this.refresher.exchange(request, response, transport, checksCsrf, now);
+    const { accessToken } = await this.refresher.exchange(request, response, transport, csrf, now);
     return this.sessionOf(accessToken, response, transport);
   }
 
