@@ -34,6 +34,9 @@ const AT_ONCE = 8;
 /** The largest number of faults that one failure shows. */
 const SHOWN = 5;
 const PATIENCE = 10_000;
+const TIMEOUT = 30_000 + 50 * REQUESTS;
+/** Node's limit for the head of a request, in bytes. */
+const MAX_HEAD = 16_384;
 const TRUSTED = 'https://app.example.com';
 
 /** The codes with which the library may refuse these requests, and their statuses. */
@@ -298,7 +301,9 @@ function* faultsOf(
 ): Generator<string> {
   if (answer === 'silence') return yield 'no answer';
   if (answer === 'closed') {
-    if (!request.mayLackAnEnd) yield 'closed without an answer';
+    // The reset of a connection whose request is too large can overtake the answer.
+    const isTooLarge = request.bytes.length > MAX_HEAD;
+    if (!request.mayLackAnEnd && !isTooLarge) yield 'closed without an answer';
     return;
   }
   const { status, headers, body } = answer;
@@ -465,34 +470,40 @@ describe.each(scenes)(
       process.off('unhandledRejection', note);
     });
 
-    test.each(SEEDS)('harm nobody (FUZZ_SEED=%i)', async (seed) => {
-      const random = new Random(seed);
-      const faults: string[] = [];
-      const dead = await deadTokensIn(scene);
-      const honest = [await signIn(scene, 'alice'), await signIn(scene, 'bob')];
-      scene.events.splice(0);
-      // The clock stands still during a batch, so that all tokens stay as good as they were when it began.
-      for (const [phase, pause] of PHASES) {
-        pass(pause);
-        const pool = await poolOf(scene, honest, dead);
-        faults.push(...(await attack(scene, pool, phase, random)));
-        for (const each of honest) faults.push(...(await goOn(scene, each)));
-      }
-      const ids = new Set(honest.map(({ sessionId }) => sessionId));
-      for (const event of scene.events.splice(0)) {
-        const sessionIds = 'sessionIds' in event ? event.sessionIds : [event.sessionId];
-        if (event.type !== 'refreshed' && sessionIds.some((id) => ids.has(id)))
-          faults.push(`the event ${event.type}`);
-      }
-      faults.push(...unhandled.splice(0).map((reason) => `an unhandled rejection: ${inspect(reason)}`));
-      // Who comes back with a dead token, and with a marker that names it, is a thief.
-      const logged = scene.logs.lines.splice(0).filter((line) => !line.startsWith("'Token theft: session "));
-      faults.push(...logged.map((line) => `logged: ${line}`));
-      expect(
-        faults.slice(0, SHOWN),
-        `again: FUZZ_SEED=${seed} FUZZ_REQUESTS=${REQUESTS} npx vitest run ${FILE}`,
-      ).toEqual([]);
-    });
+    test.each(SEEDS)(
+      'harm nobody (FUZZ_SEED=%i)',
+      async (seed) => {
+        const random = new Random(seed);
+        const faults: string[] = [];
+        const dead = await deadTokensIn(scene);
+        const honest = [await signIn(scene, 'alice'), await signIn(scene, 'bob')];
+        scene.events.splice(0);
+        // The clock stands still during a batch, so that all tokens stay as good as they were when it began.
+        for (const [phase, pause] of PHASES) {
+          pass(pause);
+          const pool = await poolOf(scene, honest, dead);
+          faults.push(...(await attack(scene, pool, phase, random)));
+          for (const each of honest) faults.push(...(await goOn(scene, each)));
+        }
+        const ids = new Set(honest.map(({ sessionId }) => sessionId));
+        for (const event of scene.events.splice(0)) {
+          const sessionIds = 'sessionIds' in event ? event.sessionIds : [event.sessionId];
+          if (event.type !== 'refreshed' && sessionIds.some((id) => ids.has(id)))
+            faults.push(`the event ${event.type}`);
+        }
+        faults.push(...unhandled.splice(0).map((reason) => `an unhandled rejection: ${inspect(reason)}`));
+        // Who comes back with a dead token, and with a marker that names it, is a thief.
+        const logged = scene.logs.lines
+          .splice(0)
+          .filter((line) => !line.startsWith("'Token theft: session "));
+        faults.push(...logged.map((line) => `logged: ${line}`));
+        expect(
+          faults.slice(0, SHOWN),
+          `again: FUZZ_SEED=${seed} FUZZ_REQUESTS=${REQUESTS} npx vitest run ${FILE}`,
+        ).toEqual([]);
+      },
+      TIMEOUT,
+    );
   },
 );
 
