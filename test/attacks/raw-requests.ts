@@ -180,7 +180,8 @@ export function makeRequest(random: Random, pool: Pool): RawRequest {
   return {
     bytes: `${head}\r\n\r\n${body ?? ''}`,
     method,
-    target,
+    // Damage may have changed it.
+    target: isDamaged ? (/^[^ ]+ ([^\r\n]*) HTTP/.exec(head)?.[1] ?? '') : target,
     route: target === path && !isDamaged ? path : undefined,
     isWellFormed:
       !isDamaged &&
