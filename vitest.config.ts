@@ -15,7 +15,8 @@ export default defineConfig(({ mode }) => ({
     maxWorkers: '100%',
     // A slow machine is no failure; what hangs is.
     testTimeout: 30_000,
-    setupFiles: ['reflect-metadata', 'test/support/database-clock.ts'],
-    globalSetup: ['test/support/databases.setup.ts'],
+    setupFiles: ['reflect-metadata', 'test/support/database-clock.ts', 'test/support/log-search.setup.ts'],
+    // They end in the reverse order: the log is searched last.
+    globalSetup: ['test/support/log-search.global.ts', 'test/support/databases.setup.ts'],
   },
 }));

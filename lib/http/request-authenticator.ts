@@ -93,7 +93,13 @@ export class RequestAuthenticator<
     if (areHeadersSent(response)) throw new HeadersSentError();
     // A page that has lost its CSRF token gets it here, and so cannot show it.
     if (transport.isAmbient && options.csrf !== false) this.csrf.checkOrigin(request);
-    return this.authority.exchange(request, response, transport, false, this.clock.now());
+    return this.authority.exchange(
+      request,
+      response,
+      transport,
+      { comparesSession: false },
+      this.clock.now(),
+    );
   }
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
@@ -182,7 +188,7 @@ export class RequestAuthenticator<
     // A browser that has the cookie for several domains or paths sends all of them.
     const others = transport.readAccessTokens(request).slice(1);
     let over: SessionOverError | undefined;
-    let forged: Error | undefined;
+    let forged: CsrfError | undefined;
     for (let outcome = await first; ;) {
       if (outcome.status === 'active') return this.authority.accept(outcome, response, transport, now);
       if (outcome.status === 'over') over = outcome.error;
@@ -192,7 +198,13 @@ export class RequestAuthenticator<
       outcome = await this.tryToken(request, token, checksCsrf, now);
     }
     if (this.authority.mayExchange(request, response, transport))
-      return this.authority.exchange(request, response, transport, checksCsrf, now);
+      return this.authority.exchange(
+        request,
+        response,
+        transport,
+        { comparesSession: checksCsrf, forged },
+        now,
+      );
     return forged ?? this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
   }
 

@@ -12,12 +12,13 @@ import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js
 import type { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
+import type { CsrfProgress } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
 /** The reasons why no refresh token of a request was exchanged. */
 interface Failures {
   theft?: TokenTheftError;
-  forged?: CsrfError;
+  forged?: CsrfError | undefined;
   over?: SessionOverError | undefined;
   readonly stale: StaleRefreshToken[];
 }
@@ -41,15 +42,15 @@ export class RequestRefresher {
     request: HttpRequest,
     response: HttpResponse,
     transport: TokenTransport,
-    checksCsrf: boolean,
+    { comparesSession, forged }: CsrfProgress,
     now: number,
   ): Promise<TokenSet> {
     const texts = transport.readRefreshTokens(request);
     const { authentic, over } = await this.refreshTokens.authenticateEach(texts, now);
-    const failures: Failures = { stale: [], over };
+    const failures: Failures = { stale: [], over, forged };
     const lookedAgain = transport.readLookedAgain(request);
     for (const token of newestOfEachSession(authentic)) {
-      const mismatch = checksCsrf ? this.csrf.checkSession(request, token.sessionId) : undefined;
+      const mismatch = comparesSession ? this.csrf.checkSession(request, token.sessionId) : undefined;
       if (mismatch) {
         failures.forged = mismatch;
         continue;

@@ -17,7 +17,7 @@ import { markPrivate } from './private-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
 import { ForeignTokenError } from './refusals.js';
 import { ResponseLink } from './response-link.js';
-import type { ActiveVerdict, TokenAuthority } from './token-authority.js';
+import type { ActiveVerdict, CsrfProgress, TokenAuthority } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
 /** Decides with the sessions in the database. */
@@ -79,10 +79,10 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     request: HttpRequest,
     response: HttpResponse,
     transport: TokenTransport,
-    checksCsrf: boolean,
+    csrf: CsrfProgress,
     now: number,
   ): Promise<ActiveSession> {
-    const { accessToken } = await this.refresher.exchange(request, response, transport, checksCsrf, now);
+    const { accessToken } = await this.refresher.exchange(request, response, transport, csrf, now);
     return this.sessionOf(accessToken, response, transport);
   }
 

@@ -1,4 +1,4 @@
-import type { SessionOverError } from '../errors/session.errors.js';
+import type { CsrfError, SessionOverError } from '../errors/session.errors.js';
 import type { AccessToken } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import type { AccessVerdict } from '../session/session-lifecycle.js';
@@ -9,6 +9,14 @@ import type { TokenReader } from './transport/token-transport.js';
 export type TokenUse = AccessVerdict | { readonly status: 'unusable' };
 
 export type ActiveVerdict = Extract<AccessVerdict, { status: 'active' }>;
+
+/** How far the CSRF check of a request has come. */
+export interface CsrfProgress {
+  /** Whether the session of each token must still be compared. */
+  readonly comparesSession: boolean;
+  /** The request has a valid access token, but may have been forged in the name of its session. */
+  readonly forged?: CsrfError | undefined;
+}
 
 /** Decides on the tokens of a request, with the sessions in the database or with public keys alone. */
 export interface TokenAuthority<TTransport extends TokenReader, TSession extends AuthenticatedSession> {
@@ -25,7 +33,7 @@ export interface TokenAuthority<TTransport extends TokenReader, TSession extends
     request: HttpRequest,
     response: HttpResponse,
     transport: TTransport,
-    checksCsrf: boolean,
+    csrf: CsrfProgress,
     now: number,
   ): Promise<TSession>;
   /** The error for a request whose session is known to be over. @returns `undefined` when the refresh route decides */

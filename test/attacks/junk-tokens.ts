@@ -713,6 +713,9 @@ const FAMILIES: Record<string, (forger: Forger) => Recipes> = {
       'a quote behind it': `${accessToken}"`,
       'two quotes around it': `""${accessToken}""`,
       'single quotes around it': `'${accessToken}'`,
+      // `trim()` takes it for white space. HTTP does not.
+      'a no-break space before it': `\xa0${accessToken}`,
+      'a no-break space behind it': `${accessToken}\xa0`,
       twice: accessToken + accessToken,
       'twice, with a comma': `${accessToken},${accessToken}`,
       'an address': trap,

@@ -261,6 +261,21 @@ describe.each(adapters)('CSRF mode "token" over %s', (adapter) => {
     expect((await browser.post('/orders', {}, { headers: { 'anti-csrf': token } })).status).toBe(200);
   });
 
+  it('refuses before it judges refresh cookies, so that no other site can have them cleared', async () => {
+    const app = await start({ csrf: { mode: 'token' } });
+    const browser = app.browser();
+    const token = (await browser.post('/login', { userId: 'alice' })).headers.get('anti-csrf')!;
+    const { name, value } = cookieOf(browser, 'session_access');
+    for (const refresh of ['damaged', cookieOf(browser, 'session_refresh').value.slice(1)]) {
+      const cookie = `${name}=${value}; ${REFRESH}=${refresh}`;
+      const answer = await browser.post('/orders', {}, { headers: { cookie } });
+      expect(answer).toMatchObject(FORGED);
+      expect(answer.setCookies).toEqual([]);
+      const headers = { cookie, 'anti-csrf': token };
+      expect((await browser.post('/orders', {}, { headers })).status, 'of our own page').toBe(200);
+    }
+  });
+
   it.each<[when: string, pause: string, refresh: 'endpoint' | 'transparent']>([
     ['its access token has expired', '16m', 'endpoint'],
     ['its access token is still good', '1m', 'endpoint'],

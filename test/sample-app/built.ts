@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { handToSearch } from '../support/log-search.js';
 import type { Environment } from './sample.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -40,7 +41,10 @@ export class SampleProcess {
       stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     }
     // "close" comes when the output is complete, "exit" may come earlier.
-    this.exit = once(this.child, 'close').then(([code, signal]) => code ?? signal);
+    this.exit = once(this.child, 'close').then(([code, signal]) => {
+      handToSearch('the sample application', this.output);
+      return code ?? signal;
+    });
   }
 
   /** Waits until it listens. */

@@ -10,6 +10,7 @@ import {
   SessionService,
 } from 'nestjs-session-tokens';
 import type { TestDatabase } from './databases.js';
+import { keepSecret } from './log-search.js';
 
 export const adapters = ['express', 'fastify'] as const;
 export type Adapter = (typeof adapters)[number];
@@ -41,6 +42,7 @@ export async function startApp({
   configure,
   trustProxy = false,
 }: TestAppSettings): Promise<TestApp> {
+  keepSecret(options?.secret);
   const testing = await Test.createTestingModule({
     ...metadata,
     imports: [

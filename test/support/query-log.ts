@@ -1,4 +1,5 @@
 import type { Logger } from 'typeorm';
+import { searchParameter } from './log-search.js';
 
 /** Records every statement that one connection sends to the database driver. */
 export class QueryLog implements Logger {
@@ -9,8 +10,9 @@ export class QueryLog implements Logger {
     return this.queries.splice(0).filter((query) => query.search(pattern) >= 0);
   }
 
-  logQuery(query: string): void {
+  logQuery(query: string, parameters: readonly unknown[] = []): void {
     this.queries.push(query);
+    parameters.forEach(searchParameter);
   }
 
   logQueryError(): void {}

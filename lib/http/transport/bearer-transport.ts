@@ -4,6 +4,7 @@ import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse, setResponseHeader } from '../messages.js';
 import { keepPrivate } from '../private-responses.js';
+import { trimSpaces } from './cookie-header.js';
 import type { TokenReader, TokenTransport } from './token-transport.js';
 
 /** Response header with the access token that a client without cookies is to use from now on. */
@@ -18,7 +19,7 @@ export class BearerReader implements TokenReader {
 
   readAccessToken({ authorization }: IncomingHttpHeaders): string | undefined {
     if (authorization === undefined || !/^bearer /i.test(authorization)) return undefined;
-    return authorization.slice('bearer '.length).trim();
+    return trimSpaces(authorization.slice('bearer '.length));
   }
 
   readAccessTokens({ headers }: HttpRequest): string[] {

@@ -41,6 +41,14 @@ function startOfValue(header: string, name: string, from: number): number {
   return -1;
 }
 
+/** Removes the white space that HTTP knows (RFC 9110, 5.6.3). `trim()` also removes U+00A0, a byte that a header may have. */
+export function trimSpaces(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && isSpace(text.charCodeAt(start))) start++;
+  while (start < end && isSpace(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
 function valueAt(header: string, at: number): string {
   const semicolon = header.indexOf(';', at);
   let [start, end] = [at, semicolon === -1 ? header.length : semicolon];
