@@ -47,6 +47,7 @@ describe.each(databases)('a revocation on $name', (kind) => {
     }
     await lock.release();
     await revoking;
+    expect(await world.rows()).toMatchObject([{ revokedAt: Date.now() }]);
     pass(INTERVAL);
     for (const { service } of [one, two, three]) {
       await expect(service.tokens.verify(token)).rejects.toThrow(SessionOverError);
