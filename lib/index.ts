@@ -76,6 +76,7 @@ export {
   HeadersSentError,
   InvalidClaimsError,
   InvalidDataError,
+  InvalidInputError,
   InvalidOptionError,
   InvalidUserIdError,
   KeysUnavailableError,

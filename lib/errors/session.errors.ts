@@ -17,6 +17,7 @@ import type { UserId } from '../types/register.js';
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
+ * | `invalid_input` | {@link InvalidInputError} | 400 |
  * | `headers_sent` | {@link HeadersSentError} | 500 |
  * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
@@ -36,6 +37,7 @@ export type SessionErrorCode =
   | 'invalid_user_id'
   | 'invalid_claims'
   | 'invalid_data'
+  | 'invalid_input'
   | 'headers_sent'
   | 'unguarded_route'
   | 'unsupported_context'
@@ -55,6 +57,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_user_id: HttpStatus.BAD_REQUEST,
   invalid_claims: HttpStatus.BAD_REQUEST,
   invalid_data: HttpStatus.BAD_REQUEST,
+  invalid_input: HttpStatus.BAD_REQUEST,
   headers_sent: HttpStatus.INTERNAL_SERVER_ERROR,
   unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
@@ -252,6 +255,13 @@ export class InvalidDataError extends SessionError<'invalid_data'> {
   }
 }
 
+/** The input for a new session has a member that is not known, or a lifetime that the options do not allow. */
+export class InvalidInputError extends SessionError<'invalid_input'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid_input', message, options);
+  }
+}
+
 /** A sign-in or a refresh whose response has already sent its headers: no token could reach the client. Nothing was changed. */
 export class HeadersSentError extends SessionError<'headers_sent'> {
   constructor() {
@@ -324,6 +334,7 @@ export type AnySessionError =
   | InvalidUserIdError
   | InvalidClaimsError
   | InvalidDataError
+  | InvalidInputError
   | HeadersSentError
   | UnguardedRouteError
   | UnsupportedContextError

@@ -22,7 +22,7 @@ export class ResponseLink implements ClientLink {
   async replace(row: SessionFacts, present: AccessToken): Promise<AccessToken> {
     const now = this.clock.now();
     const reissued = await this.lifecycle.reissue(row, present, now);
-    this.transport.writeAccessToken(this.response, reissued, row.expiresAt, now);
+    this.transport.writeAccessToken(this.response, reissued, row, now);
     this.responses.watch(this.response, row.id);
     return reissued;
   }

@@ -48,7 +48,7 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     now: number,
   ): ActiveSession {
     if (replacement) {
-      transport.writeAccessToken(response, replacement, row!.expiresAt, now);
+      transport.writeAccessToken(response, replacement, row!, now);
       this.responses.watch(response, accessToken.sessionId, now);
     }
     if (this.marksPrivate) markPrivate(response);

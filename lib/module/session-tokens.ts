@@ -27,7 +27,7 @@ export class SessionTokens {
   /**
    * Makes a session and returns its tokens.
    *
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
    */
   async issue(input: SessionInput): Promise<IssuedSession> {
     const now = this.#parts.clock.now();

@@ -59,8 +59,7 @@ export function createSessionCore(
   const clock = new DatabaseClock(dataSource);
   const sessions = new SessionStore(dataSource, clock, {
     tombstone: longestLife(options) + TOMBSTONE_MARGIN,
-    idle: options.refreshToken.ttl,
-    absolute: options.refreshToken.absoluteTtl,
+    ...options.refreshToken,
   });
   const keys = new KeyStore(dataSource);
   const sealer = new KeySealer(options.secrets, options.deployment);
@@ -74,8 +73,9 @@ export function createSessionCore(
         interval: options.revocationInterval,
       });
   const refreshTokens = new RefreshTokens(keys, sealer, {
-    rotation: options.signingKeys.rotation,
-    lifetime: options.refreshToken.ttl,
+    rotation: Math.max(options.signingKeys.rotation, options.refreshToken.ttl),
+    // A session may have a longer time between two refreshes than the options say, up to this.
+    lifetime: options.refreshToken.absoluteTtl,
   });
   const revocation = createRevocationChecker(options, sessions);
   const events = new SessionEvents();

@@ -62,7 +62,8 @@ export class SessionService {
    * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
    * @param options.csrf whether an unsafe request is checked for coming from another origin. Say `false` where that is right:
    *   an identity provider posts its answer (`response_mode=form_post`). @default true
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link CsrfError} |
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
+   *   {@link CsrfError} |
    *   {@link HeadersSentError}
    */
   async create(

@@ -5,6 +5,8 @@ import { checkSessionInput, checkUserId, normaliseClaims, normaliseData } from '
 import type { SessionInput } from './session.types.js';
 import { untyped } from '../../test/support/untyped.js';
 
+const YEAR = 365 * 24 * 3_600_000;
+
 const anyJson = [null, true, false, 0, -1.5, '', 'text', 'Zoë 🙂', [], [1, 'a', null], {}, { a: { b: [1] } }];
 
 describe('checkUserId', () => {
@@ -114,17 +116,20 @@ describe('normaliseData', () => {
 
 describe('checkSessionInput', () => {
   it('fills in what is absent', () => {
-    expect(checkSessionInput({ userId: 1 })).toEqual({
+    expect(checkSessionInput({ userId: 1 }, YEAR)).toEqual({
       userId: 1,
       claims: {},
       data: {},
       userAgent: null,
       ip: null,
+      idleTtl: null,
+      absoluteTtl: null,
+      remember: 1,
     });
   });
 
   it('leaves null as it is', () => {
-    expect(checkSessionInput({ userId: 1, claims: untyped(null), data: untyped(null) })).toMatchObject({
+    expect(checkSessionInput({ userId: 1, claims: untyped(null), data: untyped(null) }, YEAR)).toMatchObject({
       claims: null,
       data: null,
     });
@@ -132,17 +137,20 @@ describe('checkSessionInput', () => {
 
   it('cuts what describes the device to the width of its columns', () => {
     const device = { userAgent: 'x'.repeat(256), ip: 'y'.repeat(65) };
-    const { userAgent, ip } = checkSessionInput({ userId: 1, device });
+    const { userAgent, ip } = checkSessionInput({ userId: 1, device }, YEAR);
     expect(userAgent).toBe('x'.repeat(255));
     expect(ip).toBe('y'.repeat(64));
   });
 
   it('replaces what is not printable ASCII in what describes the device', () => {
     const device = { userAgent: 'Browser\n/1 ü', ip: '::1\u007f' };
-    expect(checkSessionInput({ userId: 1, device })).toMatchObject({ userAgent: 'Browser?/1 ?', ip: '::1?' });
+    expect(checkSessionInput({ userId: 1, device }, YEAR)).toMatchObject({
+      userAgent: 'Browser?/1 ?',
+      ip: '::1?',
+    });
   });
 
   it.each([undefined, null, {}, { userId: '' }])('refuses an input without a user (%#)', (input) => {
-    expect(() => checkSessionInput(input as SessionInput)).toThrow(InvalidUserIdError);
+    expect(() => checkSessionInput(input as SessionInput, YEAR)).toThrow(InvalidUserIdError);
   });
 });

@@ -1,5 +1,6 @@
 import { checkClaims } from '../protocol/access-token.payload.js';
-import { InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
+import { InvalidDataError, InvalidInputError, InvalidUserIdError } from '../errors/session.errors.js';
+import { parseDuration } from '../options/duration.js';
 import { toAsciiJson } from '../storage/columns.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from '../protocol/json.js';
@@ -23,19 +24,76 @@ export interface CheckedSessionInput {
   readonly data: JsonValue;
   readonly userAgent: string | null;
   readonly ip: string | null;
+  /** See the columns. Times in milliseconds. */
+  readonly idleTtl: number | null;
+  readonly absoluteTtl: number | null;
+  readonly remember: number;
 }
 
+const KNOWN: ReadonlySet<string> = new Set([
+  'userId',
+  'claims',
+  'data',
+  'device',
+  'ttl',
+  'absoluteTtl',
+  'remember',
+]);
+const KNOWN_OF_DEVICE: ReadonlySet<string> = new Set(['userAgent', 'ip']);
+
+/**
+ * @param longest the longest life of a session, in milliseconds
+ * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+ */
 export function checkSessionInput(
   input: SessionInput,
+  longest: number,
   device: SessionInput['device'] = input?.device,
 ): CheckedSessionInput {
+  const userId = checkUserId(input?.userId);
+  checkNames(input, KNOWN);
+  if (input.device !== undefined) checkNames(input.device, KNOWN_OF_DEVICE, 'device.');
   return {
-    userId: checkUserId(input?.userId),
+    userId,
+    idleTtl: lifetime('ttl', input.ttl, longest),
+    absoluteTtl: lifetime('absoluteTtl', input.absoluteTtl, longest),
+    remember: flag('remember', input.remember, true),
     claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
     data: input.data === undefined ? {} : normaliseData(input.data),
     userAgent: printable(device?.userAgent, MAX_USER_AGENT),
     ip: printable(device?.ip, MAX_IP),
   };
+}
+
+function checkNames(input: object, known: ReadonlySet<string>, prefix = ''): void {
+  if (typeof input !== 'object' || input === null)
+    throw new InvalidInputError(`${prefix.slice(0, -1)} must be an object.`);
+  for (const name of Object.keys(input)) {
+    if (known.has(name)) continue;
+    throw new InvalidInputError(`"${prefix}${name}" is not known. Known here: ${[...known].join(', ')}.`);
+  }
+}
+
+function lifetime(name: string, value: unknown, longest: number): number | null {
+  if (value === undefined) return null;
+  const milliseconds = parseDuration(value);
+  if (milliseconds === undefined || milliseconds < 1_000) {
+    throw new InvalidInputError(
+      `"${name}" must be at least one second: a number of seconds, or a text such as "12h".`,
+    );
+  }
+  if (milliseconds > longest) {
+    throw new InvalidInputError(
+      `"${name}" is longer than sessions may live by the option refreshToken.absoluteTtl, which is ${longest / 1_000} s.`,
+    );
+  }
+  return milliseconds;
+}
+
+function flag(name: string, value: unknown, fallback: boolean): number {
+  if (value !== undefined && typeof value !== 'boolean')
+    throw new InvalidInputError(`"${name}" must be true or false.`);
+  return (value ?? fallback) ? 1 : 0;
 }
 
 /** @throws {@link InvalidUserIdError} */

@@ -70,10 +70,11 @@ export class SessionLifecycle {
    * Makes a session and its tokens.
    *
    * @param device user agent and address for the list of devices. @default the device in the input
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError}
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
    */
   async issue(input: SessionInput, now: number, device?: SessionInput['device']): Promise<TokenSet> {
-    const checked = checkSessionInput(input, device);
+    const { ttl, absoluteTtl: longest } = this.options.refreshToken;
+    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, device);
     const sessionSecret = randomBytes(16);
     const row: SessionRow = {
       id: newSessionId(now),
@@ -83,7 +84,8 @@ export class SessionLifecycle {
       redeemedBy: null,
       createdAt: now,
       lastSeenAt: now,
-      expiresAt: now + this.options.refreshToken.ttl,
+      expiresAt: now + Math.min(checked.idleTtl ?? ttl, absoluteTtl ?? longest),
+      endsAt: absoluteTtl === null ? null : now + absoluteTtl,
       revokedAt: null,
       revokedReason: null,
       ...checked,

@@ -145,6 +145,7 @@ export function toInfo(row: SessionDetails): SessionInfo {
     createdAt: new Date(row.createdAt),
     lastSeenAt: new Date(row.lastSeenAt),
     expiresAt: new Date(row.expiresAt),
+    remember: row.remember === 1,
     userAgent,
     ip,
   };

@@ -9,17 +9,15 @@ import {
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import { hashOfPreimage, isPreimageOf } from '../protocol/session-secret.js';
-import { timeOfSessionId } from '../protocol/session-id.js';
 import {
   endOf,
-  type ExpirySlide,
   isLive,
   type SessionFacts,
   type SessionDetails,
   type SessionRow,
   type SessionStore,
 } from '../storage/session.store.js';
-import { decideRefresh, decideUse, isKept, type RotationState } from '../protocol/rotation.js';
+import { decideRefresh, decideUse, isKept } from '../protocol/rotation.js';
 
 /** The result of a refresh. */
 export interface Refreshed {
@@ -83,7 +81,7 @@ export class SessionRotator {
           return { row, generation: token.generation, kept };
         }
         case 'rotate': {
-          const advanced = await this.advance(row, decision.next, now);
+          const advanced = await this.store.advance(row, decision.next, now);
           return advanced && { row: advanced, generation: decision.generation, kept: undefined };
         }
         case 'old': {
@@ -116,7 +114,7 @@ export class SessionRotator {
         case 'stale':
           return { row: undefined };
         case 'prove': {
-          const advanced = await this.advance(found, decision.next, now);
+          const advanced = await this.store.advance(found, decision.next, now);
           return advanced && { row: advanced };
         }
       }
@@ -135,9 +133,7 @@ export class SessionRotator {
     now: number,
   ): Promise<Refreshed | undefined> {
     if (!this.store.hasReturning || isKept(token, now, this.options.rotation)) return undefined;
-    const slide = this.slideOf(token.sessionId, now);
-    if (slide.target <= now) return undefined;
-    const row = await this.store.redeem(token, hashOfPreimage(preimage), slide, now);
+    const row = await this.store.redeem(token, hashOfPreimage(preimage), now);
     return row && { row, generation: token.generation + 1, kept: undefined };
   }
 
@@ -152,10 +148,8 @@ export class SessionRotator {
     now: number,
   ): Promise<SessionFacts | undefined> {
     if (!this.store.hasReturning) return undefined;
-    const slide = this.slideOf(sessionId, now);
-    if (slide.target <= now) return undefined;
     const expected = { id: sessionId, secretHash: hashOfPreimage(unproven.preimage) };
-    return this.store.prove(expected, unproven.generation, slide, now);
+    return this.store.prove(expected, unproven.generation, now);
   }
 
   private async findLive(id: string, now: number): Promise<SessionRow> {
@@ -165,28 +159,6 @@ export class SessionRotator {
     return row;
   }
 
-  /** @returns the row after the update, or `undefined` when another request has changed it first */
-  private async advance(row: SessionRow, next: RotationState, now: number): Promise<SessionRow | undefined> {
-    const times = { lastSeenAt: now, expiresAt: this.slide(row, now) };
-    const isWritten = times.expiresAt === row.expiresAt && isSame(row, next);
-    if (isWritten) return row;
-    return (await this.store.advance(row, next, times)) ? { ...row, ...next, ...times } : undefined;
-  }
-
-  private slide(row: SessionRow, now: number): number {
-    const { target, gain } = this.slideOf(row.id, now);
-    return Math.abs(target - row.expiresAt) >= gain ? target : row.expiresAt;
-  }
-
-  /**
-   * The new expiry of a session. It is written only if it differs by at least one per cent of `ttl`, because on PostgreSQL an
-   * update that changes no indexed column is several times cheaper.
-   */
-  private slideOf(sessionId: string, now: number): ExpirySlide {
-    const { ttl, absoluteTtl } = this.options.refreshToken;
-    return { target: Math.min(now + ttl, timeOfSessionId(sessionId) + absoluteTtl), gain: ttl / 100 };
-  }
-
   private async retryOnConflict<T>(attempt: () => Promise<T | undefined>): Promise<T> {
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
       const result = await attempt();
@@ -194,10 +166,6 @@ export class SessionRotator {
     }
     throw new StorageUnavailableError('The session changed too often while it was being refreshed.');
   }
-}
-
-function isSame(a: RotationState, b: RotationState): boolean {
-  return a.generation === b.generation && a.redeemedBy === b.redeemedBy;
 }
 
 /** The facts by which an operator can tell a thief from a client that stores tokens wrongly. */

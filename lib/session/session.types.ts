@@ -1,4 +1,5 @@
 import type { StaleRefreshToken } from '../errors/session.errors.js';
+import type { Duration } from '../options/duration.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
 /** The input for a new session. */
@@ -8,6 +9,18 @@ export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsI
     userId: UserId;
     /** User agent and address for the list of devices. `create()` takes missing values from the request. */
     device?: { userAgent?: string; ip?: string };
+    /**
+     * The longest time between two refreshes of this session, at least one second and at most `refreshToken.absoluteTtl`.
+     * @default `refreshToken.ttl` of the options, also if that changes later
+     */
+    ttl?: Duration;
+    /**
+     * The longest life of this session, at least one second and at most `refreshToken.absoluteTtl`.
+     * @default `refreshToken.absoluteTtl` of the options
+     */
+    absoluteTtl?: Duration;
+    /** Whether a browser keeps the session when it is closed. If not, its cookies have no expiry. @default true */
+    remember?: boolean;
   };
 
 /** Claims may be absent only where their type allows an empty object. */
@@ -41,6 +54,8 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly lastSeenAt: Date;
   /** When the session expires, unless a refresh moves this time. */
   readonly expiresAt: Date;
+  /** Whether a browser keeps the session when it is closed. */
+  readonly remember: boolean;
   /** `User-Agent` at sign-in. */
   readonly userAgent: string | null;
   /** Client address at sign-in. */

@@ -48,6 +48,18 @@ export class SessionEntity {
   @Column({ name: 'expires_at', type: 'bigint', transformer: wholeNumber })
   expiresAt!: number;
 
+  /** The longest time between two refreshes, in milliseconds; null for that of the options. */
+  @Column({ name: 'idle_ttl', type: 'bigint', nullable: true, transformer: wholeNumber })
+  idleTtl!: number | null;
+
+  /** The end of the session, however often it is refreshed; null for that of the options. */
+  @Column({ name: 'ends_at', type: 'bigint', nullable: true, transformer: wholeNumber })
+  endsAt!: number | null;
+
+  /** Whether the client keeps its tokens when the browser is closed: 1 or 0. */
+  @Column({ name: 'remember', type: 'int', transformer: wholeNumber })
+  remember!: number;
+
   /** When the session was revoked. The row then has no content, and stays until the last access token has expired. */
   @Index()
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })

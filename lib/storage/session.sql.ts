@@ -2,8 +2,11 @@
 
 const LIVE = '{revokedAt} IS NULL AND {expiresAt} > :now';
 
-/** The same by the present options, which may allow less idle time than those under which the row was written. */
-const LIVE_BY_OPTIONS = `${LIVE} AND {lastSeenAt} > :idleSince`;
+/** The longest time between two refreshes of a session. */
+const IDLE_TTL = 'COALESCE({idleTtl}, :ttl)';
+
+/** The same by the present options, which may be stricter than those under which the row was written. */
+const LIVE_BY_OPTIONS = `${LIVE} AND {lastSeenAt} + ${IDLE_TTL} > :now AND {createdAt} + :absoluteTtl > :now`;
 
 /**
  * The condition that the rotation state has not changed since the row was read: each rotation changes one of these columns.
@@ -18,11 +21,14 @@ const UNCHANGED =
 const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reason, {expiresAt} = :unsettled,
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
 
-/** See `ExpirySlide` of the store. */
-const SLIDE = '{expiresAt} = CASE WHEN ABS(:target - {expiresAt}) >= :gain THEN :target ELSE {expiresAt} END';
+/** See `expiryAfter` of the store. */
+const LONGEST = '{createdAt} + :absoluteTtl';
+const TARGET = `LEAST(:now + ${IDLE_TTL}, COALESCE({endsAt}, ${LONGEST}), ${LONGEST})`;
+const SLIDE = `{expiresAt} = CASE WHEN 100 * ABS(${TARGET} - {expiresAt}) >= ${IDLE_TTL} THEN ${TARGET}
+  ELSE {expiresAt} END`;
 
 /** If `:version` is null, every version of the row matches. */
-const UPDATABLE = `{id} = :id AND ${LIVE_BY_OPTIONS} AND {createdAt} > :madeSince AND {version} = COALESCE(:version, {version})`;
+const UPDATABLE = `{id} = :id AND ${LIVE_BY_OPTIONS} AND {version} = COALESCE(:version, {version})`;
 
 export const SESSION_SQL = {
   find: 'SELECT {*} FROM {} WHERE {id} = :id',
@@ -40,7 +46,7 @@ export const SESSION_SQL = {
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, userAgent, ip}`,
+    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, userAgent, ip}`,
 
   /**
    * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
@@ -49,7 +55,7 @@ export const SESSION_SQL = {
   prove: `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
     {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND {generation} <= :generation
-    RETURNING {* of id, userId, claims, expiresAt}`,
+    RETURNING {* of id, userId, claims, expiresAt, remember}`,
 
   updateData: `UPDATE {} SET {data} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 

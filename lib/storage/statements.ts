@@ -28,6 +28,7 @@ const LIST = /:(\w+)\.\.\./;
  * - `{*}`: the columns of all properties
  * - `:name`: a value
  * - `:name...`: the values of a list
+ * - `LEAST(`: the function of this name; SQLite calls it `MIN`
  */
 export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
@@ -73,13 +74,17 @@ export class Statements<E extends ObjectLiteral> {
       return index;
     };
     let returned: readonly string[] = [];
-    const sql = text.replace(/\{([^}]*)\}|:(\w+)/g, (_, what: string | undefined, name: string) => {
-      if (what === undefined) return driver.createParameter(name, indexOf(name));
-      if (what === '') return this.metadata.tablePath.split('.').map(escape).join('.');
-      if (!what.startsWith('*')) return this.column(what);
-      returned = what === '*' ? this.properties : what.replace('* of ', '').split(', ');
-      return returned.map((property) => `${this.column(property)} AS ${escape(property)}`).join(', ');
-    });
+    const isSqlite = ['better-sqlite3', 'sqljs'].includes(this.dataSource.options.type);
+    const sql = (isSqlite ? text.replaceAll('LEAST(', 'MIN(') : text).replace(
+      /\{([^}]*)\}|:(\w+)/g,
+      (_, what: string | undefined, name: string) => {
+        if (what === undefined) return driver.createParameter(name, indexOf(name));
+        if (what === '') return this.metadata.tablePath.split('.').map(escape).join('.');
+        if (!what.startsWith('*')) return this.column(what);
+        returned = what === '*' ? this.properties : what.replace('* of ', '').split(', ');
+        return returned.map((property) => `${this.column(property)} AS ${escape(property)}`).join(', ');
+      },
+    );
     const statement = new PreparedStatement(this.dataSource, sql);
     const transformers = this.transformers.filter(({ property }) => returned.includes(property));
     const valueOf = (values: Values, name: string) => {

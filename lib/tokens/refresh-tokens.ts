@@ -41,7 +41,7 @@ export class RefreshTokens {
   private readonly ring: KeyRing<RefreshKey>;
 
   /**
-   * @param times.rotation the shortest time for which a key signs, in milliseconds
+   * @param times.rotation for how long a key signs, in milliseconds
    * @param times.lifetime how long a refresh token can be accepted, in milliseconds
    */
   constructor(
@@ -51,8 +51,7 @@ export class RefreshTokens {
   ) {
     this.ring = new KeyRing<RefreshKey>(store, {
       purpose: PURPOSE,
-      // A retired key is kept for the lifetime of a refresh token. With this rotation, about three keys are kept.
-      rotation: Math.max(rotation, lifetime),
+      rotation,
       lifetime,
       nameOf: ({ sequence }) => String(sequence),
       generate: async () => {

@@ -41,6 +41,7 @@ const SUITES = [
   ['csrf', ['test/http/csrf.spec.ts']],
   ['cookies', ['test/http/cookies.spec.ts', 'lib/http/transport/cookie-header.spec.ts']],
   ['planted cookies', ['test/http/planted-cookies.spec.ts']],
+  ['lifetimes', ['test/http/lifetimes.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
   ['revocation', ['test/revocation']],
   ['clocks', ['lib/storage/database-clock.spec.ts']],

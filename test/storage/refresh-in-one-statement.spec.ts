@@ -8,21 +8,23 @@ import {
   type RotationState,
   type RotationTimes,
 } from '../../lib/protocol/rotation.js';
+import { SessionEntity } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
 import {
-  type ExpirySlide,
   type SessionStore,
   type SessionDetails,
   type SessionFacts,
   type SessionRow,
 } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
-import { HOUR, SECOND } from '../support/time.js';
+import { DAY, HOUR, MINUTE, SECOND } from '../support/time.js';
 import { HASH, NOW, row as newRow, storeOn } from './accesses.js';
 
 const OURS = 'aaaaaaaaaaaaaaaa';
 const OTHER = 'bbbbbbbbbbbbbbbb';
 const GENERATION = 5;
+/** The longest time between two refreshes, by the options of the store. */
+const TTL = 30 * DAY;
 
 /** Every state of a row relative to a token of {@link GENERATION}: far behind it, equal, far ahead. */
 const states: RotationState[] = [0, 1, 3, 4, 5, 6, 7, 500].flatMap((generation) =>
@@ -66,13 +68,12 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
     return inserted;
   }
 
-  const slide: ExpirySlide = { target: NOW + 2 * HOUR, gain: HOUR };
-  const seen = { lastSeenAt: NOW, expiresAt: NOW + 2 * HOUR };
+  const seen = { lastSeenAt: NOW, expiresAt: NOW + TTL };
 
-  const redeem = async (row: SessionRow, issuedAt: number, secretHash = HASH, by = slide) =>
-    store.redeem({ sessionId: row.id, generation: GENERATION, issuedAt, tokenId: OURS }, secretHash, by, NOW);
-  const prove = async ({ id }: SessionRow, secretHash = HASH, by = slide) =>
-    store.prove({ id, secretHash }, GENERATION, by, NOW);
+  const redeem = async (row: SessionRow, issuedAt: number, secretHash = HASH) =>
+    store.redeem({ sessionId: row.id, generation: GENERATION, issuedAt, tokenId: OURS }, secretHash, NOW);
+  const prove = async ({ id }: SessionRow, secretHash = HASH) =>
+    store.prove({ id, secretHash }, GENERATION, NOW);
 
   describe.each(cases)('with %s', (_, times, issuedAt) => {
     test('a refresh writes what the rules say of every row, or nothing', async () => {
@@ -147,20 +148,40 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
     expect(await store.find(row.id)).toEqual(row);
   });
 
-  test.each<[string, ExpirySlide, number]>([
-    ['more than that', { target: NOW + HOUR + 11, gain: 10 }, NOW + HOUR + 11],
-    ['just that', { target: NOW + HOUR + 10, gain: 10 }, NOW + HOUR + 10],
-    ['less than that', { target: NOW + HOUR + 9, gain: 10 }, NOW + HOUR],
-    ['nothing', { target: NOW + HOUR, gain: 10 }, NOW + HOUR],
-    ['a little less than nothing', { target: NOW + HOUR - 9, gain: 10 }, NOW + HOUR],
-    ['to less, as the options allow less now', { target: NOW + 1, gain: 10 }, NOW + 1],
-  ])('moves the expiry only when that changes enough: %s', async (_, near, expiresAt) => {
-    const refreshed = await insert(redeemable);
-    expect(await redeem(refreshed, NOW, HASH, near)).toMatchObject({ expiresAt });
-    const proven = await insert(provable);
-    expect(await prove(proven, HASH, near)).toMatchObject({ expiresAt });
-    for (const { id } of [refreshed, proven]) {
-      expect(await store.find(id)).toMatchObject({ generation: GENERATION, lastSeenAt: NOW, expiresAt });
+  const percent = TTL / 100;
+
+  test.each<[string, Partial<SessionRow>, number]>([
+    ['by more than one per cent', { expiresAt: NOW + TTL - percent - 1 }, NOW + TTL],
+    ['by one per cent', { expiresAt: NOW + TTL - percent }, NOW + TTL],
+    ['not by less', { expiresAt: NOW + TTL - percent + 1 }, NOW + TTL - percent + 1],
+    ['not by nothing', { expiresAt: NOW + TTL }, NOW + TTL],
+    ['not to a little less', { expiresAt: NOW + TTL + percent - 1 }, NOW + TTL + percent - 1],
+    ['to less, where the options allow less now', { expiresAt: NOW + 2 * TTL }, NOW + TTL],
+    ['by its own idle time', { idleTtl: HOUR, expiresAt: NOW + 1 }, NOW + HOUR],
+    ['by one per cent of its own', { idleTtl: HOUR, expiresAt: NOW + HOUR - 36_000 }, NOW + HOUR],
+    ['not by less of its own', { idleTtl: HOUR, expiresAt: NOW + HOUR - 35_999 }, NOW + HOUR - 35_999],
+    ['by its own that is longer', { idleTtl: 100 * DAY }, NOW + 100 * DAY],
+    ['up to its end', { endsAt: NOW + 20 * DAY }, NOW + 20 * DAY],
+    ['up to its end, though idle for less', { idleTtl: HOUR, endsAt: NOW + 10 * MINUTE }, NOW + 10 * MINUTE],
+    ['up to the end by the options', { idleTtl: 365 * DAY, endsAt: NOW + 999 * DAY }, NOW + 365 * DAY],
+  ])('moves the expiry %s', async (_, more, expiresAt) => {
+    const times = { createdAt: NOW, lastSeenAt: NOW - MINUTE, ...more };
+    const refreshed = await insert(redeemable, times);
+    const proven = await insert(provable, times);
+    const advanced = await insert(redeemable, times);
+    expect(await redeem(refreshed, NOW)).toMatchObject({ expiresAt });
+    expect(await prove(proven)).toMatchObject({ expiresAt });
+    // The same without the one statement, as on MySQL.
+    expect(await store.advance(advanced, { generation: GENERATION, redeemedBy: OURS }, NOW)).toMatchObject({
+      expiresAt,
+    });
+    const rows = dataSource.getRepository(SessionEntity);
+    for (const { id } of [refreshed, proven, advanced]) {
+      expect(await rows.findOneBy({ id })).toMatchObject({
+        generation: GENERATION,
+        lastSeenAt: NOW,
+        expiresAt,
+      });
     }
   });
 });
@@ -169,8 +190,8 @@ function detailsOf({ data, createdAt, lastSeenAt, userAgent, ip, ...row }: Sessi
   return { ...factsOf(row as SessionRow), data, createdAt, lastSeenAt, userAgent, ip };
 }
 
-function factsOf({ id, userId, claims, expiresAt }: SessionRow): SessionFacts {
-  return { id, userId, claims, expiresAt };
+function factsOf({ id, userId, claims, expiresAt, remember }: SessionRow): SessionFacts {
+  return { id, userId, claims, expiresAt, remember };
 }
 
 /** How often each verdict was given. */

@@ -75,15 +75,21 @@ function beginsPair(header: string, at: number): boolean {
   return before < 0 || header.charCodeAt(before) === SEMICOLON;
 }
 
-/** One `Set-Cookie` line. The value must need no encoding, as is true of tokens. */
+/**
+ * One `Set-Cookie` line. The value must need no encoding, as is true of tokens.
+ *
+ * @param maxAge in seconds. Without it, the browser forgets the cookie when it is closed
+ */
 export function setCookieLine(
   name: string,
   value: string,
-  maxAge: number,
+  maxAge: number | undefined,
   attributes: CookieAttributes,
 ): string {
   const { path, domain, httpOnly, secure, sameSite, partitioned } = attributes;
-  let line = `${name}=${value}; Max-Age=${maxAge}; Path=${path}`;
+  let line = `${name}=${value}`;
+  if (maxAge !== undefined) line += `; Max-Age=${maxAge}`;
+  line += `; Path=${path}`;
   if (domain !== undefined) line += `; Domain=${domain}`;
   if (maxAge === 0) line += '; Expires=Thu, 01 Jan 1970 00:00:00 GMT';
   if (httpOnly) line += '; HttpOnly';

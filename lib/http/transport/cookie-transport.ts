@@ -22,7 +22,7 @@ import {
   setCookieLine,
 } from './cookie-header.js';
 import { lookAgain } from './look-again.js';
-import type { TokenTransport } from './token-transport.js';
+import type { SessionLife, TokenTransport } from './token-transport.js';
 
 interface Cookie {
   readonly name: string;
@@ -91,19 +91,18 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     now: number,
   ): void {
     this.clearFormerDomains(request, response);
-    const lines = this.accessLines(accessToken, row.expiresAt, now, request);
-    if (refreshToken !== undefined)
-      lines.push(...this.lines(this.refresh, refreshToken, row.expiresAt, now, request));
+    const lines = this.accessLines(accessToken, row, now, request);
+    if (refreshToken !== undefined) lines.push(...this.lines(this.refresh, refreshToken, row, now, request));
     this.write(response, lines);
   }
 
   writeAccessToken(
     response: HttpResponse,
     token: SignedAccessToken,
-    sessionExpiresAt: number,
+    session: SessionLife,
     now: number,
   ): void {
-    this.write(response, this.accessLines(token, sessionExpiresAt, now));
+    this.write(response, this.accessLines(token, session, now));
   }
 
   /** The marker lives as long as a refresh token, because a client that does not follow the redirect looks again later. */
@@ -175,15 +174,15 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
 
   private accessLines(
     token: SignedAccessToken,
-    sessionExpiresAt: number,
+    session: SessionLife,
     now: number,
     request?: HttpRequest,
   ): string[] {
     // The cookie lives longer than its token, so that the server can recognise an expired token.
-    const lines = this.lines(this.access, token.token, sessionExpiresAt, now, request);
+    const lines = this.lines(this.access, token.token, session, now, request);
     if (this.indicator) {
-      const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(sessionExpiresAt / 1_000)}`;
-      lines.push(...this.lines(this.indicator, value, sessionExpiresAt, now, request));
+      const value = `${Math.floor(token.expiresAt / 1_000)}.${Math.floor(session.expiresAt / 1_000)}`;
+      lines.push(...this.lines(this.indicator, value, session, now, request));
     }
     return lines;
   }
@@ -191,11 +190,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   private lines(
     each: Cookie,
     value: string,
-    expiresAt: number,
+    { expiresAt, remember }: SessionLife,
     now: number,
     request: HttpRequest | undefined,
   ): string[] {
-    const maxAge = Math.max(1, Math.ceil((expiresAt - now) / 1_000));
+    const maxAge = remember ? Math.max(1, Math.ceil((expiresAt - now) / 1_000)) : undefined;
     const { name, attributes } = each;
     return [...this.twinCleared(each, request), setCookieLine(name, value, maxAge, attributes)];
   }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
 import type { SignedAccessToken } from '../../protocol/access-token.js';
+import type { SessionFacts } from '../../storage/session.store.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import type { HttpRequest, HttpResponse } from '../messages.js';
 
@@ -17,6 +18,9 @@ export interface TokenReader {
   readAccessTokens(request: HttpRequest): string[];
 }
 
+/** For how long a client keeps its tokens. */
+export type SessionLife = Pick<SessionFacts, 'expiresAt' | 'remember'>;
+
 /** How tokens travel between client and server. Only transports know the names of headers and cookies. */
 export interface TokenTransport extends TokenReader {
   /** The largest number of characters that an access token may have. */
@@ -30,12 +34,7 @@ export interface TokenTransport extends TokenReader {
   /** Writes the client's tokens. Without a refresh token in `tokens`, the client keeps the one that it has. */
   writeTokens(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): void;
   /** Writes another access token. */
-  writeAccessToken(
-    response: HttpResponse,
-    token: SignedAccessToken,
-    sessionExpiresAt: number,
-    now: number,
-  ): void;
+  writeAccessToken(response: HttpResponse, token: SignedAccessToken, session: SessionLife, now: number): void;
   /** Tells the client to look again, and gives it the ids of the tokens that look old. */
   tellToLookAgain(
     request: HttpRequest,
