@@ -91,6 +91,7 @@ export {
   StorageUnavailableError,
   type StaleRefreshToken,
   TokenTheftError,
+  TooManySessionsError,
   TryRefreshError,
   UnguardedRouteError,
   UnsupportedContextError,

@@ -18,6 +18,7 @@ import type { UserId } from '../types/register.js';
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
  * | `invalid_input` | {@link InvalidInputError} | 400 |
+ * | `too_many_sessions` | {@link TooManySessionsError} | 409 |
  * | `headers_sent` | {@link HeadersSentError} | 500 |
  * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
@@ -38,6 +39,7 @@ export type SessionErrorCode =
   | 'invalid_claims'
   | 'invalid_data'
   | 'invalid_input'
+  | 'too_many_sessions'
   | 'headers_sent'
   | 'unguarded_route'
   | 'unsupported_context'
@@ -58,6 +60,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_claims: HttpStatus.BAD_REQUEST,
   invalid_data: HttpStatus.BAD_REQUEST,
   invalid_input: HttpStatus.BAD_REQUEST,
+  too_many_sessions: HttpStatus.CONFLICT,
   headers_sent: HttpStatus.INTERNAL_SERVER_ERROR,
   unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
@@ -117,9 +120,10 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
  * - `revoked`: the application revoked it, or its user has signed out.
  * - `expired`: nobody refreshed it in time.
  * - `replaced`: the same client has signed in again.
+ * - `limit`: the user has signed in elsewhere, and may have no more sessions (`maxSessionsPerUser`).
  * - `theft`: two parties held copies of its tokens.
  */
-export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'theft';
+export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'limit' | 'theft';
 
 /** The session has ended: it was revoked, or it has expired, or the server cannot accept its refresh token. */
 export class SessionOverError extends SessionError<'session_over'> {
@@ -262,6 +266,19 @@ export class InvalidInputError extends SessionError<'invalid_input'> {
   }
 }
 
+/** The user has as many sessions as `maxSessionsPerUser` allows. No session was made. */
+export class TooManySessionsError extends SessionError<'too_many_sessions'> {
+  constructor(
+    /** The largest number of sessions. */
+    readonly limit: number,
+  ) {
+    super(
+      'too_many_sessions',
+      `There are ${limit} sessions of this user, and no more are allowed. End one first.`,
+    );
+  }
+}
+
 /** A sign-in or a refresh whose response has already sent its headers: no token could reach the client. Nothing was changed. */
 export class HeadersSentError extends SessionError<'headers_sent'> {
   constructor() {
@@ -335,6 +352,7 @@ export type AnySessionError =
   | InvalidClaimsError
   | InvalidDataError
   | InvalidInputError
+  | TooManySessionsError
   | HeadersSentError
   | UnguardedRouteError
   | UnsupportedContextError

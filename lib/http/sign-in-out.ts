@@ -1,5 +1,7 @@
 import { HeadersSentError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
+import type { RefreshToken } from '../protocol/refresh-token.codec.js';
+import type { SessionCap } from '../session/session-cap.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionInput } from '../session/session.types.js';
@@ -23,6 +25,7 @@ export class SignInOut {
     private readonly accessTokens: Pick<AccessTokens, 'verify'>,
     private readonly refreshTokens: Pick<RefreshTokens, 'authenticateEach'>,
     private readonly lifecycle: SessionLifecycle,
+    private readonly cap: SessionCap,
     private readonly manager: SessionManager,
     private readonly authority: SessionAuthority,
     private readonly transport: TokenTransport,
@@ -48,8 +51,9 @@ export class SignInOut {
       ip: plainAddress(request.ip),
       ...input?.device,
     };
-    const tokens = await this.lifecycle.issue(input, now, device);
-    await this.endPresent(request, 'replaced', now);
+    const present = await this.presentSessions(request, 'replaced', now);
+    const tokens = await this.lifecycle.issue(input, now, (row) => this.cap.insert(row, present.ids), device);
+    await this.end(present, 'replaced');
     this.transport.writeSignIn(request, response, tokens, now);
     await this.csrf.giveToken(response, tokens.row.id, now);
     this.responses.release(response);
@@ -68,7 +72,8 @@ export class SignInOut {
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
-    await this.endPresent(request, 'revoked', this.clock.now());
+    const present = await this.presentSessions(request, 'revoked', this.clock.now());
+    await this.end(present, 'revoked');
     this.clear(response, request);
   }
 
@@ -79,10 +84,14 @@ export class SignInOut {
   }
 
   /**
-   * Ends the sessions whose tokens a request carries. An expired access token, which opens nothing any more, ends its session
-   * only if its user signs out: somebody may have planted it in the jar of a client that signs in.
+   * The sessions whose tokens a request carries. An expired access token, which opens nothing any more, counts only if its user
+   * signs out: somebody may have planted it in the jar of a client that signs in.
    */
-  private async endPresent(request: HttpRequest, reason: 'revoked' | 'replaced', now: number): Promise<void> {
+  private async presentSessions(
+    request: HttpRequest,
+    reason: 'revoked' | 'replaced',
+    now: number,
+  ): Promise<PresentSessions> {
     const ids = new Set<string>();
     for (const transport of this.transports) {
       for (const token of transport.readAccessTokens(request)) {
@@ -92,13 +101,29 @@ export class SignInOut {
         if (isGood) ids.add(verification.accessToken.sessionId);
       }
     }
-    if (ids.size > 0) await this.manager.revokeMany([...ids], reason);
+    const proven = [...ids];
     const texts = this.transports.flatMap((each) => each.readRefreshTokens(request));
     const { authentic } = await this.refreshTokens.authenticateEach(texts, now);
-    for (const { sessionId, sessionSecret } of authentic) {
-      if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
+    const others = authentic.filter(({ sessionId }) => !ids.has(sessionId));
+    for (const { sessionId } of others) ids.add(sessionId);
+    return { ids, proven, others };
+  }
+
+  private async end({ proven, others }: PresentSessions, reason: 'revoked' | 'replaced'): Promise<void> {
+    if (proven.length > 0) await this.manager.revokeMany(proven, reason);
+    for (const { sessionId, sessionSecret } of others) {
+      await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
     }
   }
+}
+
+/** The sessions whose tokens a request carries. */
+interface PresentSessions {
+  readonly ids: ReadonlySet<string>;
+  /** Ids of access tokens, which prove themselves. */
+  readonly proven: readonly string[];
+  /** Refresh tokens of other sessions. Only the database can tell whether their secret is right. */
+  readonly others: readonly RefreshToken[];
 }
 
 function hasTokens(request: HttpRequest, transport: TokenTransport): boolean {

@@ -1,5 +1,6 @@
 import { CsrfError, TryRefreshError } from '../errors/session.errors.js';
 import type { SignedAccessToken } from '../protocol/access-token.js';
+import type { SessionCap } from '../session/session-cap.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import { toInfo } from '../session/session-manager.js';
 import type { IssuedSession, IssuedToken, RefreshedSession, SessionInput } from '../session/session.types.js';
@@ -8,11 +9,14 @@ import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
 
+const NONE: ReadonlySet<string> = new Set();
+
 /** The parts that {@link SessionTokens} calls. */
 export interface TokenParts {
   readonly accessTokens: AccessTokens;
   readonly refreshTokens: RefreshTokens;
   readonly lifecycle: SessionLifecycle;
+  readonly cap: SessionCap;
   readonly clock: Clock;
 }
 
@@ -27,11 +31,12 @@ export class SessionTokens {
   /**
    * Makes a session and returns its tokens.
    *
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
+   *   {@link TooManySessionsError}
    */
   async issue(input: SessionInput): Promise<IssuedSession> {
     const now = this.#parts.clock.now();
-    const tokens = await this.#parts.lifecycle.issue(input, now);
+    const tokens = await this.#parts.lifecycle.issue(input, now, (row) => this.#parts.cap.insert(row, NONE));
     const refreshed = await this.#toRefreshed(tokens, now);
     return { ...refreshed, refreshToken: refreshed.refreshToken! };
   }

@@ -23,6 +23,7 @@ import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { isLive, SessionStore } from '../storage/session.store.js';
+import { SessionCap } from '../session/session-cap.js';
 import { SessionEvents } from '../session/session-events.js';
 import { SessionLifecycle } from '../session/session-lifecycle.js';
 import { SessionManager } from '../session/session-manager.js';
@@ -84,7 +85,6 @@ export function createSessionCore(
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const lifecycle = new SessionLifecycle(
-    sessions,
     accessTokens,
     refreshTokens,
     new SessionRotator(sessions, options),
@@ -94,6 +94,7 @@ export function createSessionCore(
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
   const manager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
+  const cap = new SessionCap(sessions, manager, options.maxSessionsPerUser);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
   const responses = new LateResponses(
     events.stream,
@@ -123,6 +124,7 @@ export function createSessionCore(
     accessTokens,
     refreshTokens,
     lifecycle,
+    cap,
     manager,
     authority,
     cookies,
@@ -134,6 +136,7 @@ export function createSessionCore(
   const service = new SessionService({
     accessTokens,
     lifecycle,
+    cap,
     manager,
     authenticator,
     signInOut,

@@ -63,7 +63,7 @@ export class SessionService {
    * @param options.csrf whether an unsafe request is checked for coming from another origin. Say `false` where that is right:
    *   an identity provider posts its answer (`response_mode=form_post`). @default true
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
-   *   {@link CsrfError} |
+   *   {@link TooManySessionsError} | {@link CsrfError} |
    *   {@link HeadersSentError}
    */
   async create(

@@ -60,6 +60,7 @@ describe('defaults', () => {
     expect(resolve(undefined)).toEqual({
       secrets: [],
       deployment: undefined,
+      maxSessionsPerUser: undefined,
       accessToken: {
         ttl: 15 * 60 * SECOND,
         algorithm: 'HS256',
@@ -401,6 +402,40 @@ describe('names of the deployment that are refused', () => {
   });
 });
 
+describe('the largest number of sessions', () => {
+  it.each([
+    [3, { limit: 3, policy: 'oldest' }],
+    [{ limit: 3 }, { limit: 3, policy: 'oldest' }],
+    [
+      { limit: 1, policy: 'refuse' },
+      { limit: 1, policy: 'refuse' },
+    ],
+  ])('%o', (maxSessionsPerUser, expected) => {
+    expect(resolve({ maxSessionsPerUser: maxSessionsPerUser as number }).maxSessionsPerUser).toEqual(
+      expected,
+    );
+  });
+
+  it.each([
+    0,
+    -1,
+    1.5,
+    '3',
+    null,
+    {},
+    { policy: 'refuse' },
+    { limit: 3, policy: 'newest' },
+    { limit: 3, mode: 'refuse' },
+    [],
+    Number.NaN,
+    true,
+  ])('is refused: %o', (maxSessionsPerUser) => {
+    expect(refusal({ maxSessionsPerUser })).toMatchObject({
+      option: expect.stringMatching(/^maxSessionsPerUser/) as string,
+    });
+  });
+});
+
 describe('secrets that are refused', () => {
   it('are those that nobody has set', () => {
     const isUndefined = {
@@ -671,7 +706,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

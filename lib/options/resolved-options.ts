@@ -27,6 +27,7 @@ import type {
 export interface ResolvedOptions {
   readonly secrets: readonly string[];
   readonly deployment: string | undefined;
+  readonly maxSessionsPerUser: { readonly limit: number; readonly policy: 'oldest' | 'refuse' } | undefined;
   readonly accessToken: {
     readonly ttl: number;
     readonly algorithm: SigningAlgorithm;
@@ -59,6 +60,7 @@ const KNOWN = {
   '': [
     'secret',
     'deployment',
+    'maxSessionsPerUser',
     'accessToken',
     'refreshToken',
     'reuseWindow',
@@ -223,6 +225,7 @@ export function resolveOptions(
   const options: ResolvedOptions = {
     secrets,
     deployment,
+    maxSessionsPerUser: resolveCap(input.maxSessionsPerUser),
     accessToken: {
       ttl: accessTtl,
       algorithm,
@@ -318,6 +321,22 @@ function resolveSecrets(input: SessionModuleOptions): string[] {
     }
   }
   return [...(secrets as string[])];
+}
+
+function resolveCap(input: unknown): ResolvedOptions['maxSessionsPerUser'] {
+  if (input === undefined) return undefined;
+  if (typeof input === 'object' && input !== null) {
+    checkNames({ maxSessionsPerUser: input }, { maxSessionsPerUser: ['limit', 'policy'] });
+  }
+  const cap =
+    typeof input === 'object' ? ((input ?? {}) as { limit?: unknown; policy?: unknown }) : { limit: input };
+  if (cap.limit === undefined) {
+    fail('maxSessionsPerUser', 'must be a number, or { limit, policy } with policy "oldest" or "refuse".');
+  }
+  return {
+    limit: wholeNumber('maxSessionsPerUser', cap.limit, 0, 1, 10_000),
+    policy: oneOf('maxSessionsPerUser.policy', cap.policy, ['oldest', 'refuse'], 'oldest'),
+  };
 }
 
 function resolveCleanup(input: SessionModuleOptions['cleanup']): ResolvedOptions['cleanup'] {

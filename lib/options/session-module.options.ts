@@ -174,6 +174,12 @@ export interface SessionModuleOptions {
    * so every process must get the name at once. @default none
    */
   deployment?: string;
+  /**
+   * The largest number of sessions that a user may have at the same time, also if they sign in in several processes at the
+   * same moment. Beyond it, `'oldest'` ends the user's oldest session (`session_over` says `limit`); `'refuse'` refuses the
+   * sign-in (`too_many_sessions`). A number means `'oldest'`. @default no limit
+   */
+  maxSessionsPerUser?: number | { limit: number; policy: 'oldest' | 'refuse' };
   /** Access tokens. */
   accessToken?: AccessTokenOptions;
   /** Refresh tokens and the lifetime of sessions. */

@@ -16,13 +16,7 @@ import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
-import type {
-  SessionDetails,
-  SessionEnd,
-  SessionFacts,
-  SessionRow,
-  SessionStore,
-} from '../storage/session.store.js';
+import type { SessionDetails, SessionEnd, SessionFacts, SessionRow } from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
@@ -55,7 +49,6 @@ export type AccessVerdict =
 /** What happens to the tokens of a session: sign-in, use, refresh. Without HTTP. */
 export class SessionLifecycle {
   constructor(
-    private readonly store: SessionStore,
     private readonly accessTokens: AccessTokens,
     private readonly refreshTokens: RefreshTokens,
     private readonly rotator: SessionRotator,
@@ -70,9 +63,15 @@ export class SessionLifecycle {
    * Makes a session and its tokens.
    *
    * @param device user agent and address for the list of devices. @default the device in the input
+   * @param insert stores the row
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
    */
-  async issue(input: SessionInput, now: number, device?: SessionInput['device']): Promise<TokenSet> {
+  async issue(
+    input: SessionInput,
+    now: number,
+    insert: (row: SessionRow) => Promise<void>,
+    device?: SessionInput['device'],
+  ): Promise<TokenSet> {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
     const { absoluteTtl, ...checked } = checkSessionInput(input, longest, device);
     const sessionSecret = randomBytes(16);
@@ -95,7 +94,7 @@ export class SessionLifecycle {
     const accessToken = await this.sign(row, now, expiresAt);
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
-    await this.store.insert(row);
+    await insert(row);
     this.events.emit({ type: 'created', sessionId: row.id, userId: row.userId });
     return { row, accessToken, refreshToken };
   }

@@ -47,7 +47,10 @@ export class SessionManager {
     return revoked;
   }
 
-  async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
+  async revokeMany(
+    ids: readonly string[],
+    reason: 'revoked' | 'replaced' | 'limit' = 'revoked',
+  ): Promise<number> {
     const now = this.clock.now();
     const known = Array.isArray(ids) ? ids.filter(isSessionId) : [];
     const revoked = await this.store.revokeMany(known, now, reason);

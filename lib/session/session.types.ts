@@ -95,7 +95,7 @@ export type SessionEvent =
   | {
       readonly type: 'revoked';
       readonly sessionIds: readonly string[];
-      readonly reason: 'revoked' | 'replaced';
+      readonly reason: 'revoked' | 'replaced' | 'limit';
     }
   /**
    * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other

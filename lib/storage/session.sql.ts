@@ -74,6 +74,8 @@ export const SESSION_SQL = {
 
   settleAll: 'UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt WHERE {revokedAt} = :unsettled',
 
+  discard: 'DELETE FROM {} WHERE {id} = :id',
+
   findExpired: 'SELECT {* of id} FROM {} WHERE {expiresAt} < :now LIMIT :count',
 
   /** The condition is repeated here, so that a session that was refreshed since `findExpired` is not removed. */

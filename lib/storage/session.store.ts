@@ -82,6 +82,11 @@ export class SessionStore {
     await storageErrors(() => this.run.insert(toValues(row)));
   }
 
+  /** Takes back a row whose session nobody has got. */
+  async discard(id: string): Promise<void> {
+    await storageErrors(() => this.run.discard({ id }));
+  }
+
   /** The row of a session, live or not, or null. */
   async find(id: string): Promise<SessionRow | null> {
     const { rows } = await storageErrors(() => this.run.find({ id }));

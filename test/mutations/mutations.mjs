@@ -944,4 +944,28 @@ export const mutations = [
     why: 'a session with a long time of its own is signed out when its key is removed',
     suites: ['lifetimes'],
   },
+  {
+    rule: 'a cap counts again when the session is stored',
+    file: 'lib/session/session-cap.ts',
+    from: 'if ((await others()) < limit) return;',
+    to: 'return;',
+    why: 'sign-ins that race leave more sessions than are allowed',
+    suites: ['cap'],
+  },
+  {
+    rule: 'a sign-in that steps back leaves nothing',
+    file: 'lib/session/session-cap.ts',
+    from: 'await this.store.discard(row.id);',
+    to: '',
+    why: 'sessions that nobody has take the places of others',
+    suites: ['cap'],
+  },
+  {
+    rule: 'a cap does not count the session that a sign-in replaces',
+    file: 'lib/session/session-cap.ts',
+    from: '.filter((id) => !replaced.has(id));',
+    to: ';',
+    why: 'a client that signs in again signs another device out',
+    suites: ['cap'],
+  },
 ];
