@@ -46,6 +46,7 @@ export type {
   SessionEvent,
   SessionInfo,
   SessionInput,
+  SessionChanges,
 } from './session/session.types.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
@@ -53,6 +54,7 @@ export { SessionGuard } from './guard/session.guard.js';
 export {
   CurrentSession,
   OptionalSession,
+  RequireFresh,
   Session,
   type SessionProperty,
   type SessionSelector,
@@ -77,6 +79,7 @@ export {
   InvalidClaimsError,
   InvalidDataError,
   InvalidInputError,
+  InsufficientAuthenticationError,
   InvalidOptionError,
   InvalidUserIdError,
   KeysUnavailableError,

@@ -10,6 +10,7 @@ import type { UserId } from '../types/register.js';
  * | `try_refresh` | {@link TryRefreshError} | 401 |
  * | `session_over` | {@link SessionOverError} | 401 |
  * | `token_theft` | {@link TokenTheftError} | 401 |
+ * | `insufficient_user_authentication` | {@link InsufficientAuthenticationError} | 401 |
  * | `look_again` | {@link LookAgainError} | 307 for browsers, 401 for others |
  * | `csrf_failed` | {@link CsrfError} | 403 |
  * | `session_not_found` | {@link SessionNotFoundError} | 404 |
@@ -31,6 +32,7 @@ export type SessionErrorCode =
   | 'try_refresh'
   | 'session_over'
   | 'token_theft'
+  | 'insufficient_user_authentication'
   | 'look_again'
   | 'csrf_failed'
   | 'session_not_found'
@@ -52,6 +54,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   try_refresh: HttpStatus.UNAUTHORIZED,
   session_over: HttpStatus.UNAUTHORIZED,
   token_theft: HttpStatus.UNAUTHORIZED,
+  insufficient_user_authentication: HttpStatus.UNAUTHORIZED,
   look_again: HttpStatus.UNAUTHORIZED,
   csrf_failed: HttpStatus.FORBIDDEN,
   session_not_found: HttpStatus.NOT_FOUND,
@@ -266,6 +269,20 @@ export class InvalidInputError extends SessionError<'invalid_input'> {
   }
 }
 
+/**
+ * The user is signed in, but proved who they are too long ago for this route. Ask for the password, or whatever the
+ * application asks for, and call `sessions.reauthenticate()`. The code is that of RFC 9470. The response body has `maxAge`.
+ */
+export class InsufficientAuthenticationError extends SessionError<'insufficient_user_authentication'> {
+  constructor(
+    /** How long ago the user may have proved it at most, in seconds. */
+    readonly maxAge: number,
+  ) {
+    const message = 'This needs a proof of who you are that is more recent. Sign in again.';
+    super('insufficient_user_authentication', message, { details: { maxAge } });
+  }
+}
+
 /** The user has as many sessions as `maxSessionsPerUser` allows. No session was made. */
 export class TooManySessionsError extends SessionError<'too_many_sessions'> {
   constructor(
@@ -343,6 +360,7 @@ export type AnySessionError =
   | NoCredentialsError
   | TryRefreshError
   | SessionOverError
+  | InsufficientAuthenticationError
   | LookAgainError
   | TokenTheftError
   | CsrfError

@@ -1,12 +1,14 @@
 import { createParamDecorator, type CustomDecorator, type ExecutionContext } from '@nestjs/common';
-import { UnguardedRouteError } from '../errors/session.errors.js';
+import { InvalidOptionError, UnguardedRouteError } from '../errors/session.errors.js';
+import { type Duration, parseDuration } from '../options/duration.js';
 import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { attachmentOf } from './attached-session.js';
 import { guardedRequest } from './guarded-request.js';
 import { setRule } from './session.metadata.js';
 
 /** The properties that {@link CurrentSession} can give instead of the whole session. */
-export type SessionProperty = 'id' | 'userId' | 'claims' | 'tokenIssuedAt' | 'tokenExpiresAt';
+export type SessionProperty =
+  'id' | 'userId' | 'claims' | 'tokenIssuedAt' | 'tokenExpiresAt' | 'authenticatedAt' | 'amr';
 
 /** Selects what {@link CurrentSession} gives, if the application has several modules. */
 export interface SessionSelector {
@@ -63,6 +65,22 @@ export const SkipSession = (skip = true, module?: string): CustomDecorator => se
  */
 export const OptionalSession = (optional = true, module?: string): CustomDecorator =>
   setRule('optional', optional, module);
+
+/**
+ * The guard accepts only sessions whose user has proved who they are in the last time: at sign-in, or by
+ * `sessions.reauthenticate()`. It refuses others with `insufficient_user_authentication` (401), and the session goes on.
+ *
+ * @param maxAge such as `'5m'`, or seconds. `false` undoes the controller's for one handler
+ * @param module name of the module, if the application has several. @default all modules
+ * @throws {@link InvalidOptionError} when `maxAge` is no duration
+ */
+export const RequireFresh = (maxAge: Duration | false, module?: string): CustomDecorator => {
+  const milliseconds = maxAge === false ? false : parseDuration(maxAge);
+  if (milliseconds === undefined) {
+    throw new InvalidOptionError('RequireFresh', 'needs a duration, such as "5m", or a number of seconds.');
+  }
+  return setRule('maxAge', milliseconds, module);
+};
 
 /**
  * The guard does not check for cross-site request forgery.

@@ -15,6 +15,7 @@ interface RouteRules {
   readonly skip: boolean;
   readonly optional: boolean;
   readonly csrf: boolean;
+  readonly maxAge: number | undefined;
 }
 
 /** The guards of modules that have a name. */
@@ -24,8 +25,8 @@ const named = new Map<string, Type<SessionGuard>>();
  * Accepts requests with a session, and attaches the session to the request: see {@link CurrentSession}. Works on a handler,
  * on a controller, and for the whole application as `APP_GUARD`.
  *
- * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over` or
- * `token_theft`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
+ * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over`,
+ * `token_theft` or `insufficient_user_authentication`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
  * unavailable.
  *
  * You can extend it, with or without your own constructor. Override {@link getExchange} and {@link refuse} as you need.
@@ -145,7 +146,13 @@ export class SessionGuard implements CanActivate {
     if (known) return known;
     const read = (rule: Parameters<typeof readRule>[1]) =>
       readRule(this.#reflector, rule, this.#sessions.module, [handler, type]);
-    const rules = { skip: read('skip'), optional: read('optional'), csrf: !read('skipCsrf') };
+    const maxAge = read('maxAge');
+    const rules = {
+      skip: read('skip') === true,
+      optional: read('optional') === true,
+      csrf: read('skipCsrf') !== true,
+      maxAge: typeof maxAge === 'number' ? maxAge : undefined,
+    };
     const ofHandler = this.#rules.get(handler) ?? new WeakMap<object, RouteRules>();
     this.#rules.set(handler, ofHandler.set(type, rules));
     return rules;

@@ -2,9 +2,9 @@ import { type CustomDecorator } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 
 /** The rules that decorators can set for a handler or a controller. */
-export type RouteRule = 'skip' | 'optional' | 'skipCsrf';
+export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge';
 
-type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean>>;
+type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean | number>>;
 
 const decorators = new Map<string, RuleDecorator>();
 
@@ -13,12 +13,16 @@ function decoratorOf(rule: RouteRule, module: string | undefined): RuleDecorator
   const key = `${rule} ${module ?? ''}`;
   const known = decorators.get(key);
   if (known) return known;
-  const made = Reflector.createDecorator<boolean>();
+  const made = Reflector.createDecorator<boolean | number>();
   decorators.set(key, made);
   return made;
 }
 
-export function setRule(rule: RouteRule, value: boolean, module: string | undefined): CustomDecorator {
+export function setRule(
+  rule: RouteRule,
+  value: boolean | number,
+  module: string | undefined,
+): CustomDecorator {
   return decoratorOf(rule, module)(value);
 }
 
@@ -31,7 +35,8 @@ export function readRule(
   rule: RouteRule,
   module: string,
   targets: Parameters<Reflector['getAllAndOverride']>[1],
-): boolean {
-  const read = (of: string | undefined) => reflector.getAllAndOverride(decoratorOf(rule, of), targets);
-  return read(module) ?? read(undefined) ?? false;
+): boolean | number | undefined {
+  const read = (of: string | undefined) =>
+    reflector.getAllAndOverride(decoratorOf(rule, of), targets) as boolean | number | undefined;
+  return read(module) ?? read(undefined);
 }

@@ -1,4 +1,4 @@
-import type { SessionError } from '../errors/session.errors.js';
+import { InsufficientAuthenticationError, type SessionError } from '../errors/session.errors.js';
 import { areHeadersSent, type HttpResponse, setResponseHeader } from './messages.js';
 
 /** After how many seconds a client may try again when keys or database are unavailable. */
@@ -12,15 +12,20 @@ export function challenge(response: HttpResponse, error: SessionError): void {
   if (areHeadersSent(response)) return;
   switch (error.getStatus()) {
     case 401:
-      // If the request has no token, the challenge has no error code (RFC 6750, 3.1).
-      setResponseHeader(
-        response,
-        'www-authenticate',
-        error.code === 'no_credentials' ? 'Bearer' : 'Bearer error="invalid_token"',
-      );
+      setResponseHeader(response, 'www-authenticate', bearerChallenge(error));
       break;
     case 503:
       setResponseHeader(response, 'retry-after', RETRY_AFTER);
       break;
   }
+}
+
+function bearerChallenge(error: SessionError): string {
+  // If the request has no token, the challenge has no error code (RFC 6750, 3.1).
+  if (error.code === 'no_credentials') return 'Bearer';
+  // RFC 9470, 3.
+  if (error instanceof InsufficientAuthenticationError) {
+    return `Bearer error="insufficient_user_authentication", max_age=${error.maxAge}`;
+  }
+  return 'Bearer error="invalid_token"';
 }

@@ -1,4 +1,9 @@
-import { type CsrfError, HeadersSentError, type SessionOverError } from '../errors/session.errors.js';
+import {
+  type CsrfError,
+  HeadersSentError,
+  InsufficientAuthenticationError,
+  type SessionOverError,
+} from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
@@ -65,7 +70,7 @@ export class RequestAuthenticator<
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
-        return this.authority.accept(first, response, transport, now);
+        return fresh(this.authority.accept(first, response, transport, now), options, now);
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
@@ -157,7 +162,7 @@ export class RequestAuthenticator<
       if (!attempt) continue;
       const result = await this.finishAttempt(request, response, attempt, now);
       if (result instanceof Error) refusal = result;
-      else return result;
+      else return fresh(result, options, now);
     }
     throw refusal ?? noCredentials();
   }
@@ -235,4 +240,16 @@ export class RequestAuthenticator<
     const mismatch = checksCsrf ? this.csrf.checkSession(request, accessToken.sessionId) : undefined;
     return mismatch ? { status: 'forged', error: mismatch } : this.authority.use(accessToken, now);
   }
+}
+
+/** @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago */
+function fresh<TSession extends AuthenticatedSession>(
+  session: TSession,
+  { maxAge }: AuthenticateOptions,
+  now: number,
+): TSession {
+  if (maxAge !== undefined && now - session.authenticatedAt.getTime() > maxAge) {
+    throw new InsufficientAuthenticationError(Math.floor(maxAge / 1_000));
+  }
+  return session;
 }

@@ -5,6 +5,8 @@ import type { HttpRequest, HttpResponse } from './messages.js';
 export interface AuthenticateOptions {
   /** Whether requests with unsafe methods are checked for cross-site request forgery. @default true */
   csrf?: boolean;
+  /** How long ago the user may have proved who they are at most, in milliseconds. @default any time */
+  maxAge?: number | undefined;
 }
 
 /** Authenticates requests for a guard, with the database or with public keys alone. */

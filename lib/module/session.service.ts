@@ -12,7 +12,7 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { SessionEvent, SessionInfo, SessionInput } from '../session/session.types.js';
+import type { SessionChanges, SessionEvent, SessionInfo, SessionInput } from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
@@ -73,6 +73,31 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     return this.#parts.signInOut.signIn(request, response, input, options);
+  }
+
+  /**
+   * Makes a new session in the place of the request's: the user has just proved again who they are, or their privileges
+   * change. It has the user, claims, data and lifetimes of the one before, which ends. Requests under way with the old tokens
+   * go on with the new ones.
+   *
+   * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
+   *   `session.authenticatedAt` if the user has proved nothing, and only privileges change
+   * @throws {@link NoCredentialsError} and the other errors of {@link authenticate} and {@link create}
+   * @example
+   * ```ts
+   * await this.sessions.reauthenticate(req, res, { amr: ['pwd', 'otp'] });
+   * ```
+   */
+  async reauthenticate(
+    request: HttpRequest,
+    response: HttpResponse,
+    changes: SessionChanges = {},
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    const { authenticator, manager, signInOut } = this.#parts;
+    const { id } = await authenticator.authenticate(request, response, options);
+    const input = await manager.inputForNext(id, changes);
+    return signInOut.signIn(request, response, input, options);
   }
 
   /**

@@ -2,7 +2,7 @@ import type { JWTPayload } from 'jose';
 import { InvalidClaimsError } from '../errors/session.errors.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from './json.js';
-import { isSessionId } from './session-id.js';
+import { isSessionId, timeOfSessionId } from './session-id.js';
 import type { AccessToken } from './access-token.js';
 
 /**
@@ -12,6 +12,7 @@ import type { AccessToken } from './access-token.js';
  * - `uid`: the user id, if it is a number. `sub` must be a string (RFC 7519, 4.1.2).
  * - `gen`: `[generation, issuedAt, preimage]`, only in unproven tokens.
  * - `claims`: the application's claims, if they are not an object.
+ * - `auth_time`, `amr`: as in OpenID Connect. Without `auth_time`, the user proved who they are when the session was made.
  */
 export const RESERVED_CLAIMS: readonly string[] = [
   'iss',
@@ -25,6 +26,8 @@ export const RESERVED_CLAIMS: readonly string[] = [
   'uid',
   'gen',
   'claims',
+  'auth_time',
+  'amr',
 ];
 
 /**
@@ -34,7 +37,12 @@ export const RESERVED_CLAIMS: readonly string[] = [
 export const UNPROVEN_OVERHEAD = 84;
 
 /** The part of an access token that describes its session. */
-export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'>;
+export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' | 'unproven'> & {
+  /** Nothing if that is when the session was made. */
+  readonly authTime?: number | null;
+  /** Nothing if the application does not say. */
+  readonly amr?: readonly string[] | null;
+};
 
 /** @throws {@link InvalidClaimsError} when the claims are not JSON or use a reserved name */
 export function checkClaims(claims: unknown): asserts claims is JsonValue {
@@ -59,13 +67,15 @@ export function describeLargestClaim(claims: JsonValue): string {
 
 /** @param registered further claims of the token. JSON leaves out those that are undefined */
 export function toPayload(
-  { sessionId, userId, claims, unproven }: TokenSubject,
+  { sessionId, userId, claims, authTime = null, amr, unproven }: TokenSubject,
   registered: Pick<JWTPayload, 'iat' | 'exp' | 'iss' | 'aud'>,
 ): JWTPayload {
   const own = {
     sub: String(userId),
     sid: sessionId,
     uid: typeof userId === 'number' ? userId : undefined,
+    auth_time: authTime === null ? undefined : Math.floor(authTime / 1_000),
+    amr: amr ?? undefined,
     gen: unproven && [unproven.generation, unproven.issuedAt, unproven.preimage],
     ...registered,
   };
@@ -90,7 +100,8 @@ export function fromPayload(
   },
 ): AccessToken | undefined {
   if (!isRecord(payload as JsonValue)) return undefined;
-  const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, claims, ...rest } = payload as JWTPayload;
+  const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, auth_time, amr, claims, ...rest } =
+    payload as JWTPayload;
   if (expected.issuer !== undefined && iss !== expected.issuer) return undefined;
   if (expected.audience !== undefined && aud !== expected.audience) return undefined;
   if (nbf !== undefined || jti !== undefined) return undefined;
@@ -99,6 +110,8 @@ export function fromPayload(
     return undefined;
   }
   if (!isTime(iat) || !isTime(exp) || exp < iat) return undefined;
+  if (auth_time !== undefined && !isTime(auth_time)) return undefined;
+  if (amr !== undefined && !isListOfTexts(amr)) return undefined;
   const unproven = gen === undefined ? undefined : fromGen(gen);
   if (unproven === null) return undefined;
   return {
@@ -107,6 +120,8 @@ export function fromPayload(
     claims: (claims === undefined ? rest : claims) as JsonValue,
     issuedAt: iat * 1_000,
     expiresAt: Math.min(exp, iat + (expected.ttl ?? Number.POSITIVE_INFINITY) / 1_000) * 1_000,
+    authTime: auth_time === undefined ? timeOfSessionId(sid) : auth_time * 1_000,
+    amr: amr ?? [],
     unproven,
   };
 }
@@ -117,6 +132,10 @@ function fromGen(gen: unknown): AccessToken['unproven'] | null {
   const [generation, issuedAt, preimage] = gen as unknown[];
   if (!isCount(generation) || !isCount(issuedAt) || typeof preimage !== 'string') return null;
   return { generation, issuedAt, preimage };
+}
+
+function isListOfTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
 /** Whether a value is a time in epoch seconds that can also be written exactly in milliseconds. */

@@ -9,6 +9,10 @@ export interface AccessToken {
   readonly claims: JsonValue;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** When the user last proved who they are. */
+  readonly authTime: number;
+  /** How they did (RFC 8176); empty if the application does not say. */
+  readonly amr: readonly string[];
   /** Present in unproven tokens only. */
   readonly unproven: UnprovenToken | undefined;
 }

@@ -32,9 +32,22 @@ export class AuthenticatedSession<TClaims = SessionClaims> {
     return new Date(this.#token.expiresAt);
   }
 
+  /**
+   * When the user last proved who they are: at sign-in, or when the session before this one was reauthenticated. A refresh
+   * does not change it. Exact to a second.
+   */
+  get authenticatedAt(): Date {
+    return new Date(this.#token.authTime);
+  }
+
+  /** How the user did (RFC 8176), such as `['pwd', 'otp']`; empty if the application does not say. */
+  get amr(): readonly string[] {
+    return this.#token.amr;
+  }
+
   toJSON(): object {
-    const { id, userId, claims, tokenIssuedAt, tokenExpiresAt } = this;
-    return { id, userId, claims, tokenIssuedAt, tokenExpiresAt };
+    const { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr } = this;
+    return { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr };
   }
 
   [inspect.custom](_depth: number, options: InspectOptions): string {

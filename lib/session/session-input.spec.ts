@@ -5,6 +5,7 @@ import { checkSessionInput, checkUserId, normaliseClaims, normaliseData } from '
 import type { SessionInput } from './session.types.js';
 import { untyped } from '../../test/support/untyped.js';
 
+const NOW = Date.UTC(2026, 0, 15);
 const YEAR = 365 * 24 * 3_600_000;
 
 const anyJson = [null, true, false, 0, -1.5, '', 'text', 'Zoë 🙂', [], [1, 'a', null], {}, { a: { b: [1] } }];
@@ -116,7 +117,7 @@ describe('normaliseData', () => {
 
 describe('checkSessionInput', () => {
   it('fills in what is absent', () => {
-    expect(checkSessionInput({ userId: 1 }, YEAR)).toEqual({
+    expect(checkSessionInput({ userId: 1 }, YEAR, NOW)).toEqual({
       userId: 1,
       claims: {},
       data: {},
@@ -125,11 +126,15 @@ describe('checkSessionInput', () => {
       idleTtl: null,
       absoluteTtl: null,
       remember: 1,
+      authTime: null,
+      amr: null,
     });
   });
 
   it('leaves null as it is', () => {
-    expect(checkSessionInput({ userId: 1, claims: untyped(null), data: untyped(null) }, YEAR)).toMatchObject({
+    expect(
+      checkSessionInput({ userId: 1, claims: untyped(null), data: untyped(null) }, YEAR, NOW),
+    ).toMatchObject({
       claims: null,
       data: null,
     });
@@ -137,20 +142,20 @@ describe('checkSessionInput', () => {
 
   it('cuts what describes the device to the width of its columns', () => {
     const device = { userAgent: 'x'.repeat(256), ip: 'y'.repeat(65) };
-    const { userAgent, ip } = checkSessionInput({ userId: 1, device }, YEAR);
+    const { userAgent, ip } = checkSessionInput({ userId: 1, device }, YEAR, NOW);
     expect(userAgent).toBe('x'.repeat(255));
     expect(ip).toBe('y'.repeat(64));
   });
 
   it('replaces what is not printable ASCII in what describes the device', () => {
     const device = { userAgent: 'Browser\n/1 ü', ip: '::1\u007f' };
-    expect(checkSessionInput({ userId: 1, device }, YEAR)).toMatchObject({
+    expect(checkSessionInput({ userId: 1, device }, YEAR, NOW)).toMatchObject({
       userAgent: 'Browser?/1 ?',
       ip: '::1?',
     });
   });
 
   it.each([undefined, null, {}, { userId: '' }])('refuses an input without a user (%#)', (input) => {
-    expect(() => checkSessionInput(input as SessionInput, YEAR)).toThrow(InvalidUserIdError);
+    expect(() => checkSessionInput(input as SessionInput, YEAR, NOW)).toThrow(InvalidUserIdError);
   });
 });

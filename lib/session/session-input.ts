@@ -28,6 +28,8 @@ export interface CheckedSessionInput {
   readonly idleTtl: number | null;
   readonly absoluteTtl: number | null;
   readonly remember: number;
+  readonly authTime: number | null;
+  readonly amr: readonly string[] | null;
 }
 
 const KNOWN: ReadonlySet<string> = new Set([
@@ -38,16 +40,20 @@ const KNOWN: ReadonlySet<string> = new Set([
   'ttl',
   'absoluteTtl',
   'remember',
+  'authenticatedAt',
+  'amr',
 ]);
 const KNOWN_OF_DEVICE: ReadonlySet<string> = new Set(['userAgent', 'ip']);
 
 /**
  * @param longest the longest life of a session, in milliseconds
+ * @param now epoch milliseconds
  * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
  */
 export function checkSessionInput(
   input: SessionInput,
   longest: number,
+  now: number,
   device: SessionInput['device'] = input?.device,
 ): CheckedSessionInput {
   const userId = checkUserId(input?.userId);
@@ -58,6 +64,8 @@ export function checkSessionInput(
     idleTtl: lifetime('ttl', input.ttl, longest),
     absoluteTtl: lifetime('absoluteTtl', input.absoluteTtl, longest),
     remember: flag('remember', input.remember, true),
+    authTime: pastTime('authenticatedAt', input.authenticatedAt, now),
+    amr: methods(input.amr),
     claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
     data: input.data === undefined ? {} : normaliseData(input.data),
     userAgent: printable(device?.userAgent, MAX_USER_AGENT),
@@ -88,6 +96,31 @@ function lifetime(name: string, value: unknown, longest: number): number | null 
     );
   }
   return milliseconds;
+}
+
+/** How far the clock of an identity provider may be ahead, in milliseconds. */
+const CLOCK_TOLERANCE = 5 * 60_000;
+
+function pastTime(name: string, value: unknown, now: number): number | null {
+  if (value === undefined) return null;
+  const time = value instanceof Date ? value.getTime() : Number.NaN;
+  if (!Number.isSafeInteger(time) || time < 0 || time > now + CLOCK_TOLERANCE) {
+    throw new InvalidInputError(`"${name}" must be a Date that is not in the future.`);
+  }
+  return Math.min(time, now);
+}
+
+/** The size of the `amr` column. */
+const MAX_AMR = 255;
+
+function methods(value: unknown): readonly string[] | null {
+  if (value === undefined) return null;
+  const isList =
+    Array.isArray(value) && value.every((each) => typeof each === 'string' && /^[\x21-\x7e]+$/.test(each));
+  if (!isList || JSON.stringify(value).length > MAX_AMR) {
+    throw new InvalidInputError(`"amr" must be a list of short names, such as "pwd" and "otp" (RFC 8176).`);
+  }
+  return [...(value as string[])];
 }
 
 function flag(name: string, value: unknown, fallback: boolean): number {

@@ -73,7 +73,7 @@ export class SessionLifecycle {
     device?: SessionInput['device'],
   ): Promise<TokenSet> {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
-    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, device);
+    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now, device);
     const sessionSecret = randomBytes(16);
     const row: SessionRow = {
       id: newSessionId(now),
@@ -197,5 +197,6 @@ function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): Acces
 }
 
 function subjectOf(row: SessionFacts, unproven?: UnprovenToken) {
-  return { sessionId: row.id, userId: row.userId, claims: row.claims, unproven };
+  const { id, userId, claims, authTime, amr } = row;
+  return { sessionId: id, userId, claims, authTime, amr, unproven };
 }

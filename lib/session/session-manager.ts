@@ -9,7 +9,7 @@ import { isSessionId } from '../protocol/session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
-import type { SessionEvent, SessionInfo } from './session.types.js';
+import type { SessionChanges, SessionEvent, SessionInfo, SessionInput } from './session.types.js';
 import type { Clock } from '../util/clock.js';
 
 const ATTEMPTS = 100;
@@ -71,6 +71,20 @@ export class SessionManager {
   async revokeAllForUser(userId: UserId, except?: string): Promise<number> {
     const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());
     return this.revokeMany(ids.filter((id) => id !== except));
+  }
+
+  /** The input for a session that goes on where this one ends. */
+  async inputForNext(id: string, changes: SessionChanges): Promise<SessionInput> {
+    const { userId, claims, data, idleTtl, endsAt, createdAt, remember } = await this.getRow(id);
+    return {
+      userId,
+      claims: claims as SessionClaims,
+      data: data as SessionData,
+      remember: remember === 1,
+      ...(idleTtl !== null && { ttl: idleTtl / 1_000 }),
+      ...(endsAt !== null && { absoluteTtl: (endsAt - createdAt) / 1_000 }),
+      ...changes,
+    };
   }
 
   async updateData(id: string, next: unknown): Promise<void> {
@@ -149,6 +163,8 @@ export function toInfo(row: SessionDetails): SessionInfo {
     lastSeenAt: new Date(row.lastSeenAt),
     expiresAt: new Date(row.expiresAt),
     remember: row.remember === 1,
+    authenticatedAt: new Date(row.authTime ?? row.createdAt),
+    amr: row.amr ?? [],
     userAgent,
     ip,
   };

@@ -21,7 +21,14 @@ export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsI
     absoluteTtl?: Duration;
     /** Whether a browser keeps the session when it is closed. If not, its cookies have no expiry. @default true */
     remember?: boolean;
+    /** When the user last proved who they are, such as the `auth_time` of an identity provider. @default now */
+    authenticatedAt?: Date;
+    /** How the user did, as RFC 8176 names it, such as `['pwd', 'otp']`. @default none */
+    amr?: readonly string[];
   };
+
+/** What changes when a user proves again who they are. The rest is that of the session before. */
+export type SessionChanges = Partial<Omit<SessionInput, 'userId'>>;
 
 /** Claims may be absent only where their type allows an empty object. */
 type ClaimsInput<T> = IsOptional<T> extends true ? Partial<WithClaims<T>> : WithClaims<T>;
@@ -56,6 +63,10 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly expiresAt: Date;
   /** Whether a browser keeps the session when it is closed. */
   readonly remember: boolean;
+  /** When the user last proved who they are: at sign-in, or when the session before this one was reauthenticated. */
+  readonly authenticatedAt: Date;
+  /** How they did (RFC 8176); empty if the application does not say. */
+  readonly amr: readonly string[];
   /** `User-Agent` at sign-in. */
   readonly userAgent: string | null;
   /** Client address at sign-in. */

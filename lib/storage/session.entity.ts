@@ -60,6 +60,14 @@ export class SessionEntity {
   @Column({ name: 'remember', type: 'int', transformer: wholeNumber })
   remember!: number;
 
+  /** When the user last proved who they are; null if that was when the session was made. */
+  @Column({ name: 'auth_time', type: 'bigint', nullable: true, transformer: wholeNumber })
+  authTime!: number | null;
+
+  /** How the user did (RFC 8176), as JSON; null if the application does not say. */
+  @Column({ name: 'amr', type: 'varchar', length: 255, nullable: true })
+  amr!: string | null;
+
   /** When the session was revoked. The row then has no content, and stays until the last access token has expired. */
   @Index()
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })

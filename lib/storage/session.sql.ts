@@ -46,7 +46,7 @@ export const SESSION_SQL = {
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, userAgent, ip}`,
+    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, authTime, amr, userAgent, ip}`,
 
   /**
    * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
@@ -55,7 +55,7 @@ export const SESSION_SQL = {
   prove: `UPDATE {} SET {redeemedBy} = CASE WHEN {generation} = :generation THEN {redeemedBy} ELSE NULL END,
     {generation} = :generation, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND {generation} <= :generation
-    RETURNING {* of id, userId, claims, expiresAt, remember}`,
+    RETURNING {* of id, userId, claims, expiresAt, remember, authTime, amr}`,
 
   updateData: `UPDATE {} SET {data} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 

@@ -12,10 +12,11 @@ import { SESSION_SQL } from './session.sql.js';
 import { Statements } from './statements.js';
 
 /** A row of the table of sessions, with the JSON columns parsed. */
-export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'revokedReason'> & {
+export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'amr' | 'revokedReason'> & {
   userId: UserId;
   claims: JsonValue;
   data: JsonValue;
+  amr: readonly string[] | null;
   revokedReason: RevocationReason | null;
 };
 
@@ -30,7 +31,10 @@ export interface Revocation {
 }
 
 /** The columns that tokens need, and the session's expiry. */
-export type SessionFacts = Pick<SessionRow, 'id' | 'userId' | 'claims' | 'expiresAt' | 'remember'>;
+export type SessionFacts = Pick<
+  SessionRow,
+  'id' | 'userId' | 'claims' | 'expiresAt' | 'remember' | 'authTime' | 'amr'
+>;
 
 /** The part of a session that clients and applications get. Drivers need about half a microsecond for each column more. */
 export type SessionDetails = SessionFacts &
@@ -309,6 +313,7 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   values.userId = toAsciiJson(row.userId);
   values.claims = toAsciiJson(row.claims);
   values.data = toAsciiJson(row.data);
+  values.amr = row.amr && toAsciiJson(row.amr);
   return values;
 }
 
@@ -336,12 +341,14 @@ function factsOf(
   const facts = entity as { -readonly [Name in keyof SessionFacts]: SessionFacts[Name] };
   facts.userId = parsed(entity, 'userId', unreadable) as UserId;
   facts.claims = parsed(entity, 'claims', unreadable);
+  if (entity.amr !== null)
+    facts.amr = parsed(entity as { id: string; amr: string }, 'amr', unreadable) as string[] | null;
   return facts;
 }
 
 /** The value of a JSON column. It may be damaged: servers that are not strict cut off what is too long. */
-function parsed<Column extends 'userId' | 'claims' | 'data'>(
-  entity: Pick<SessionEntity, 'id' | Column>,
+function parsed<Column extends 'userId' | 'claims' | 'data' | 'amr'>(
+  entity: { readonly id: string } & Readonly<Record<Column, string>>,
   column: Column,
   unreadable: Unreadable,
 ): JsonValue {

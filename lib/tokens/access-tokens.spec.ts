@@ -6,6 +6,7 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { SigningAlgorithm } from '../keys/signing-key.js';
 import { AccessTokens } from './access-tokens.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 const TTL = 900_000;
@@ -70,7 +71,13 @@ describe.each(['HS256', 'ES256', 'EdDSA', 'RS256'] as const)('access tokens sign
   it('come back as what was signed', async () => {
     expect(await tokens.verify(token, NOW)).toEqual({
       status: 'valid',
-      accessToken: { ...subject, issuedAt: NOW, expiresAt: NOW + TTL },
+      accessToken: {
+        ...subject,
+        authTime: timeOfSessionId(SID),
+        amr: [],
+        issuedAt: NOW,
+        expiresAt: NOW + TTL,
+      },
     });
   });
 

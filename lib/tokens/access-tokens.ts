@@ -3,6 +3,7 @@ import type { SigningKeys } from '../keys/signing-keys.js';
 import type { AccessTokenVerification, SignedAccessToken } from '../protocol/access-token.js';
 import { type AccessTokenExpectations, AccessTokenVerifier } from './access-token-verifier.js';
 import { signJws } from './jws.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
 import { type TokenSubject, toPayload } from '../protocol/access-token.payload.js';
 
 /** Times in milliseconds. */
@@ -27,7 +28,7 @@ export class AccessTokens {
     now: number,
     expiresAt = now + this.options.ttl,
   ): Promise<SignedAccessToken> {
-    const { sessionId, userId, claims, unproven } = subject;
+    const { sessionId, userId, claims, authTime = null, amr, unproven } = subject;
     const key = await this.keys.current(now);
     const { issuer, audience } = this.options;
     const issued = Math.floor(now / 1_000);
@@ -39,6 +40,8 @@ export class AccessTokens {
       sessionId,
       userId,
       claims: deepFreeze(claims),
+      authTime: authTime === null ? timeOfSessionId(sessionId) : Math.floor(authTime / 1_000) * 1_000,
+      amr: amr ?? [],
       unproven,
       issuedAt: issued * 1_000,
       expiresAt: expiry * 1_000,

@@ -968,4 +968,12 @@ export const mutations = [
     why: 'a client that signs in again signs another device out',
     suites: ['cap'],
   },
+  {
+    rule: 'a route that needs a recent proof asks when that was',
+    file: 'lib/http/request-authenticator.ts',
+    from: 'if (maxAge !== undefined && now - session.authenticatedAt.getTime() > maxAge) {',
+    to: 'if (maxAge !== undefined && now - session.tokenIssuedAt.getTime() > maxAge) {',
+    why: 'a refresh counts as a proof',
+    suites: ['step-up'],
+  },
 ];

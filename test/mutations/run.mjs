@@ -42,6 +42,7 @@ const SUITES = [
   ['cookies', ['test/http/cookies.spec.ts', 'lib/http/transport/cookie-header.spec.ts']],
   ['planted cookies', ['test/http/planted-cookies.spec.ts']],
   ['lifetimes', ['test/http/lifetimes.spec.ts']],
+  ['step-up', ['test/http/step-up.spec.ts']],
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
   ['revocation', ['test/revocation']],

@@ -44,6 +44,8 @@ export function row(id: string, more: Partial<SessionRow> = {}): SessionRow {
     idleTtl: null,
     endsAt: null,
     remember: 1,
+    authTime: null,
+    amr: null,
     revokedAt: null,
     revokedReason: null,
     userAgent: null,

@@ -190,8 +190,8 @@ function detailsOf({ data, createdAt, lastSeenAt, userAgent, ip, ...row }: Sessi
   return { ...factsOf(row as SessionRow), data, createdAt, lastSeenAt, userAgent, ip };
 }
 
-function factsOf({ id, userId, claims, expiresAt, remember }: SessionRow): SessionFacts {
-  return { id, userId, claims, expiresAt, remember };
+function factsOf({ id, userId, claims, expiresAt, remember, authTime, amr }: SessionRow): SessionFacts {
+  return { id, userId, claims, expiresAt, remember, authTime, amr };
 }
 
 /** How often each verdict was given. */

@@ -53,6 +53,8 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'idle_ttl', type: 'bigint', isNullable: true },
         { name: 'ends_at', type: 'bigint', isNullable: true },
         { name: 'remember', type: int },
+        { name: 'auth_time', type: 'bigint', isNullable: true },
+        { name: 'amr', type: 'varchar', length: '255', isNullable: true },
         { name: 'revoked_at', type: 'bigint', isNullable: true },
         { name: 'revoked_reason', type: 'varchar', length: '16', isNullable: true },
         { name: 'user_agent', type: 'varchar', length: '255', isNullable: true },
