@@ -97,6 +97,11 @@ describe('a source that gives no usable keys stops the start and says why', () =
     ['two keys have one name', async () => [await key('twin'), await key('twin', 'ES256')], /same "kid"/],
     ['a key is short', () => [{ kty: 'oct', k: 'c2hvcnQ', kid: 'k', alg: 'HS256' }], /shorter than 256 bits/],
     ['an algorithm is unknown', async () => [{ ...(await key('k')), alg: 'HS512' }], /Supported: HS256/],
+    [
+      'everybody can sign with a later key',
+      async () => [await key('k'), { ...(await key('l', 'RS256')), e: 'AQ' }],
+      /"l" has an exponent "e"/,
+    ],
     ['a later key is bad', async () => [await key('k'), { kty: 'oct', kid: 'l', alg: 'HS256' }], /"l"/],
   ])('%s', async (_, source, message) => {
     const { started } = start(source);

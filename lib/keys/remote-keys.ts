@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { createRemoteJWKSet } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
+import { fetchKeySet } from './fetch-key-set.js';
 import { type KeyImport, KeyList } from './key-list.js';
 import type { VerificationKey, VerificationKeys } from './signing-key.js';
 
@@ -11,7 +11,7 @@ export interface RemoteKeysOptions {
   readonly cacheMaxAge: number;
   /** The shortest time between two fetches for unknown keys, and after a fetch that failed. */
   readonly cooldown: number;
-  /** How long a fetch may take. */
+  /** How long a fetch may take, until all of the response is there. */
   readonly timeout: number;
 }
 
@@ -22,21 +22,17 @@ export class RemoteKeys implements VerificationKeys {
 
   constructor(options: RemoteKeysOptions) {
     const { jwksUri, cacheMaxAge, cooldown, timeout } = options;
-    // This class decides when to fetch, not jose. Otherwise each request would cause a fetch while the server is down.
-    const remote = createRemoteJWKSet(jwksUri, { timeoutDuration: timeout });
     const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown };
     this.list = new KeyList(
       async (importKey) => {
-        try {
-          await remote.reload();
-        } catch (error) {
+        const jwks = await fetchKeySet(jwksUri, timeout).catch((error: unknown) => {
           // Logs have this message: without user, password and query of the address.
           const address = jwksUri.origin + jwksUri.pathname;
           throw new KeysUnavailableError(`The keys at ${address} could not be fetched.`, {
             cause: error,
           });
-        }
-        return usableKeys(remote.jwks()?.keys ?? [], importKey);
+        });
+        return usableKeys(jwks, importKey);
       },
       times,
       (error) => this.logger.error('The public keys could not be fetched; those known stay in use.', error),

@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { exportJWK, generateKeyPair, generateSecret, importJWK, type CryptoKey, type JWK } from 'jose';
 import { KeysUnavailableError } from '../errors/session.errors.js';
+import { whyWeak } from './weak-keys.js';
 
 /** Signature algorithms of access tokens (RFC 7518, RFC 8037). */
 export type SigningAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'RS256';
@@ -76,7 +77,7 @@ export async function generateJwk(algorithm: SigningAlgorithm): Promise<JWK> {
 /**
  * Imports a JWK. The result is used many times, because an import is slow.
  *
- * @throws Error without `kid`, with an algorithm that is not supported, or with material that does not fit it
+ * @throws Error without `kid`, with an algorithm that is not supported, or with material that does not fit it or is weak
  */
 export async function importKey(jwk: JWK): Promise<VerificationKey> {
   const { kid, alg } = jwk;
@@ -92,10 +93,8 @@ export async function importKey(jwk: JWK): Promise<VerificationKey> {
     if (bytes.length < 32) throw new Error(`The signing key "${kid}" is shorter than 256 bits.`);
     return { kid, algorithm: alg, publicJwk: undefined, secret: createSecretKey(bytes) };
   }
-  if (alg === 'RS256' && Buffer.from(String(jwk.n), 'base64url').length < 256) {
-    // RFC 7518, 3.3
-    throw new Error(`The signing key "${kid}" is shorter than 2,048 bits.`);
-  }
+  const weakness = whyWeak(jwk);
+  if (weakness !== undefined) throw new Error(`The signing key "${kid}" ${weakness}.`);
   const { kty, crv, x, y, n, e } = jwk;
   const publicParts = { kty, crv, x, y, n, e };
   const verifyKey = (await importJWK(publicParts, alg)) as CryptoKey;

@@ -24,7 +24,7 @@ export interface SessionVerifierOptions {
    * a key that `rotateSigningKeys` had to make. @default '5s'
    */
   cooldown?: Duration;
-  /** How long a fetch may take. @default '5s' */
+  /** How long a fetch may take, until all of the response is there. It may have 256 kB. @default '5s' */
   timeout?: Duration;
   /** The cookie options of the issuing application. Tokens in an `Authorization: Bearer` header need no cookie. */
   cookies?: Pick<SessionCookieOptions, 'accessName' | 'prefix' | 'domain' | 'path' | 'secure'>;

@@ -201,6 +201,66 @@ describe.each(ALGORITHMS)('a valid token signed with %s', (alg) => {
   });
 });
 
+const ES256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+const EDDSA_ORDER = 2n ** 252n + 27_742_317_777_372_353_535_851_937_790_883_648_493n;
+
+function numberOf(bytes: Buffer): bigint {
+  return BigInt(`0x${bytes.toString('hex')}`);
+}
+
+function bytesOf(value: bigint, length: number): Buffer {
+  return Buffer.from(value.toString(16).padStart(2 * length, '0'), 'hex');
+}
+
+function swapped(bytes: Buffer): Buffer {
+  return Buffer.from(bytes.toReversed());
+}
+
+/** What is signed, with the dot behind it, and the signature. */
+function split(token: string): [input: string, signature: Buffer] {
+  const at = token.lastIndexOf('.') + 1;
+  return [token.slice(0, at), Buffer.from(token.slice(at), 'base64url')];
+}
+
+describe('the numbers of a signature, written in another way', () => {
+  // docs/security.md says so. About half of all signatures have the larger s, so neither is the right one.
+  it('are accepted for ES256 with s negated, and say the same', async () => {
+    const { verifier, token } = await setUp('ES256');
+    const [input, signature] = split(token);
+    const s = bytesOf(ES256_ORDER - numberOf(signature.subarray(32)), 32);
+    const twin = input + Buffer.concat([signature.subarray(0, 32), s]).toString('base64url');
+    expect(twin).not.toBe(token);
+    const said = await verifier.verify(token, NOW);
+    expect(said).toMatchObject({ status: 'valid' });
+    expect(await verifier.verify(twin, NOW)).toEqual(said);
+    // Twins expire, and are dropped with their key, like any other token.
+    expect(await verifier.verify(twin, NOW + 900_000)).toMatchObject({ status: 'expired' });
+  });
+
+  it('are refused for EdDSA with the order added to S', async () => {
+    const { verifier, token } = await setUp('EdDSA');
+    const [input, signature] = split(token);
+    const sum = numberOf(swapped(signature.subarray(32))) + EDDSA_ORDER;
+    const other = Buffer.concat([signature.subarray(0, 32), swapped(bytesOf(sum, 32))]);
+    expect(await verifier.verify(token, NOW)).toMatchObject({ status: 'valid' });
+    expect(await verifier.verify(input + other.toString('base64url'), NOW)).toEqual(INVALID);
+  });
+
+  it('are refused for RS256 with the modulus added', async () => {
+    const { jwk, verifier } = await setUp('RS256');
+    const modulus = numberOf(Buffer.from(jwk.n!, 'base64url'));
+    for (let n = 0; ; n++) {
+      const token = signed(jwk, headerOf('RS256'), JSON.stringify({ n, ...CLAIMS }));
+      const [input, signature] = split(token);
+      const sum = numberOf(signature) + modulus;
+      if (sum >= 2n ** 2_048n) continue;
+      expect(await verifier.verify(token, NOW)).toMatchObject({ status: 'valid' });
+      expect(await verifier.verify(input + bytesOf(sum, 256).toString('base64url'), NOW)).toEqual(INVALID);
+      break;
+    }
+  });
+});
+
 describe('what claims may be', () => {
   it.each([
     { text: 'Zoë 用户 🙂 \u2028 \ud800 "quoted" \\ / \u0000' },

@@ -641,6 +641,22 @@ export const mutations = [
     suites: ['key set'],
   },
   {
+    rule: 'key set: another server’s is bounded',
+    file: 'lib/keys/fetch-key-set.ts',
+    from: 'if (length > LONGEST_BODY)',
+    to: 'if (false)',
+    why: 'a few bytes of gzip take all memory',
+    suites: ['key set'],
+  },
+  {
+    rule: 'key set: no key with which everybody can sign',
+    file: 'lib/keys/weak-keys.ts',
+    from: 'exponent < 3n || exponent % 2n === 0n',
+    to: 'false',
+    why: 'with e = 1, a signature is the padded hash itself',
+    suites: ['key set'],
+  },
+  {
     rule: 'several modules: a guard accepts sessions of its own module only',
     file: ATTACHED,
     from: 'return this.#authenticator === authenticator ? this : this.#others?.by(authenticator);',

@@ -57,7 +57,7 @@ const SUITES = [
   ['interleavings', ['test/concurrency']],
   ['tokens', ['lib/tokens', 'lib/protocol', 'lib/keys']],
   ['drop', ['test/keys/emergency-rotation.spec.ts']],
-  ['key set', ['lib/keys', 'test/verifier/jwks.spec.ts']],
+  ['key set', ['lib/keys', 'test/verifier/jwks.spec.ts', 'test/verifier/bad-key-servers.spec.ts']],
   ['attacks', ['test/attacks/stolen-database.spec.ts']],
 ];
 const ROTATION_SUITES = ['rules', 'model', 'store', 'cases', 'interleavings'];

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Controller, Get, Inject, Injectable, type Type, UseGuards } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { decodeJwt, decodeProtectedHeader, type JWK, SignJWT, importJWK } from 'jose';
@@ -112,6 +113,11 @@ async function unknownTokens(count: number): Promise<string[]> {
   return Promise.all(
     Array.from({ length: count }, (_, n) => sign({ ...stranger, kid: `unknown-${n}-${Date.now()}` })),
   );
+}
+
+/** The part of a token that is signed. */
+function inputOf(token: string): string {
+  return token.slice(0, token.lastIndexOf('.'));
 }
 
 function encode(part: object): string {
@@ -732,6 +738,35 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
         const jwk = { kty: 'oct', k: Buffer.from(text).toString('base64url') };
         const confused = await sign({ jwk, kid: rsa.kid, alg: 'HS256' });
         expect(await withBearer(app, confused)).toMatchObject(REFRESH);
+      }
+    });
+
+    it('uses no key of that set with which everybody can sign', async () => {
+      const { server, key, start } = await setUp();
+      const rsa = await newKey('RS256', 'e-is-one');
+      const edwards = await newKey('EdDSA', 'neutral');
+      server.publish([
+        { ...rsa.publicJwk, e: 'AQ' },
+        // The neutral point: any R = S × B is a signature.
+        { ...edwards.publicJwk, x: Buffer.alloc(32).fill(1, 0, 1).toString('base64url') },
+        key.publicJwk,
+      ]);
+      const app = await start();
+      expect((await withBearer(app, await sign(key))).status).toBe(200);
+
+      const rsaInput = inputOf(await sign(rsa));
+      const digest = createHash('sha256').update(rsaInput).digest();
+      const info = Buffer.concat([Buffer.from('3031300d060960864801650304020105000420', 'hex'), digest]);
+      const padding = Buffer.alloc(256 - 3 - info.length, 0xff);
+      const forgedRsa = Buffer.concat([Buffer.from([0, 1]), padding, Buffer.from([0]), info]);
+      // R is the neutral point, and S is 0.
+      const forgedEdwards = Buffer.alloc(64).fill(1, 0, 1);
+      for (const [signed, signature] of [
+        [rsaInput, forgedRsa],
+        [inputOf(await sign(edwards)), forgedEdwards],
+      ] as const) {
+        const token = `${signed}.${signature.toString('base64url')}`;
+        expect(await withBearer(app, token)).toMatchObject(REFRESH);
       }
     });
 
