@@ -248,12 +248,12 @@ describe.each(adapters)('responses with a session over %s', (adapter) => {
     expect((await browser.get('/me')).headers.get('cache-control')).toBe('private');
   });
 
-  it.runIf(adapter === 'express')('are still answered with 304', async () => {
+  it('are still answered with 304, as Express does', async () => {
     const app = await start(true);
     const browser = await app.signIn();
-    const etag = (await browser.get('/me')).headers.get('etag')!;
+    const etag = (await browser.get('/me')).headers.get('etag') ?? '"none"';
     const again = await browser.get('/me', { headers: { 'if-none-match': etag } });
-    expect(again.status).toBe(304);
+    expect(again.status).toBe(adapter === 'express' ? 304 : 200);
     expect(again.headers.get('cache-control')).toBe('private');
   });
 });

@@ -249,23 +249,21 @@ describe.each(adapters)('a response whose headers have been sent, over %s', (ada
   });
 
   // On Fastify, middleware that has sent the headers must not call the route at all.
-  it.runIf(adapter === 'express').each<Client>(['signed in', 'expired', 'stale', 'over', 'nobody'])(
-    'is not changed by the guard, where middleware has sent them: %s',
-    async (client) => {
-      const { app, log } = await start((nest) => {
-        nest.use('/me', (_request: unknown, response: ServerResponse, next: () => void) => {
-          response.write(' ');
-          next();
-        });
+  const clients: Client[] = adapter === 'express' ? ['signed in', 'expired', 'stale', 'over', 'nobody'] : [];
+  it.each(clients)('is not changed by the guard, where middleware has sent them: %s', async (client) => {
+    const { app, log } = await start((nest) => {
+      nest.use('/me', (_request: unknown, response: ServerResponse, next: () => void) => {
+        response.write(' ');
+        next();
       });
-      const { browser } = await clientOf(app, client);
-      const answer = await browser.get('/me');
-      expect(answer.status).toBe(200);
-      for (const name of ['set-cookie', 'www-authenticate', 'location', 'access-token']) {
-        expect(answer.headers.get(name), `header ${name}`).toBeNull();
-      }
-      const ours = log.lines.filter((line) => [ACCESS, REFRESH, MARKER].some((name) => line.includes(name)));
-      expect(ours).toEqual([]);
-    },
-  );
+    });
+    const { browser } = await clientOf(app, client);
+    const answer = await browser.get('/me');
+    expect(answer.status).toBe(200);
+    for (const name of ['set-cookie', 'www-authenticate', 'location', 'access-token']) {
+      expect(answer.headers.get(name), `header ${name}`).toBeNull();
+    }
+    const ours = log.lines.filter((line) => [ACCESS, REFRESH, MARKER].some((name) => line.includes(name)));
+    expect(ours).toEqual([]);
+  });
 });
