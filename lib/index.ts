@@ -43,10 +43,18 @@ export type {
   IssuedSession,
   IssuedToken,
   RefreshedSession,
-  SessionEvent,
   SessionInfo,
   SessionInput,
 } from './session/session.types.js';
+export type {
+  SessionCreatedEvent,
+  SessionEvent,
+  SessionRefreshedEvent,
+  SessionRevokedEvent,
+  StaleTokenEvent,
+  TokenTheftEvent,
+} from './session/session-event.js';
+export type { Device } from './types/device.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';
@@ -81,6 +89,7 @@ export {
   KeysUnavailableError,
   LookAgainError,
   NoCredentialsError,
+  type RevocationReason,
   type SessionEndReason,
   SessionError,
   type SessionErrorCode,
@@ -89,6 +98,7 @@ export {
   SigningKeyNotFoundError,
   StorageUnavailableError,
   type StaleRefreshToken,
+  type TokenTheft,
   TokenTheftError,
   TryRefreshError,
   UnguardedRouteError,

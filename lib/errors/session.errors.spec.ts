@@ -29,6 +29,8 @@ const stale: StaleRefreshToken = {
   kind: 'superseded',
   behind: 1,
   age: 5_000,
+  sinceRotation: 1_000,
+  device: undefined,
 };
 
 /** Codes and statuses that clients and applications depend on. A change of a line breaks them. */

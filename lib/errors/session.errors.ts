@@ -1,4 +1,5 @@
 import { HttpException, type HttpExceptionOptions, HttpStatus } from '@nestjs/common';
+import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
 /**
@@ -109,14 +110,16 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
 }
 
 /**
- * Why a session ended.
+ * Why a session was revoked.
  *
  * - `revoked`: the application revoked it, or its user has signed out.
- * - `expired`: nobody refreshed it in time.
  * - `replaced`: the same client has signed in again.
  * - `theft`: two parties held copies of its tokens.
  */
-export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'theft';
+export type RevocationReason = 'revoked' | 'replaced' | 'theft';
+
+/** Why a session ended: it was revoked, or nobody refreshed it in time (`expired`). */
+export type SessionEndReason = RevocationReason | 'expired';
 
 /** The session has ended: it was revoked, or it has expired, or the server cannot accept its refresh token. */
 export class SessionOverError extends SessionError<'session_over'> {
@@ -161,6 +164,18 @@ export interface StaleRefreshToken {
   readonly behind: number;
   /** How long ago the token was issued, in milliseconds. */
   readonly age: number;
+  /**
+   * How long ago another token of the session was exchanged, or proven to be kept, in milliseconds; `undefined` for
+   * `session_over`.
+   */
+  readonly sinceRotation: number | undefined;
+  /** The client that signed in, the one party; `undefined` if the database does not have it any more. */
+  readonly device: Device | undefined;
+}
+
+/** Two parties hold copies of the tokens of a session. */
+export interface TokenTheft extends StaleRefreshToken {
+  readonly userId: UserId;
 }
 
 /**

@@ -78,7 +78,7 @@ export function createSessionCore(
     lifetime: options.refreshToken.ttl,
   });
   const revocation = createRevocationChecker(options, sessions);
-  const events = new SessionEvents();
+  const events = new SessionEvents(module);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
@@ -96,7 +96,7 @@ export function createSessionCore(
   const manager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
   const responses = new LateResponses(
-    events.stream,
+    events,
     async (id) => {
       const row = await sessions.find(id);
       return !row || !isLive(row, clock.now());

@@ -59,11 +59,11 @@ export class SessionRuntime
       () => refreshRoute.cookiePath(),
       nameOf(extras),
     );
-    core.events.stream.subscribe((event) => {
+    core.events.hear((event) => {
       if (event.type === 'theft') {
-        const { sessionId, kind, behind, age } = event;
+        const { sessionId, userId, kind, behind, age } = event;
         logger.warn(
-          `Token theft: session ${sessionId} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
+          `Token theft: session ${sessionId} of user ${JSON.stringify(userId)} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
         );
       }
     });

@@ -12,7 +12,8 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { SessionEvent, SessionInfo, SessionInput } from '../session/session.types.js';
+import type { SessionEvent } from '../session/session-event.js';
+import type { SessionInfo, SessionInput } from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
@@ -48,7 +49,10 @@ export class SessionService {
     this.tokens = new SessionTokens(parts);
   }
 
-  /** The events of sessions in this process: sign-in, refresh, revocation, stale tokens, theft. */
+  /**
+   * The events of sessions in this process, each of one session: sign-in, refresh, revocation, stale tokens, theft. An event is
+   * delivered after it has been committed. An observer that fails is logged, and harms nobody.
+   */
   get events(): Observable<SessionEvent> {
     return this.#parts.events.stream;
   }

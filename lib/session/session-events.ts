@@ -1,18 +1,35 @@
 import { Logger } from '@nestjs/common';
 import { Observable, type Observer, type Operator, Subject, Subscriber, type Subscription } from 'rxjs';
-import type { SessionEvent } from './session.types.js';
+import type { NewSessionEvent, SessionEvent } from './session-event.js';
 
 const logger = new Logger('SessionModule');
 
-/** The events of sessions, for the application. */
+/** The events of sessions, for the application and for the module itself. They are delivered after they have been committed. */
 export class SessionEvents {
   private readonly subject = new Subject<SessionEvent>();
+  private readonly own: ((event: SessionEvent) => void)[] = [];
 
   readonly stream: Observable<SessionEvent> = new HarmlessObservable((subscriber) =>
     this.subject.subscribe(subscriber),
   );
 
-  emit(event: SessionEvent): void {
+  /** @param module name of the module */
+  constructor(private readonly module: string) {}
+
+  /** Whether the application listens. If it does not, frequent events need not be made. */
+  get isObserved(): boolean {
+    return this.subject.observed;
+  }
+
+  /** Has a part of the module hear the events, before the application does. It does not count as an observer. */
+  hear(listener: (event: SessionEvent) => void): void {
+    this.own.push(listener);
+  }
+
+  /** @param at when it happened */
+  emit(facts: NewSessionEvent, at: number): void {
+    const event = { ...facts, at: new Date(at), module: this.module } as SessionEvent;
+    for (const listener of this.own) listener(event);
     this.subject.next(event);
   }
 

@@ -94,7 +94,10 @@ export class SessionLifecycle {
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await this.store.insert(row);
-    this.events.emit({ type: 'created', sessionId: row.id, userId: row.userId });
+    if (this.events.isObserved) {
+      const { id: sessionId, userId, userAgent, ip } = row;
+      this.events.emit({ type: 'created', sessionId, userId, device: { userAgent, ip } }, now);
+    }
     return { row, accessToken, refreshToken };
   }
 
@@ -132,14 +135,14 @@ export class SessionLifecycle {
       const unproven = { generation, issuedAt: now, preimage };
       const accessToken = await this.sign(row, now, expiresAt, unproven);
       const refreshToken = await this.refreshTokens.make({ sessionId, sessionSecret, ...facts });
-      this.events.emit({ type: 'refreshed', sessionId, userId: row.userId });
+      if (this.events.isObserved) this.events.emit({ type: 'refreshed', sessionId, userId: row.userId }, now);
       return { row, accessToken, refreshToken };
     } catch (error) {
-      if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale });
+      if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale }, now);
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
         this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
-        this.events.emit({ type: 'theft', ...stale, userId });
+        this.events.emit({ type: 'theft', ...stale, userId }, now);
       }
       throw error;
     }

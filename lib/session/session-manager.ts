@@ -1,15 +1,25 @@
-import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
+import {
+  type RevocationReason,
+  SessionNotFoundError,
+  StorageUnavailableError,
+} from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { hashSessionSecret } from '../protocol/session-secret.js';
-import { isLive, type SessionDetails, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import {
+  type EndedSession,
+  isLive,
+  type SessionDetails,
+  type SessionRow,
+  type SessionStore,
+} from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { isSessionId } from '../protocol/session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
-import type { SessionEvent, SessionInfo } from './session.types.js';
+import type { SessionInfo } from './session.types.js';
 import type { Clock } from '../util/clock.js';
 
 const ATTEMPTS = 100;
@@ -42,17 +52,17 @@ export class SessionManager {
   async revoke(id: string): Promise<boolean> {
     if (!isSessionId(id)) return false;
     const now = this.clock.now();
-    const revoked = await this.store.revoke(id, now, 'revoked');
-    if (revoked) this.announce([id], now, 'revoked');
-    return revoked;
+    const ended = await this.store.revoke(id, now, 'revoked');
+    if (ended) this.announce([ended], now, 'revoked');
+    return ended !== undefined;
   }
 
   async revokeMany(ids: readonly string[], reason: 'revoked' | 'replaced' = 'revoked'): Promise<number> {
     const now = this.clock.now();
     const known = Array.isArray(ids) ? ids.filter(isSessionId) : [];
-    const revoked = await this.store.revokeMany(known, now, reason);
-    if (revoked > 0) this.announce(known, now, reason);
-    return revoked;
+    const ended = await this.store.revokeMany(known, now, reason);
+    this.announce(ended, now, reason);
+    return ended.length;
   }
 
   /**
@@ -61,8 +71,8 @@ export class SessionManager {
    */
   async revokeWithSecret(id: string, sessionSecret: Buffer, reason: 'revoked' | 'replaced'): Promise<void> {
     const now = this.clock.now();
-    const revoked = await this.store.revoke(id, now, reason, hashSessionSecret(sessionSecret));
-    if (revoked) this.announce([id], now, reason);
+    const ended = await this.store.revoke(id, now, reason, hashSessionSecret(sessionSecret));
+    if (ended) this.announce([ended], now, reason);
   }
 
   async revokeAllForUser(userId: UserId, except?: string): Promise<number> {
@@ -121,13 +131,18 @@ export class SessionManager {
     return row;
   }
 
-  private announce(
-    sessionIds: readonly string[],
-    at: number,
-    reason: Extract<SessionEvent, { type: 'revoked' }>['reason'],
-  ): void {
-    this.revocation.revoked(sessionIds, { endedAt: at, reason });
-    this.events.emit({ type: 'revoked', sessionIds, reason });
+  /** All are told to the checker first, because an observer may use one of the sessions. */
+  private announce(ended: readonly EndedSession[], endedAt: number, reason: RevocationReason): void {
+    if (ended.length === 0) return;
+    this.revocation.revoked(
+      ended.map(({ id }) => id),
+      { endedAt, reason },
+    );
+    // The statement may have waited for a lock.
+    const at = this.clock.now();
+    for (const { id, userId } of ended) {
+      this.events.emit({ type: 'revoked', sessionId: id, userId, reason }, at);
+    }
   }
 }
 

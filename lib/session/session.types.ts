@@ -1,4 +1,3 @@
-import type { StaleRefreshToken } from '../errors/session.errors.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
 /** The input for a new session. */
@@ -71,21 +70,3 @@ export interface RefreshedSession {
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
 }
-
-/** An event of a session; see `SessionService.events`. */
-export type SessionEvent =
-  | { readonly type: 'created'; readonly sessionId: string; readonly userId: UserId }
-  | { readonly type: 'refreshed'; readonly sessionId: string; readonly userId: UserId }
-  /** The application revoked the sessions, their user signed out, or the same client has signed in again. */
-  | {
-      readonly type: 'revoked';
-      readonly sessionIds: readonly string[];
-      readonly reason: 'revoked' | 'replaced';
-    }
-  /**
-   * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other
-   * event follows. If the client comes back with the same token, a `theft` with the same `tokenId` follows.
-   */
-  | ({ readonly type: 'stale' } & StaleRefreshToken)
-  /** Two parties hold copies of the session's tokens. The session has been revoked. */
-  | ({ readonly type: 'theft' } & StaleRefreshToken & { readonly userId: UserId });

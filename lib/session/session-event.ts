@@ -1,0 +1,61 @@
+import type { RevocationReason, TokenTheft, StaleRefreshToken } from '../errors/session.errors.js';
+import type { Device } from '../types/device.js';
+import type { UserId } from '../types/register.js';
+
+/** What all events have in common. */
+interface EventFacts {
+  /** When it happened, by the clock of the sessions. */
+  readonly at: Date;
+  /** The `name` of the module; `'default'` if it has none. */
+  readonly module: string;
+}
+
+/** What the events of one session have in common. */
+interface SessionFacts extends EventFacts {
+  readonly sessionId: string;
+  readonly userId: UserId;
+}
+
+/** Somebody has signed in. */
+export interface SessionCreatedEvent extends SessionFacts {
+  readonly type: 'created';
+  /** The client that has signed in. */
+  readonly device: Device;
+}
+
+/** A client has got new tokens. */
+export interface SessionRefreshedEvent extends SessionFacts {
+  readonly type: 'refreshed';
+}
+
+/**
+ * The session was live, and has been revoked. If several processes revoke it at once, one of them has this event. `userId` is
+ * null if the row is damaged.
+ */
+export interface SessionRevokedEvent extends SessionFacts {
+  readonly type: 'revoked';
+  /** Clients see it, too: in `session_over`. */
+  readonly reason: RevocationReason;
+}
+
+/**
+ * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other
+ * event follows. If the client comes back with the same token, a `theft` with the same `tokenId` follows.
+ */
+export interface StaleTokenEvent extends EventFacts, StaleRefreshToken {
+  readonly type: 'stale';
+}
+
+/** Two parties hold copies of the session's tokens. The session has been revoked; there is no event `revoked` for it. */
+export interface TokenTheftEvent extends EventFacts, TokenTheft {
+  readonly type: 'theft';
+}
+
+/** An event of one session; see `SessionService.events`. `type` tells them apart. */
+export type SessionEvent =
+  SessionCreatedEvent | SessionRefreshedEvent | SessionRevokedEvent | StaleTokenEvent | TokenTheftEvent;
+
+/** An event as the code that emits it knows it. */
+export type NewSessionEvent<TEvent extends SessionEvent = SessionEvent> = TEvent extends SessionEvent
+  ? Omit<TEvent, keyof EventFacts>
+  : never;
