@@ -44,6 +44,7 @@ export type {
   IssuedToken,
   RefreshedSession,
   SessionInfo,
+  RevokeOptions,
   SessionInput,
 } from './session/session.types.js';
 export type {
@@ -85,6 +86,7 @@ export {
   InvalidClaimsError,
   InvalidDataError,
   InvalidOptionError,
+  InvalidReasonError,
   InvalidUserIdError,
   KeysUnavailableError,
   LookAgainError,

@@ -18,6 +18,7 @@ import type { UserId } from '../types/register.js';
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
  * | `invalid_claims` | {@link InvalidClaimsError} | 400 |
  * | `invalid_data` | {@link InvalidDataError} | 400 |
+ * | `invalid_reason` | {@link InvalidReasonError} | 400 |
  * | `headers_sent` | {@link HeadersSentError} | 500 |
  * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
@@ -37,6 +38,7 @@ export type SessionErrorCode =
   | 'invalid_user_id'
   | 'invalid_claims'
   | 'invalid_data'
+  | 'invalid_reason'
   | 'headers_sent'
   | 'unguarded_route'
   | 'unsupported_context'
@@ -56,6 +58,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_user_id: HttpStatus.BAD_REQUEST,
   invalid_claims: HttpStatus.BAD_REQUEST,
   invalid_data: HttpStatus.BAD_REQUEST,
+  invalid_reason: HttpStatus.BAD_REQUEST,
   headers_sent: HttpStatus.INTERNAL_SERVER_ERROR,
   unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
@@ -110,13 +113,22 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
 }
 
 /**
- * Why a session was revoked.
+ * Why a session was revoked. The module itself gives these reasons:
  *
- * - `revoked`: the application revoked it, or its user has signed out.
+ * - `revoked`: the application revoked it, and gave no reason.
+ * - `logout`: its user signed out on this client.
  * - `replaced`: the same client has signed in again.
  * - `theft`: two parties held copies of its tokens.
+ *
+ * An application can give these, those below, or its own: a lower-case letter, and up to 15 lower-case letters, digits and
+ * underscores. `expired` is no such reason.
+ *
+ * - `user`: its user ended it from another client.
+ * - `admin`: an administrator ended it.
+ * - `password_change`: its user has a new password.
  */
-export type RevocationReason = 'revoked' | 'replaced' | 'theft';
+export type RevocationReason =
+  'revoked' | 'logout' | 'replaced' | 'theft' | 'user' | 'admin' | 'password_change' | (string & {});
 
 /** Why a session ended: it was revoked, or nobody refreshed it in time (`expired`). */
 export type SessionEndReason = RevocationReason | 'expired';
@@ -125,7 +137,7 @@ export type SessionEndReason = RevocationReason | 'expired';
 export class SessionOverError extends SessionError<'session_over'> {
   /** When the session ended, in epoch milliseconds, if known. */
   readonly endedAt: number | undefined;
-  /** Why it ended, if known. The response body has it, too. */
+  /** Why it ended, if known. The response body has it, too: also a reason that the application has given. */
   readonly reason: SessionEndReason | undefined;
   /**
    * Whether these credentials can certainly never work again. It is `false` if the refresh token names an unknown key, and
@@ -267,6 +279,16 @@ export class InvalidDataError extends SessionError<'invalid_data'> {
   }
 }
 
+/** A reason of a revocation is not a short machine-readable text; see {@link RevocationReason}. Nothing was revoked. */
+export class InvalidReasonError extends SessionError<'invalid_reason'> {
+  constructor() {
+    super(
+      'invalid_reason',
+      'The reason of a revocation must be a lower-case letter and up to 15 lower-case letters, digits or underscores, and not "expired".',
+    );
+  }
+}
+
 /** A sign-in or a refresh whose response has already sent its headers: no token could reach the client. Nothing was changed. */
 export class HeadersSentError extends SessionError<'headers_sent'> {
   constructor() {
@@ -339,6 +361,7 @@ export type AnySessionError =
   | InvalidUserIdError
   | InvalidClaimsError
   | InvalidDataError
+  | InvalidReasonError
   | HeadersSentError
   | UnguardedRouteError
   | UnsupportedContextError

@@ -2,7 +2,7 @@ import { HeadersSentError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { SessionInput } from '../session/session.types.js';
+import type { RevokeOptions, SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
@@ -49,7 +49,7 @@ export class SignInOut {
       ...input?.device,
     };
     const tokens = await this.lifecycle.issue(input, now, device);
-    await this.endPresent(request, 'replaced', now);
+    await this.endPresent(request, { reason: 'replaced', by: tokens.row.userId }, now);
     this.transport.writeSignIn(request, response, tokens, now);
     await this.csrf.giveToken(response, tokens.row.id, now);
     this.responses.release(response);
@@ -68,7 +68,7 @@ export class SignInOut {
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
-    await this.endPresent(request, 'revoked', this.clock.now());
+    await this.endPresent(request, { reason: 'logout' }, this.clock.now());
     this.clear(response, request);
   }
 
@@ -82,21 +82,21 @@ export class SignInOut {
    * Ends the sessions whose tokens a request carries. An expired access token, which opens nothing any more, ends its session
    * only if its user signs out: somebody may have planted it in the jar of a client that signs in.
    */
-  private async endPresent(request: HttpRequest, reason: 'revoked' | 'replaced', now: number): Promise<void> {
+  private async endPresent(request: HttpRequest, why: RevokeOptions, now: number): Promise<void> {
     const ids = new Set<string>();
     for (const transport of this.transports) {
       for (const token of transport.readAccessTokens(request)) {
         const verification = await this.accessTokens.verify(token, now);
         if (verification.status === 'invalid') continue;
-        const isGood = verification.status === 'valid' || reason === 'revoked';
+        const isGood = verification.status === 'valid' || why.reason === 'logout';
         if (isGood) ids.add(verification.accessToken.sessionId);
       }
     }
-    if (ids.size > 0) await this.manager.revokeMany([...ids], reason);
+    if (ids.size > 0) await this.manager.revokeMany([...ids], why);
     const texts = this.transports.flatMap((each) => each.readRefreshTokens(request));
     const { authentic } = await this.refreshTokens.authenticateEach(texts, now);
     for (const { sessionId, sessionSecret } of authentic) {
-      if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
+      if (!ids.has(sessionId)) await this.manager.revokeWithSecret(sessionId, sessionSecret, why);
     }
   }
 }

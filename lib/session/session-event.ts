@@ -36,6 +36,11 @@ export interface SessionRevokedEvent extends SessionFacts {
   readonly type: 'revoked';
   /** Clients see it, too: in `session_over`. */
   readonly reason: RevocationReason;
+  /**
+   * Who has revoked it, as far as the application has said so. It is the user for `logout`, and the user who has signed in for
+   * `replaced`.
+   */
+  readonly by: string | number | undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { RevocationReason } from '../errors/session.errors.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
 /** The input for a new session. */
@@ -44,6 +45,14 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly userAgent: string | null;
   /** Client address at sign-in. */
   readonly ip: string | null;
+}
+
+/** Why sessions are revoked, and by whom. */
+export interface RevokeOptions {
+  /** Clients see it as the `reason` of `session_over`. It stays in the row as long as the row does. @default 'revoked' */
+  reason?: RevocationReason;
+  /** Who revokes: a user id, or the name of a job. Only the event has it. @default nobody is named */
+  by?: string | number;
 }
 
 /** A token for the client, and its expiry. */

@@ -56,7 +56,7 @@ export class SessionEntity {
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;
 
-  /** Why the session was revoked: `revoked`, `replaced`, `theft`. */
+  /** Why the session was revoked; see `RevocationReason`. */
   @Column({ name: 'revoked_reason', type: 'varchar', length: 16, nullable: true })
   revokedReason!: string | null;
 

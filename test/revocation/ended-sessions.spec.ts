@@ -14,12 +14,14 @@ function endedBy({ events }: Instance): Revoked[] {
   return ended;
 }
 
+async function issue({ service }: Instance, userId: string | number): Promise<string> {
+  return (await service.tokens.issue({ userId })).session.id;
+}
+
 const idsOf = (events: readonly Revoked[]) => events.map(({ sessionId }) => sessionId);
 
 describe.each(databases)('an event names a session only if it has ended it, on $name', (kind) => {
   const world = useWorld(kind);
-  const issue = async ({ service }: Instance, userId: string | number) =>
-    (await service.tokens.issue({ userId })).session.id;
 
   test('revokeMany, of what is live, over, unknown, given twice, or no id', async () => {
     const [one, two] = (await world.start(2)) as [Instance, Instance];
