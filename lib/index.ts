@@ -33,6 +33,7 @@ export {
   sessionVerifierToken,
 } from './module/named-module.js';
 export { SessionService } from './module/session.service.js';
+export { SESSION_OBSERVER, type SessionObserver } from './module/session-observers.js';
 export type { SessionTokens } from './module/session-tokens.js';
 export { ActiveSession } from './session/active-session.js';
 export { AuthenticatedSession } from './session/authenticated-session.js';

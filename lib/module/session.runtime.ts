@@ -6,8 +6,10 @@ import {
   type OnModuleInit,
   type Type,
 } from '@nestjs/common';
+import type { ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { meetNeighbours } from './neighbours.js';
+import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
 import { RefreshRoute, type RoutingContext } from './refresh-route.js';
 import { SessionMaintenance } from './session-maintenance.js';
@@ -30,6 +32,7 @@ export class SessionRuntime
     private readonly database: SessionDataSource,
     private readonly maintenance: SessionMaintenance,
     private readonly refreshRoute: RefreshRoute,
+    private readonly modules: ModulesContainer,
     private readonly logger: Logger,
     private readonly clockTolerance: number,
   ) {}
@@ -72,12 +75,14 @@ export class SessionRuntime
       database,
       new SessionMaintenance(core, options.cleanup),
       refreshRoute,
+      routing.modules,
       logger,
       options.accessToken.clockTolerance,
     );
   }
 
   async onModuleInit(): Promise<void> {
+    attachObservers(this.core.events, this.modules);
     await this.setClock();
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);

@@ -56,6 +56,22 @@ describe('an observer of events that fails', () => {
     expect(unhandled).not.toHaveBeenCalled();
   });
 
+  it('harms nobody if the application has provided it', async () => {
+    const events = new SessionEvents('default');
+    const seen: string[] = [];
+    events.observe(fail);
+    events.observe(async () => Promise.reject(new Error('of the observer')));
+    events.observe(({ type }) => seen.push(type));
+    events.emit(event, NOW);
+    await settle();
+    expect(seen).toEqual(['refreshed']);
+    expect(unhandled).not.toHaveBeenCalled();
+    expect(logged).toHaveBeenCalledTimes(2);
+    events.complete();
+    events.emit(event, NOW);
+    expect(seen).toEqual(['refreshed']);
+  });
+
   it('is logged, each time', async () => {
     const events = new SessionEvents('default');
     events.stream.pipe(filter(() => true)).subscribe(fail);
