@@ -13,6 +13,8 @@ export type {
   SessionModuleOptions,
   SessionOptionsFactory,
   SigningKeyOptions,
+  TheftPolicy,
+  TheftScope,
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
 export type { SigningAlgorithm, SigningKeySource } from './keys/signing-key.js';

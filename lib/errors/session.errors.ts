@@ -188,6 +188,8 @@ export interface StaleRefreshToken {
 /** Two parties hold copies of the tokens of a session. */
 export interface TokenTheft extends StaleRefreshToken {
   readonly userId: UserId;
+  /** The client that came with the old token, the other party: a thief, or his victim. `undefined` if it is not known. */
+  readonly request: Device | undefined;
 }
 
 /**

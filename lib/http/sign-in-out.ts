@@ -7,7 +7,8 @@ import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { areHeadersSent, type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
+import { deviceOf } from './device-of.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
@@ -43,11 +44,7 @@ export class SignInOut {
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = this.clock.now();
-    const device = {
-      userAgent: requestHeader(request, 'user-agent'),
-      ip: plainAddress(request.ip),
-      ...input?.device,
-    };
+    const device = { ...deviceOf(request), ...input?.device };
     const tokens = await this.lifecycle.issue(input, now, device);
     await this.endPresent(request, { reason: 'replaced', by: tokens.row.userId }, now);
     this.transport.writeSignIn(request, response, tokens, now);
@@ -103,9 +100,4 @@ export class SignInOut {
 
 function hasTokens(request: HttpRequest, transport: TokenTransport): boolean {
   return transport.readAccessTokens(request).length > 0 || transport.readRefreshTokens(request).length > 0;
-}
-
-/** An IPv4 address as such, not as IPv6 has it (RFC 4291, 2.5.5.2), which sockets for both give. */
-function plainAddress(ip: string | undefined): string | undefined {
-  return ip?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }

@@ -26,6 +26,7 @@ import { isLive, SessionStore } from '../storage/session.store.js';
 import { SessionEvents } from '../session/session-events.js';
 import { SessionLifecycle } from '../session/session-lifecycle.js';
 import { SessionManager } from '../session/session-manager.js';
+import { TheftResponse } from '../session/theft-response.js';
 import { SessionService } from './session.service.js';
 
 /** The parts of the module that others use. */
@@ -83,6 +84,9 @@ export function createSessionCore(
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
+  const thefts = new TheftResponse(options.theft, async (userId) =>
+    manager.revokeAllForUser(userId, { reason: 'theft' }),
+  );
   const lifecycle = new SessionLifecycle(
     sessions,
     accessTokens,
@@ -90,10 +94,11 @@ export function createSessionCore(
     new SessionRotator(sessions, options),
     revocation,
     events,
+    thefts,
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
-  const manager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
+  const manager: SessionManager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
   const csrf = new CsrfCheck(refreshTokens, options.csrf);
   const responses = new LateResponses(
     events,

@@ -71,6 +71,7 @@ describe('defaults', () => {
       refreshToken: { ttl: 30 * DAY, absoluteTtl: 365 * DAY },
       rotation: { reuseWindow: 90 * SECOND, ttl: 15 * 60 * SECOND, jitter: 0.05, delay: 10 * SECOND },
       lookAgain: true,
+      theft: 'session',
       refresh: 'transparent',
       refreshPath: undefined,
       jwksPath: undefined,
@@ -139,6 +140,8 @@ describe('values that are accepted', () => {
     ['refreshToken.absoluteTtl', '30d', 30 * DAY],
     ['lookAgain', true, true],
     ['lookAgain', false, false],
+    ['theft', 'user', 'user'],
+    ['theft', source, source],
     ['cookies.lookAgainName', 'again', 'again'],
     ['refresh', 'transparent', 'transparent'],
     ['signingKeys.rotation', '1s', SECOND],
@@ -671,7 +674,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, accessToken, refreshToken, reuseWindow, lookAgain, theft, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

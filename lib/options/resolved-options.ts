@@ -21,6 +21,8 @@ import type {
   RevocationMode,
   SessionModuleExtras,
   SessionModuleOptions,
+  TheftPolicy,
+  TheftScope,
 } from './session-module.options.js';
 
 /** The options as the module uses them: complete, checked and frozen. Durations are in milliseconds. */
@@ -38,6 +40,7 @@ export interface ResolvedOptions {
   readonly refreshToken: { readonly ttl: number; readonly absoluteTtl: number };
   readonly rotation: RotationTimes;
   readonly lookAgain: boolean;
+  readonly theft: TheftPolicy;
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
   readonly jwksPath: string | undefined;
@@ -63,6 +66,7 @@ const KNOWN = {
     'refreshToken',
     'reuseWindow',
     'lookAgain',
+    'theft',
     'refresh',
     'signingKeys',
     'revocation',
@@ -234,6 +238,10 @@ export function resolveOptions(
     refreshToken: { ttl: refreshTtl, absoluteTtl },
     rotation,
     lookAgain: flag('lookAgain', input.lookAgain, true),
+    theft:
+      typeof input.theft === 'function'
+        ? input.theft
+        : oneOf<TheftScope>('theft', input.theft, ['session', 'user'], 'session'),
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
     jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),

@@ -49,6 +49,8 @@ export interface SessionRevokedEvent extends SessionFacts {
  */
 export interface StaleTokenEvent extends EventFacts, StaleRefreshToken {
   readonly type: 'stale';
+  /** The client that came with the token; `undefined` if it is not known. */
+  readonly request: Device | undefined;
 }
 
 /** Two parties hold copies of the session's tokens. The session has been revoked; there is no event `revoked` for it. */

@@ -4,6 +4,7 @@ import { toAsciiJson } from '../storage/columns.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from '../protocol/json.js';
 import type { SessionInput } from './session.types.js';
+import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
 /** The size of the `user_id` column, in characters of ASCII JSON. */
@@ -33,9 +34,13 @@ export function checkSessionInput(
     userId: checkUserId(input?.userId),
     claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
     data: input.data === undefined ? {} : normaliseData(input.data),
-    userAgent: printable(device?.userAgent, MAX_USER_AGENT),
-    ip: printable(device?.ip, MAX_IP),
+    ...toDevice(device),
   };
+}
+
+/** A client as it is stored, and told of in events. */
+export function toDevice(device: SessionInput['device']): Device {
+  return { userAgent: printable(device?.userAgent, MAX_USER_AGENT), ip: printable(device?.ip, MAX_IP) };
 }
 
 /** @throws {@link InvalidUserIdError} */

@@ -26,8 +26,10 @@ import type {
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
-import { checkSessionInput } from './session-input.js';
+import { checkSessionInput, toDevice } from './session-input.js';
 import type { SessionInput } from './session.types.js';
+import type { TheftResponse } from './theft-response.js';
+import type { Device } from '../types/device.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
@@ -61,6 +63,7 @@ export class SessionLifecycle {
     private readonly rotator: SessionRotator,
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
+    private readonly thefts: TheftResponse,
     private readonly options: ResolvedOptions,
     /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
@@ -118,9 +121,15 @@ export class SessionLifecycle {
    * Exchanges an authentic refresh token.
    *
    * @param hasLookedAgain whether the client was told earlier that this token looks old
+   * @param client gives the client, for events
    * @throws {@link LookAgainError} | {@link SessionOverError} | {@link TokenTheftError}
    */
-  async refresh(token: RefreshToken, now: number, hasLookedAgain: boolean): Promise<TokenSet> {
+  async refresh(
+    token: RefreshToken,
+    now: number,
+    hasLookedAgain: boolean,
+    client: () => SessionInput['device'],
+  ): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
       const preimage = preimageOf(sessionSecret);
@@ -138,11 +147,15 @@ export class SessionLifecycle {
       if (this.events.isObserved) this.events.emit({ type: 'refreshed', sessionId, userId: row.userId }, now);
       return { row, accessToken, refreshToken };
     } catch (error) {
-      if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale }, now);
+      if (error instanceof LookAgainError && this.events.isObserved) {
+        this.events.emit({ type: 'stale', ...error.stale, request: partyOf(client) }, now);
+      }
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
         this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
-        this.events.emit({ type: 'theft', ...stale, userId }, now);
+        const theft = { ...stale, userId, request: partyOf(client) };
+        this.events.emit({ type: 'theft', ...theft }, now);
+        await this.thefts.answer(theft);
       }
       throw error;
     }
@@ -190,6 +203,11 @@ export class SessionLifecycle {
       `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
+}
+
+function partyOf(client: () => SessionInput['device']): Device | undefined {
+  const device = client();
+  return device && toDevice(device);
 }
 
 function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {

@@ -120,6 +120,7 @@ describe.each(databases)('on $name', (kind) => {
           age: 16 * 60_000 + 1_000,
           sinceRotation: 1_000,
           device: DEVICE,
+          request: DEVICE,
           at: new Date(),
           module: 'default',
         },
@@ -184,6 +185,7 @@ describe.each(databases)('on $name', (kind) => {
         age: 16 * 60_000 + 90_000,
         sinceRotation: 0,
         device: DEVICE,
+        request: DEVICE,
         at: new Date(),
         module: 'default',
       };

@@ -38,6 +38,8 @@ async function live(sessions: SessionService): Promise<void> {
   await sessions.tokens.refresh(refreshToken.token);
   await sessions.revoke(session.id, { reason: 'admin' });
 }
+const ignore = () => undefined;
+
 const LIFE = ['created', 'refreshed', 'revoked'];
 
 describe('observers of an application', () => {
@@ -120,9 +122,8 @@ describe('observers of an application', () => {
     const subscription = sessions.events.subscribe();
     await live(sessions);
     subscription.unsubscribe();
-    const listen = () => undefined;
-    subscribe(SESSION_CHANNEL, listen);
-    unsubscribe(SESSION_CHANNEL, listen);
+    subscribe(SESSION_CHANNEL, ignore);
+    unsubscribe(SESSION_CHANNEL, ignore);
     await live(sessions);
     expect(emit.mock.calls.map(([{ type }]) => type)).toEqual(['revoked', ...LIFE, 'revoked']);
   });
