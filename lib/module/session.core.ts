@@ -18,7 +18,7 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { createRevocationChecker } from '../revocation/revocation-checker.js';
+import { createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
@@ -35,6 +35,8 @@ export interface SessionCore {
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly manager: SessionManager;
   readonly events: SessionEvents;
+  /** Listens to what other processes revoke, if the application has asked for that. */
+  readonly elsewhere: { start(): Promise<void>; stop(): Promise<void> } | undefined;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -78,8 +80,16 @@ export function createSessionCore(
     rotation: options.signingKeys.rotation,
     lifetime: options.refreshToken.ttl,
   });
-  const revocation = createRevocationChecker(options, sessions);
   const events = new SessionEvents(module);
+  const feed =
+    options.events === 'everywhere'
+      ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
+          const reason = revokedReason ?? 'revoked';
+          const facts = { sessionId: id, userId, reason, by: undefined, elsewhere: true };
+          events.emit({ type: 'revoked', ...facts }, at);
+        })
+      : undefined;
+  const revocation = createRevocationChecker(options, sessions, feed);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
@@ -149,5 +159,6 @@ export function createSessionCore(
     options,
     clock,
   });
-  return { service, authenticator, manager, events, signingKeys, refreshTokens, clock };
+  const elsewhere = feed && { start: async () => feed.start(clock), stop: async () => feed.stop() };
+  return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
 }

@@ -86,6 +86,7 @@ export class SessionRuntime
     await this.setClock();
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
+    await this.core.elsewhere?.start();
     this.maintenance.start();
   }
 
@@ -113,6 +114,7 @@ export class SessionRuntime
   }
 
   async onModuleDestroy(): Promise<void> {
+    await this.core.elsewhere?.stop();
     await this.maintenance.stop();
   }
 

@@ -41,6 +41,7 @@ export interface ResolvedOptions {
   readonly rotation: RotationTimes;
   readonly lookAgain: boolean;
   readonly theft: TheftPolicy;
+  readonly events: 'process' | 'everywhere';
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
   readonly jwksPath: string | undefined;
@@ -67,6 +68,7 @@ const KNOWN = {
     'reuseWindow',
     'lookAgain',
     'theft',
+    'events',
     'refresh',
     'signingKeys',
     'revocation',
@@ -242,6 +244,7 @@ export function resolveOptions(
       typeof input.theft === 'function'
         ? input.theft
         : oneOf<TheftScope>('theft', input.theft, ['session', 'user'], 'session'),
+    events: oneOf('events', input.events, ['process', 'everywhere'], 'process'),
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
     jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),

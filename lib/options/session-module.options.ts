@@ -205,6 +205,13 @@ export interface SessionModuleOptions {
    */
   theft?: TheftPolicy;
   /**
+   * Which revocations have events in this process: its own, or with `everywhere` also those of all other processes with the
+   * same database (`elsewhere` is then true). They are heard of within `revocationInterval`, by one small query in this time,
+   * whether or not requests come. Each process with this option hears of each of them once. What was revoked while the process
+   * was not running is not told. @default 'process'
+   */
+  events?: 'process' | 'everywhere';
+  /**
    * - `transparent`: the guard refreshes the session as part of a request with an expired access token.
    * - `endpoint`: the guard answers `try_refresh`, and the client calls the refresh route (`refreshPath`). Browsers send the
    *   refresh cookie only to that route.

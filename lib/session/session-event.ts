@@ -41,6 +41,8 @@ export interface SessionRevokedEvent extends SessionFacts {
    * `replaced`.
    */
   readonly by: string | number | undefined;
+  /** Whether another process has revoked it. Only with the option `events: 'everywhere'`. `by` is then not known. */
+  readonly elsewhere: boolean;
 }
 
 /**

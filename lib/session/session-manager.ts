@@ -146,7 +146,7 @@ export class SessionManager {
     const at = this.clock.now();
     for (const { id, userId } of ended) {
       const who = by ?? (reason === 'logout' ? userId : undefined);
-      this.events.emit({ type: 'revoked', sessionId: id, userId, reason, by: who }, at);
+      this.events.emit({ type: 'revoked', sessionId: id, userId, reason, by: who, elsewhere: false }, at);
     }
   }
 }

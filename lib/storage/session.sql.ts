@@ -36,6 +36,10 @@ export const SESSION_SQL = {
 
   revokedSince: 'SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE {revokedAt} >= :time',
 
+  /** The same with whose sessions they were, and who has revoked them. */
+  heardSince:
+    'SELECT {* of id, userId, revokedAt, revokedReason, redeemedBy} FROM {} WHERE {revokedAt} >= :time',
+
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
 

@@ -31,6 +31,13 @@ export interface Revocation {
   readonly revokedReason: RevocationReason | null;
 }
 
+/** The same, for those who are told of it. `userId` is null if the column is damaged. */
+export interface HeardRevocation extends Revocation {
+  readonly userId: UserId;
+  /** Whether this process has revoked it. */
+  readonly isOwn: boolean;
+}
+
 /** A session that a call has revoked. `userId` is null if the column is damaged. */
 export type EndedSession = Pick<SessionRow, 'id' | 'userId'>;
 
@@ -263,6 +270,19 @@ export class SessionStore {
     return rows as Revocation[];
   }
 
+  /** The same, with whose sessions they were, and whether this process has revoked them. */
+  async heardSince(time: number): Promise<HeardRevocation[]> {
+    const { rows } = await storageErrors(() => this.run.heardSince({ time }));
+    return rows.map((row) => ({
+      id: row.id,
+      revokedAt: row.revokedAt!,
+      revokedReason: row.revokedReason,
+      // The same rows are read again and again. So what is damaged is not logged here.
+      userId: parsed(row, 'userId', () => null) as UserId,
+      isOwn: this.marks.isOwn(row.redeemedBy),
+    }));
+  }
+
   /**
    * Replaces data or claims of a live session.
    *
@@ -318,6 +338,10 @@ class Marks {
 
   next(): string {
     return this.process + base36(this.count++, 6);
+  }
+
+  isOwn(mark: string | null): boolean {
+    return mark?.startsWith(this.process) ?? false;
   }
 }
 

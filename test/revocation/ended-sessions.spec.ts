@@ -40,7 +40,8 @@ describe.each(databases)('an event names a session only if it has ended it, on $
     expect(await one.service.revokeMany(given)).toBe(0);
     expect(await one.service.revoke(over)).toBe(false);
     expect(await one.service.revoke(newSessionId(Date.now()))).toBe(false);
-    const common = { type: 'revoked', reason: 'revoked', at: new Date(), module: 'default' };
+    const common = { type: 'revoked', reason: 'revoked', elsewhere: false };
+    Object.assign(common, { by: undefined, at: new Date(), module: 'default' });
     const sorted = ended.toSorted((a, b) => (a.sessionId < b.sessionId ? -1 : 1));
     expect(sorted).toEqual(
       [
