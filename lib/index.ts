@@ -51,6 +51,8 @@ export type {
   SessionInput,
 } from './session/session.types.js';
 export type {
+  CsrfRefusedEvent,
+  KeyRotatedEvent,
   SessionCreatedEvent,
   SessionEvent,
   SessionRefreshedEvent,

@@ -86,7 +86,7 @@ export class RequestRefresher {
     // Before the theft: a sibling subdomain may have set the stolen token. The client's own is the one that looks old, or that
     // the request does not prove to be meant.
     if (newest) return transport.tellToLookAgain(request, response, [newest, ...others]);
-    if (forged) return forged;
+    if (forged) return this.csrf.refusal(request, forged);
     if (over && !this.mayClear(over, now)) return over;
     transport.clear(response);
     return theft ?? over!;

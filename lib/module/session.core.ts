@@ -13,6 +13,7 @@ import { CookieTransport } from '../http/transport/cookie-transport.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
+import type { RingChange } from '../keys/key-ring.js';
 import { ManagedSigningKeys } from '../keys/managed-signing-keys.js';
 import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
@@ -65,6 +66,11 @@ export function createSessionCore(
     idle: options.refreshToken.ttl,
     absolute: options.refreshToken.absoluteTtl,
   });
+  const events = new SessionEvents(module);
+  const rotated =
+    (purpose: 'access' | 'refresh') =>
+    ({ kid, signsFrom, dropped }: RingChange, now: number) =>
+      events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
   const keys = new KeyStore(dataSource);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
@@ -75,12 +81,10 @@ export function createSessionCore(
         rotation: options.signingKeys.rotation,
         lifetime: longestLife(options),
         interval: options.revocationInterval,
+        rotated: rotated('access'),
       });
-  const refreshTokens = new RefreshTokens(keys, sealer, {
-    rotation: options.signingKeys.rotation,
-    lifetime: options.refreshToken.ttl,
-  });
-  const events = new SessionEvents(module);
+  const times = { rotation: options.signingKeys.rotation, lifetime: options.refreshToken.ttl };
+  const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
   const feed =
     options.events === 'everywhere'
       ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
@@ -109,7 +113,7 @@ export function createSessionCore(
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
   const manager: SessionManager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
-  const csrf = new CsrfCheck(refreshTokens, options.csrf);
+  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, clock });
   const responses = new LateResponses(
     events,
     async (id) => {

@@ -50,8 +50,8 @@ export class SessionService {
   }
 
   /**
-   * The events of sessions in this process, each of one session: sign-in, refresh, revocation, stale tokens, theft. An event is
-   * delivered after it has been committed. An observer that fails is logged, and harms nobody.
+   * The events of sessions in this process, each of one session: sign-in, refresh, revocation, stale tokens, theft; and of rotated
+   * keys and refused requests, of no session. An event is delivered after it has been committed. An observer that fails is logged, and harms nobody.
    */
   get events(): Observable<SessionEvent> {
     return this.#parts.events.stream;

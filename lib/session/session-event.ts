@@ -60,9 +60,47 @@ export interface TokenTheftEvent extends EventFacts, TokenTheft {
   readonly type: 'theft';
 }
 
-/** An event of one session; see `SessionService.events`. `type` tells them apart. */
+/** This process has made the next key, or somebody has called `rotateSigningKeys()` in it. It is about no session. */
+export interface KeyRotatedEvent extends EventFacts, NoSession {
+  readonly type: 'key_rotated';
+  /** Keys of access tokens, or of refresh tokens. */
+  readonly purpose: 'access' | 'refresh';
+  /** The name of the key that signs then. It is not a secret. */
+  readonly kid: string;
+  /** From when it signs. */
+  readonly signsFrom: Date;
+  /** The names of the keys that were dropped with it. */
+  readonly dropped: readonly string[];
+}
+
+/** A request was refused, because a page of another site may have sent it. It is about no session. */
+export interface CsrfRefusedEvent extends EventFacts, NoSession {
+  readonly type: 'csrf_refused';
+  readonly method: string;
+  /** Without query, at most 200 characters. */
+  readonly path: string;
+  /** The header `Origin`, at most 200 characters. */
+  readonly origin: string | undefined;
+  /** The client that sent it, which may well be a victim's. */
+  readonly request: Device;
+  /** What was wrong: the message of the error. */
+  readonly message: string;
+}
+
+interface NoSession {
+  readonly sessionId?: undefined;
+  readonly userId?: undefined;
+}
+
+/** An event; see `SessionService.events`. `type` tells them apart. */
 export type SessionEvent =
-  SessionCreatedEvent | SessionRefreshedEvent | SessionRevokedEvent | StaleTokenEvent | TokenTheftEvent;
+  | SessionCreatedEvent
+  | SessionRefreshedEvent
+  | SessionRevokedEvent
+  | StaleTokenEvent
+  | TokenTheftEvent
+  | KeyRotatedEvent
+  | CsrfRefusedEvent;
 
 /** An event as the code that emits it knows it. */
 export type NewSessionEvent<TEvent extends SessionEvent = SessionEvent> = TEvent extends SessionEvent

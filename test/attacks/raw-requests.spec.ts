@@ -487,7 +487,8 @@ describe.each(scenes)(
         }
         const ids = new Set(honest.map(({ sessionId }) => sessionId));
         for (const event of scene.events.splice(0)) {
-          if (event.type !== 'refreshed' && ids.has(event.sessionId)) faults.push(`the event ${event.type}`);
+          if (event.type !== 'refreshed' && event.sessionId !== undefined && ids.has(event.sessionId))
+            faults.push(`the event ${event.type}`);
         }
         faults.push(...unhandled.splice(0).map((reason) => `an unhandled rejection: ${inspect(reason)}`));
         // Who comes back with a dead token, and with a marker that names it, is a thief.

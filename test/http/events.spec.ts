@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { SessionEvent } from 'nestjs-session-tokens';
+import { CsrfError, type SessionEvent } from 'nestjs-session-tokens';
 import { adapters } from '../support/app.js';
-import { pass } from '../support/time.js';
+import { pass, START } from '../support/time.js';
 import { type AccountApp, accountApps } from './account-app.js';
 
 function eventsOf({ sessions }: AccountApp): SessionEvent[] {
@@ -85,5 +85,79 @@ describe.each(adapters)('events over %s', (adapter) => {
     }
     expect(events).toEqual([]);
     expect(await app.sessions.find(id)).not.toBeNull();
+  });
+
+  describe('of a request that a page of another site may have sent', () => {
+    const evil = {
+      origin: 'https://evil.example',
+      'sec-fetch-site': 'cross-site',
+      'user-agent': 'Victim/1.0',
+    };
+    const refused = {
+      type: 'csrf_refused',
+      at: new Date(START),
+      module: 'default',
+      origin: 'https://evil.example',
+      request: { userAgent: 'Victim/1.0', ip: '127.0.0.1' },
+      message: expect.any(String) as string,
+    };
+
+    it('say what it was, and nothing of its query or its cookies', async () => {
+      const app = await start();
+      const browser = await app.signIn();
+      const events = eventsOf(app);
+      const asked = [
+        ['/orders', '/orders'],
+        ['/login?token=0123456789', '/login'],
+        [`/sign-out/${'x'.repeat(300)}?a`, undefined],
+        ['/sign-out?next=/a?b', '/sign-out'],
+      ] as const;
+      for (const [path] of asked) await browser.post(path, { userId: 'mallory' }, { headers: evil });
+      await browser.post(
+        '/orders',
+        {},
+        { headers: { 'user-agent': 'Victim/1.0', 'sec-fetch-site': 'same-site' } },
+      );
+      const paths = asked.flatMap(([, path]) => path ?? []);
+      expect(events).toEqual([
+        ...paths.map((path) => Object.assign({ method: 'POST', path }, refused)),
+        Object.assign({ method: 'POST', path: '/orders' }, refused, { origin: undefined }),
+      ]);
+    });
+
+    it('are short, whatever the request says', async () => {
+      const app = await start();
+      const events = eventsOf(app);
+      const long = 'x'.repeat(1_000);
+      const request = {
+        method: 'POST',
+        url: `/${long}?${long}`,
+        headers: { origin: `https://${long}` },
+        ip: long,
+      };
+      expect(() => app.sessions.checkOrigin(request)).toThrow(CsrfError);
+      expect(events).toMatchObject([
+        {
+          path: `/${long.slice(1, 200)}`,
+          origin: `https://${long.slice(0, 192)}`,
+          request: { ip: long.slice(0, 64) },
+        },
+      ]);
+    });
+
+    it.each([
+      ['header', {}],
+      ['token', { 'anti-csrf': 'junk' }],
+    ] as const)('come once in mode %s, also where the access token has expired', async (mode, headers) => {
+      const app = await start({ csrf: { mode } });
+      const browser = await app.signIn();
+      const events = eventsOf(app);
+      expect((await browser.post('/orders', {}, { headers })).status).toBe(403);
+      expect(events).toMatchObject([{ type: 'csrf_refused', path: '/orders' }]);
+      pass('16m');
+      expect((await browser.post('/orders', {}, { headers })).status).toBe(403);
+      expect(events).toMatchObject(Array(2).fill({ type: 'csrf_refused', path: '/orders' }));
+      expect(events[1]).not.toHaveProperty('sessionId');
+    });
   });
 });

@@ -1,18 +1,18 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { SessionEntity, type SessionEvent, type SessionModuleOptions } from 'nestjs-session-tokens';
+import { SessionEntity, type SessionModuleOptions, type SessionRevokedEvent } from 'nestjs-session-tokens';
 import { UNSETTLED } from '../../lib/storage/session.store.js';
 import { databases } from '../support/databases.js';
 import { HOUR, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 import { insist, type Instance, useWorld } from '../support/world.js';
 
-function heardBy({ events }: Instance): SessionEvent[] {
-  const heard: SessionEvent[] = [];
+function heardBy({ events }: Instance): SessionRevokedEvent[] {
+  const heard: SessionRevokedEvent[] = [];
   events.stream.subscribe((event) => void (event.type === 'revoked' && heard.push(event)));
   return heard;
 }
 
-function order(a: SessionEvent, b: SessionEvent): number {
-  return a.sessionId! < b.sessionId! ? -1 : 1;
+function order(a: SessionRevokedEvent, b: SessionRevokedEvent): number {
+  return a.sessionId < b.sessionId ? -1 : 1;
 }
 
 /** Has an instance read what others have revoked. */
@@ -58,9 +58,9 @@ describe.each(databases)('events of what other processes revoke, on $name', (kin
         { ...facts, sessionId: admin, userId: 'ann', reason: 'admin' },
         { ...facts, sessionId: many[0], userId: 7, reason: 'revoked' },
         { ...facts, sessionId: many[1], userId: 7, reason: 'revoked' },
-      ] as SessionEvent[];
+      ] as SessionRevokedEvent[];
       expect(there.toSorted(order)).toEqual(told.toSorted(order));
-      expect(here.map((event) => event.type === 'revoked' && event.elsewhere)).toEqual(Array(3).fill(false));
+      expect(here.map(({ elsewhere }) => elsewhere)).toEqual(Array(3).fill(false));
     },
   );
 
@@ -114,7 +114,7 @@ describe.each(databases)('events of what other processes revoke, on $name', (kin
     for (const events of heard) {
       expect(events.map(({ sessionId }) => sessionId).toSorted()).toEqual(ids.toSorted());
     }
-    const isHere = (event: SessionEvent) => event.type === 'revoked' && !event.elsewhere;
+    const isHere = (event: SessionRevokedEvent) => !event.elsewhere;
     const own = heard.flatMap((events) => events.filter(isHere).map(({ sessionId }) => sessionId));
     expect(own.toSorted()).toEqual(ids.toSorted());
   });
