@@ -24,6 +24,34 @@ export interface SessionObserver {
 /** Tells the observers that the application provides of the events. All providers exist when this is called. */
 export function attachObservers(events: SessionEvents, modules: ModulesContainer): void {
   for (const observer of observersIn(modules)) events.observe((event) => observer.onSessionEvent(event));
+  for (const emitter of emittersIn(modules)) {
+    events.observe((event) => emitter.emit(`session.${event.type}`, event));
+  }
+}
+
+/** What is used of an `EventEmitter2`. */
+interface Emitter {
+  emit(name: string, event: SessionEvent): unknown;
+  /** Node's emitters, whose names of events nobody has agreed on with the application, do not have it. */
+  onAny(listener: () => void): unknown;
+}
+
+/**
+ * The emitter of Nest's `EventEmitterModule`, if the application has it. It is known by the name of that module, so that this
+ * package does not need `@nestjs/event-emitter`, and finds whichever copy of it the application has.
+ */
+function emittersIn(modules: ModulesContainer): ReadonlySet<Emitter> {
+  const emitters = new Set<Emitter>();
+  for (const { metatype, providers } of modules.values()) {
+    if (metatype?.name !== 'EventEmitterModule') continue;
+    for (const { instance } of providers.values()) if (isEmitter(instance)) emitters.add(instance);
+  }
+  return emitters;
+}
+
+function isEmitter(instance: unknown): instance is Emitter {
+  const { emit, onAny } = (instance ?? {}) as Partial<Record<keyof Emitter, unknown>>;
+  return typeof emit === 'function' && typeof onAny === 'function';
 }
 
 /** @throws {@link InvalidOptionError} */

@@ -150,19 +150,20 @@ describe('the feed', () => {
   });
 });
 
+async function startTimer(table: Table, learn?: (revocation: Revocation, at: number) => void) {
+  vi.useFakeTimers({ now: NOW });
+  const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
+  const feed = new RevocationFeed(table, times, learn);
+  await feed.start({ now: () => Date.now() });
+  return feed;
+}
+
 describe('a feed with a timer', () => {
-  const start = async (table: Table, learn?: (revocation: Revocation, at: number) => void) => {
-    vi.useFakeTimers({ now: NOW });
-    const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
-    const feed = new RevocationFeed(table, times, learn);
-    await feed.start({ now: () => Date.now() });
-    return feed;
-  };
   afterEach(() => vi.useRealTimers());
 
   test('reads at once, and once per interval without requests, until it is stopped', async () => {
     const table = new Table();
-    const feed = await start(table);
+    const feed = await startTimer(table);
     expect(table.reads).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(3 * INTERVAL);
     expect(table.reads).toHaveLength(4);
@@ -174,7 +175,7 @@ describe('a feed with a timer', () => {
 
   test('leaves out a read that requests have just caused', async () => {
     const table = new Table();
-    const feed = await start(table);
+    const feed = await startTimer(table);
     await vi.advanceTimersByTimeAsync(INTERVAL - 1);
     // As one that came a moment before the timer: the first read was one interval ago.
     vi.setSystemTime(NOW + INTERVAL);
@@ -188,7 +189,7 @@ describe('a feed with a timer', () => {
     const table = new Table();
     table.rows.push({ id: 'before', revokedAt: NOW, revokedReason: 'admin' });
     const told: [string, number][] = [];
-    const feed = await start(table, ({ id }, at) => told.push([id, at]));
+    const feed = await startTimer(table, ({ id }, at) => told.push([id, at]));
     feed.revoked(['own'], { endedAt: NOW, reason: 'admin' });
     table.rows.push({ id: 'own', revokedAt: NOW, revokedReason: 'admin' });
     table.rows.push({ id: 'other', revokedAt: NOW, revokedReason: 'admin' });
@@ -205,7 +206,7 @@ describe('a feed with a timer', () => {
     vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const table = new Table();
     const told: string[] = [];
-    const feed = await start(table, ({ id }) => told.push(id));
+    const feed = await startTimer(table, ({ id }) => told.push(id));
     table.isDown = true;
     table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'admin' });
     await vi.advanceTimersByTimeAsync(60 * INTERVAL);

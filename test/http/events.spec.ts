@@ -156,7 +156,7 @@ describe.each(adapters)('events over %s', (adapter) => {
       expect(events).toMatchObject([{ type: 'csrf_refused', path: '/orders' }]);
       pass('16m');
       expect((await browser.post('/orders', {}, { headers })).status).toBe(403);
-      expect(events).toMatchObject(Array(2).fill({ type: 'csrf_refused', path: '/orders' }));
+      expect(events.map(({ type }) => type)).toEqual(['csrf_refused', 'csrf_refused']);
       expect(events[1]).not.toHaveProperty('sessionId');
     });
   });

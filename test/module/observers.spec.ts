@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { Injectable, type ModuleMetadata, Scope } from '@nestjs/common';
+import { EventEmitter } from 'node:events';
+import { Injectable, Logger, type ModuleMetadata, Scope } from '@nestjs/common';
 import { SESSION_OBSERVER, SessionModule, type SessionEvent, SessionService } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SESSION_CHANNEL, SessionEvents } from '../../lib/session/session-events.js';
@@ -99,6 +100,33 @@ describe('observers of an application', () => {
       ['default', 3],
     ]);
     expect(channel).toEqual(events.slice(0, 2));
+  });
+
+  it('are those of EventEmitterModule, too, by the type of the event', async () => {
+    const { options } = await database();
+    const emitted: [string, SessionEvent][] = [];
+    /** In the place of that of @nestjs/event-emitter. */
+    class EventEmitter2 {
+      onAny(): void {}
+      emit(name: string, event: SessionEvent): boolean {
+        emitted.push([name, event]);
+        throw new Error('of a listener');
+      }
+    }
+    class EventEmitterModule {
+      readonly isOfNest = true;
+    }
+    const emitters = { module: EventEmitterModule, providers: [EventEmitter2, EventEmitter] };
+    const { sessions } = await start({
+      imports: [SessionModule.forRoot({ database: options }), emitters],
+      // The application's own emitters are its own.
+      providers: [EventEmitter2],
+    });
+    vi.spyOn(Logger.prototype, 'error').mockReturnValue();
+    await live(sessions);
+    expect(emitted.map(([name, { type }]) => [name, type])).toEqual(
+      LIFE.map((type) => [`session.${type}`, type]),
+    );
   });
 
   it('that are no observers stop the start', async () => {

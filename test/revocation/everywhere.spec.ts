@@ -114,8 +114,7 @@ describe.each(databases)('events of what other processes revoke, on $name', (kin
     for (const events of heard) {
       expect(events.map(({ sessionId }) => sessionId).toSorted()).toEqual(ids.toSorted());
     }
-    const isHere = (event: SessionRevokedEvent) => !event.elsewhere;
-    const own = heard.flatMap((events) => events.filter(isHere).map(({ sessionId }) => sessionId));
+    const own = heard.flat().flatMap(({ elsewhere, sessionId }) => (elsewhere ? [] : [sessionId]));
     expect(own.toSorted()).toEqual(ids.toSorted());
   });
 

@@ -64,7 +64,7 @@ describe.each(databases)('over 1,200 sessions of a user on $name', (kind) => {
     const given = [...ids, ...unknown, ...ids].filter((id) => id !== current.session.id);
     expect(await one.service.revokeMany(given)).toBe(MANY - 2);
     const ended = ids.filter((id) => id !== current.session.id && id !== another.session.id);
-    expect(events.map(({ sessionId }) => sessionId).toSorted()).toEqual(ended.toSorted());
+    expect(events.map(({ sessionId }) => String(sessionId)).toSorted()).toEqual(ended.toSorted());
     expect(await one.service.findAllForUser('ann')).toMatchObject([{ id: current.session.id }]);
     expect(await one.service.revokeMany([])).toBe(0);
   });
