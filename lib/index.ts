@@ -13,6 +13,8 @@ export type {
   SessionModuleOptions,
   SessionOptionsFactory,
   SigningKeyOptions,
+  TheftPolicy,
+  TheftScope,
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
 export type { SigningAlgorithm, SigningKeySource } from './keys/signing-key.js';
@@ -33,6 +35,7 @@ export {
   sessionVerifierToken,
 } from './module/named-module.js';
 export { SessionService } from './module/session.service.js';
+export { SESSION_OBSERVER, type SessionObserver } from './module/session-observers.js';
 export type { SessionTokens } from './module/session-tokens.js';
 export { ActiveSession } from './session/active-session.js';
 export { AuthenticatedSession } from './session/authenticated-session.js';
@@ -43,11 +46,22 @@ export type {
   IssuedSession,
   IssuedToken,
   RefreshedSession,
-  SessionEvent,
   SessionInfo,
+  RevokeOptions,
   SessionInput,
   SessionChanges,
 } from './session/session.types.js';
+export type {
+  CsrfRefusedEvent,
+  KeyRotatedEvent,
+  SessionCreatedEvent,
+  SessionEvent,
+  SessionRefreshedEvent,
+  SessionRevokedEvent,
+  StaleTokenEvent,
+  TokenTheftEvent,
+} from './session/session-event.js';
+export type { Device } from './types/device.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';
@@ -81,10 +95,12 @@ export {
   InvalidInputError,
   InsufficientAuthenticationError,
   InvalidOptionError,
+  InvalidReasonError,
   InvalidUserIdError,
   KeysUnavailableError,
   LookAgainError,
   NoCredentialsError,
+  type RevocationReason,
   type SessionEndReason,
   SessionError,
   type SessionErrorCode,
@@ -93,6 +109,7 @@ export {
   SigningKeyNotFoundError,
   StorageUnavailableError,
   type StaleRefreshToken,
+  type TokenTheft,
   TokenTheftError,
   TooManySessionsError,
   TryRefreshError,

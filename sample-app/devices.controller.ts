@@ -38,11 +38,12 @@ export class DevicesController {
     const device = await this.sessions.find(id);
     // Somebody else's session is answered as one that does not exist, so that nobody learns which ids do.
     if (device?.userId !== current.userId) throw new SessionNotFoundError(id);
-    await this.sessions.revoke(device.id);
+    await this.sessions.revoke(device.id, { reason: 'user', by: current.userId });
   }
 
   @Delete()
   async signOutOthers(@CurrentSession() current: ActiveSession): Promise<object> {
-    return { revoked: await this.sessions.revokeAllForUser(current.userId, { except: current.id }) };
+    const { id: except, userId } = current;
+    return { revoked: await this.sessions.revokeAllForUser(userId, { except, reason: 'user', by: userId }) };
   }
 }

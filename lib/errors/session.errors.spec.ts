@@ -12,6 +12,7 @@ import {
   SessionError,
   type SessionErrorCode,
   SessionNotFoundError,
+  InvalidReasonError,
   SessionOverError,
   type StaleRefreshToken,
   StorageUnavailableError,
@@ -29,6 +30,8 @@ const stale: StaleRefreshToken = {
   kind: 'superseded',
   behind: 1,
   age: 5_000,
+  sinceRotation: 1_000,
+  device: undefined,
 };
 
 /** Codes and statuses that clients and applications depend on. A change of a line breaks them. */
@@ -44,6 +47,7 @@ const errors: [error: SessionError, code: SessionErrorCode, name: string, status
   [new InvalidUserIdError('why'), 'invalid_user_id', 'InvalidUserIdError', 400],
   [new InvalidClaimsError('why'), 'invalid_claims', 'InvalidClaimsError', 400],
   [new InvalidDataError('why'), 'invalid_data', 'InvalidDataError', 400],
+  [new InvalidReasonError(), 'invalid_reason', 'InvalidReasonError', 400],
   [new HeadersSentError(), 'headers_sent', 'HeadersSentError', 500],
   [new UnguardedRouteError(), 'unguarded_route', 'UnguardedRouteError', 500],
   [new UnsupportedContextError('why'), 'unsupported_context', 'UnsupportedContextError', 500],

@@ -1,4 +1,5 @@
 import { HttpException, type HttpExceptionOptions, HttpStatus } from '@nestjs/common';
+import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
 /**
@@ -20,6 +21,7 @@ import type { UserId } from '../types/register.js';
  * | `invalid_data` | {@link InvalidDataError} | 400 |
  * | `invalid_input` | {@link InvalidInputError} | 400 |
  * | `too_many_sessions` | {@link TooManySessionsError} | 409 |
+ * | `invalid_reason` | {@link InvalidReasonError} | 400 |
  * | `headers_sent` | {@link HeadersSentError} | 500 |
  * | `unguarded_route` | {@link UnguardedRouteError} | 500 |
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
@@ -42,6 +44,7 @@ export type SessionErrorCode =
   | 'invalid_data'
   | 'invalid_input'
   | 'too_many_sessions'
+  | 'invalid_reason'
   | 'headers_sent'
   | 'unguarded_route'
   | 'unsupported_context'
@@ -64,6 +67,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   invalid_data: HttpStatus.BAD_REQUEST,
   invalid_input: HttpStatus.BAD_REQUEST,
   too_many_sessions: HttpStatus.CONFLICT,
+  invalid_reason: HttpStatus.BAD_REQUEST,
   headers_sent: HttpStatus.INTERNAL_SERVER_ERROR,
   unguarded_route: HttpStatus.INTERNAL_SERVER_ERROR,
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
@@ -118,21 +122,40 @@ export class TryRefreshError extends SessionError<'try_refresh'> {
 }
 
 /**
- * Why a session ended.
+ * Why a session was revoked. The module itself gives these reasons:
  *
- * - `revoked`: the application revoked it, or its user has signed out.
- * - `expired`: nobody refreshed it in time.
+ * - `revoked`: the application revoked it, and gave no reason.
+ * - `logout`: its user signed out on this client.
  * - `replaced`: the same client has signed in again.
  * - `limit`: the user has signed in elsewhere, and may have no more sessions (`maxSessionsPerUser`).
  * - `theft`: two parties held copies of its tokens.
+ *
+ * An application can give these, those below, or its own: a lower-case letter, and up to 15 lower-case letters, digits and
+ * underscores. `expired` is no such reason.
+ *
+ * - `user`: its user ended it from another client.
+ * - `admin`: an administrator ended it.
+ * - `password_change`: its user has a new password.
  */
-export type SessionEndReason = 'revoked' | 'expired' | 'replaced' | 'limit' | 'theft';
+export type RevocationReason =
+  | 'revoked'
+  | 'logout'
+  | 'replaced'
+  | 'limit'
+  | 'theft'
+  | 'user'
+  | 'admin'
+  | 'password_change'
+  | (string & {});
+
+/** Why a session ended: it was revoked, or nobody refreshed it in time (`expired`). */
+export type SessionEndReason = RevocationReason | 'expired';
 
 /** The session has ended: it was revoked, or it has expired, or the server cannot accept its refresh token. */
 export class SessionOverError extends SessionError<'session_over'> {
   /** When the session ended, in epoch milliseconds, if known. */
   readonly endedAt: number | undefined;
-  /** Why it ended, if known. The response body has it, too. */
+  /** Why it ended, if known. The response body has it, too: also a reason that the application has given. */
   readonly reason: SessionEndReason | undefined;
   /**
    * Whether these credentials can certainly never work again. It is `false` if the refresh token names an unknown key, and
@@ -171,6 +194,20 @@ export interface StaleRefreshToken {
   readonly behind: number;
   /** How long ago the token was issued, in milliseconds. */
   readonly age: number;
+  /**
+   * How long ago another token of the session was exchanged, or proven to be kept, in milliseconds; `undefined` for
+   * `session_over`.
+   */
+  readonly sinceRotation: number | undefined;
+  /** The client that signed in, the one party; `undefined` if the database does not have it any more. */
+  readonly device: Device | undefined;
+}
+
+/** Two parties hold copies of the tokens of a session. */
+export interface TokenTheft extends StaleRefreshToken {
+  readonly userId: UserId;
+  /** The client that came with the old token, the other party: a thief, or his victim. `undefined` if it is not known. */
+  readonly request: Device | undefined;
 }
 
 /**
@@ -296,6 +333,16 @@ export class TooManySessionsError extends SessionError<'too_many_sessions'> {
   }
 }
 
+/** A reason of a revocation is not a short machine-readable text; see {@link RevocationReason}. Nothing was revoked. */
+export class InvalidReasonError extends SessionError<'invalid_reason'> {
+  constructor() {
+    super(
+      'invalid_reason',
+      'The reason of a revocation must be a lower-case letter and up to 15 lower-case letters, digits or underscores, and not "expired".',
+    );
+  }
+}
+
 /** A sign-in or a refresh whose response has already sent its headers: no token could reach the client. Nothing was changed. */
 export class HeadersSentError extends SessionError<'headers_sent'> {
   constructor() {
@@ -371,6 +418,7 @@ export type AnySessionError =
   | InvalidDataError
   | InvalidInputError
   | TooManySessionsError
+  | InvalidReasonError
   | HeadersSentError
   | UnguardedRouteError
   | UnsupportedContextError

@@ -2,24 +2,36 @@ import type { ServerResponse } from 'node:http';
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
+import { toDevice } from '../session/session-input.js';
+import type { SessionEvents } from '../session/session-events.js';
+import type { Clock } from '../util/clock.js';
+import { deviceOf } from './device-of.js';
 import { keepPrivate } from './private-responses.js';
 import { checkOrigin } from './origin-check.js';
 import {
   areHeadersSent,
+  pathOf,
   type HttpRequest,
   type HttpResponse,
   requestHeader,
   setResponseHeader,
 } from './messages.js';
 
+/** How much of what a request says is told, in characters. */
+const LONGEST = 200;
+
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
 
 /** Refuses requests with unsafe methods that a page of another site may have sent. */
 export class CsrfCheck {
-  /** @param tokens makes and checks the CSRF tokens of mode `token` */
+  /**
+   * @param tokens makes and checks the CSRF tokens of mode `token`
+   * @param told hears of refusals
+   */
   constructor(
     private readonly tokens: Pick<RefreshTokens, 'csrfToken' | 'isCsrfToken'> | undefined,
     private readonly options: ResolvedOptions['csrf'],
+    private readonly told?: { readonly events: SessionEvents; readonly clock: Clock },
   ) {}
 
   /** Whether a request has to be checked at all. A connection is upgraded by a safe method, and may do anything then. */
@@ -35,9 +47,9 @@ export class CsrfCheck {
   checkRequest(request: HttpRequest): void {
     // Pages cannot give an upgrade headers of their own.
     if (this.options.mode === 'origin' || isUpgrade(request)) {
-      checkOrigin(request, this.options.trustedOrigins);
+      this.compareOrigin(request);
     } else if (this.options.mode === 'header' && !requestHeader(request, this.options.header)) {
-      throw new CsrfError(`The request lacks the header "${this.options.header}".`);
+      throw this.refusal(request, new CsrfError(`The request lacks the header "${this.options.header}".`));
     }
   }
 
@@ -47,14 +59,35 @@ export class CsrfCheck {
    * @throws {@link CsrfError}
    */
   checkOrigin(request: HttpRequest): void {
-    if (this.concerns(request)) checkOrigin(request, this.options.trustedOrigins);
+    if (this.concerns(request)) this.compareOrigin(request);
+  }
+
+  private compareOrigin(request: HttpRequest): void {
+    try {
+      checkOrigin(request, this.options.trustedOrigins);
+    } catch (error) {
+      throw this.refusal(request, error as CsrfError);
+    }
+  }
+
+  /** Tells of a request that is refused with this error. @returns the error */
+  refusal(request: HttpRequest, error: CsrfError): CsrfError {
+    const { told } = this;
+    if (told?.events.isObserved) {
+      const { method = '', headers } = request;
+      const path = pathOf(request).slice(0, LONGEST);
+      const origin = headers.origin?.slice(0, LONGEST);
+      const facts = { method, path, origin, request: toDevice(deviceOf(request)), message: error.message };
+      told.events.emit({ type: 'csrf_refused', ...facts }, told.clock.now());
+    }
+    return error;
   }
 
   /**
    * What needs to know the session; comes before anything is changed. A client with duplicates of a cookie may hold
    * tokens of several sessions, so that one mismatch does not decide yet.
    *
-   * @returns the error, or `undefined` when the check passes
+   * @returns the error, or `undefined` when the check passes. If the request is refused with it, call {@link refusal}
    */
   checkSession(request: HttpRequest, sessionId: string): CsrfError | undefined {
     if (this.options.mode !== 'token' || isUpgrade(request)) return undefined;

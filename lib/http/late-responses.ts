@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Observable } from 'rxjs';
 import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
-import type { SessionEvent } from '../session/session.types.js';
+import type { SessionEvents } from '../session/session-events.js';
 import type { Clock } from '../util/clock.js';
 import { beforeHeaders } from './before-headers.js';
 import { type HttpResponse, rawResponse } from './messages.js';
@@ -45,15 +44,14 @@ export class LateResponses {
    * @param withdraw removes the module's tokens from a response
    */
   constructor(
-    events: Observable<SessionEvent>,
+    events: Pick<SessionEvents, 'hear'>,
     private readonly isOver: (sessionId: string) => Promise<boolean>,
     private readonly withdraw: (response: ServerResponse) => void,
     private readonly times: RotationTimes,
     private readonly clock: Clock,
   ) {
-    events.subscribe((event) => {
-      if (event.type === 'revoked') this.markEnded(event.sessionIds);
-      if (event.type === 'theft') this.markEnded([event.sessionId]);
+    events.hear(({ type, sessionId }) => {
+      if (type === 'revoked' || type === 'theft') this.markEnded(sessionId);
     });
   }
 
@@ -101,11 +99,9 @@ export class LateResponses {
     return pending;
   }
 
-  private markEnded(sessionIds: readonly string[]): void {
-    if (this.pending.size === 0) return;
-    const ids = new Set(sessionIds);
+  private markEnded(sessionId: string): void {
     for (const pending of this.pending) {
-      if (ids.has(pending.sessionId)) pending.hasEnded = true;
+      if (pending.sessionId === sessionId) pending.hasEnded = true;
     }
   }
 

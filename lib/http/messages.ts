@@ -40,6 +40,11 @@ export function requestHeader(request: HttpRequest, name: string): string | unde
   return Array.isArray(value) ? value[0] : value;
 }
 
+/** The path that the client requested, without query. */
+export function pathOf({ originalUrl, url = '/' }: HttpRequest): string {
+  return (originalUrl ?? url).split('?')[0]!;
+}
+
 export function responseHeader(response: HttpResponse, name: string): string[] {
   const value = response.getHeader(name);
   if (value === undefined) return [];

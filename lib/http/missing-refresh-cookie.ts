@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { HttpRequest } from './messages.js';
+import { type HttpRequest, pathOf } from './messages.js';
 
 /**
  * Warns if a client asks for a refresh with an access cookie but without a refresh cookie. Both cookies are set and cleared
@@ -13,10 +13,10 @@ export class MissingRefreshCookie {
   constructor(private readonly cookiePath: () => string) {}
 
   /** @param request with an authentic access cookie and without a refresh cookie */
-  notice({ originalUrl, url = '/' }: HttpRequest): void {
+  notice(request: HttpRequest): void {
     if (this.hasWarned) return;
     this.hasWarned = true;
-    const path = (originalUrl ?? url).split('?')[0]!.slice(0, 200);
+    const path = pathOf(request).slice(0, 200);
     new Logger('SessionModule').warn(
       `A client asked for a refresh at ${JSON.stringify(path)} with an access cookie, but without a refresh cookie. The refresh cookie has the path ${JSON.stringify(this.cookiePath())}. If browsers request the refresh route at another path, because a proxy changes paths or the application is mounted in another one, set cookies.refreshPath to that path. This is logged once.`,
     );

@@ -210,7 +210,8 @@ export class RequestAuthenticator<
         { comparesSession: checksCsrf, forged },
         now,
       );
-    return forged ?? this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
+    if (forged) return this.csrf.refusal(request, forged);
+    return this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
   }
 
   private refuseUnusable(request: HttpRequest, transport: TTransport): Error {

@@ -10,6 +10,7 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import type { CsrfCheck } from './csrf-check.js';
+import { deviceOf } from './device-of.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { CsrfProgress } from './token-authority.js';
@@ -49,6 +50,7 @@ export class RequestRefresher {
     const { authentic, over } = await this.refreshTokens.authenticateEach(texts, now);
     const failures: Failures = { stale: [], over, forged };
     const lookedAgain = transport.readLookedAgain(request);
+    const client = () => deviceOf(request);
     for (const token of newestOfEachSession(authentic)) {
       const mismatch = comparesSession ? this.csrf.checkSession(request, token.sessionId) : undefined;
       if (mismatch) {
@@ -56,7 +58,7 @@ export class RequestRefresher {
         continue;
       }
       try {
-        const tokens = await this.lifecycle.refresh(token, now, lookedAgain.has(token.tokenId));
+        const tokens = await this.lifecycle.refresh(token, now, lookedAgain.has(token.tokenId), client);
         transport.writeTokens(request, response, tokens, now);
         await this.csrf.giveToken(response, tokens.row.id, now);
         this.responses.watch(response, tokens.row.id, now);
@@ -84,7 +86,7 @@ export class RequestRefresher {
     // Before the theft: a sibling subdomain may have set the stolen token. The client's own is the one that looks old, or that
     // the request does not prove to be meant.
     if (newest) return transport.tellToLookAgain(request, response, [newest, ...others]);
-    if (forged) return forged;
+    if (forged) return this.csrf.refusal(request, forged);
     if (over && !this.mayClear(over, now)) return over;
     transport.clear(response);
     return theft ?? over!;

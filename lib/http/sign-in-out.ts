@@ -4,12 +4,13 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import type { SessionCap } from '../session/session-cap.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { SessionInput } from '../session/session.types.js';
+import type { RevokeOptions, SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
-import { areHeadersSent, type HttpRequest, type HttpResponse, requestHeader } from './messages.js';
+import { deviceOf } from './device-of.js';
+import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
@@ -46,14 +47,10 @@ export class SignInOut {
     // A form of another site could make its visitor the attacker's user.
     if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
     const now = this.clock.now();
-    const device = {
-      userAgent: requestHeader(request, 'user-agent'),
-      ip: plainAddress(request.ip),
-      ...input?.device,
-    };
+    const device = { ...deviceOf(request), ...input?.device };
     const present = await this.presentSessions(request, 'replaced', now);
     const tokens = await this.lifecycle.issue(input, now, (row) => this.cap.insert(row, present.ids), device);
-    await this.end(present, 'replaced');
+    await this.end(present, { reason: 'replaced', by: tokens.row.userId });
     this.transport.writeSignIn(request, response, tokens, now);
     await this.csrf.giveToken(response, tokens.row.id, now);
     this.responses.release(response);
@@ -72,8 +69,8 @@ export class SignInOut {
   ): Promise<void> {
     const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
     if (csrf && isForgeable) this.csrf.checkOrigin(request);
-    const present = await this.presentSessions(request, 'revoked', this.clock.now());
-    await this.end(present, 'revoked');
+    const present = await this.presentSessions(request, 'logout', this.clock.now());
+    await this.end(present, { reason: 'logout' });
     this.clear(response, request);
   }
 
@@ -89,7 +86,7 @@ export class SignInOut {
    */
   private async presentSessions(
     request: HttpRequest,
-    reason: 'revoked' | 'replaced',
+    reason: 'logout' | 'replaced',
     now: number,
   ): Promise<PresentSessions> {
     const ids = new Set<string>();
@@ -97,7 +94,7 @@ export class SignInOut {
       for (const token of transport.readAccessTokens(request)) {
         const verification = await this.accessTokens.verify(token, now);
         if (verification.status === 'invalid') continue;
-        const isGood = verification.status === 'valid' || reason === 'revoked';
+        const isGood = verification.status === 'valid' || reason === 'logout';
         if (isGood) ids.add(verification.accessToken.sessionId);
       }
     }
@@ -109,10 +106,10 @@ export class SignInOut {
     return { ids, proven, others };
   }
 
-  private async end({ proven, others }: PresentSessions, reason: 'revoked' | 'replaced'): Promise<void> {
-    if (proven.length > 0) await this.manager.revokeMany(proven, reason);
+  private async end({ proven, others }: PresentSessions, why: RevokeOptions): Promise<void> {
+    if (proven.length > 0) await this.manager.revokeMany(proven, why);
     for (const { sessionId, sessionSecret } of others) {
-      await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);
+      await this.manager.revokeWithSecret(sessionId, sessionSecret, why);
     }
   }
 }
@@ -128,9 +125,4 @@ interface PresentSessions {
 
 function hasTokens(request: HttpRequest, transport: TokenTransport): boolean {
   return transport.readAccessTokens(request).length > 0 || transport.readRefreshTokens(request).length > 0;
-}
-
-/** An IPv4 address as such, not as IPv6 has it (RFC 4291, 2.5.5.2), which sockets for both give. */
-function plainAddress(ip: string | undefined): string | undefined {
-  return ip?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }

@@ -21,6 +21,18 @@ export interface KeyRingSettings<K> {
   nameOf(stored: StoredKey): string;
   /** Whether this process would make the key in another way now. The next key is then made at start, before it is due. */
   isOutdated?(stored: StoredKey): boolean;
+  /** Told of each change of the ring by this process, after it was written; not of the first key of all. */
+  rotated?: ((change: RingChange, now: number) => void) | undefined;
+}
+
+/** How a process has changed a ring. */
+export interface RingChange {
+  /** The key that signs from `signsFrom` on. */
+  readonly kid: string;
+  /** Epoch milliseconds. */
+  readonly signsFrom: number;
+  /** The `kid`s of the keys that were dropped. */
+  readonly dropped: readonly string[];
 }
 
 export interface LoadedKey<K> {
@@ -96,7 +108,7 @@ export class KeyRing<K> {
     // This is done only at start. Otherwise processes with different settings would replace each other's keys again and
     // again.
     const activeAt = Math.max(newest.activeAt, now + this.publishAhead);
-    await this.insert(newest.sequence + 1, activeAt, now);
+    await this.add(newest.sequence + 1, activeAt, now);
     await this.reloader.reloadAnew(now);
   }
 
@@ -164,8 +176,10 @@ export class KeyRing<K> {
       if (successor === undefined) continue;
       // The keys are deleted only now, so that the ring always has a key that signs.
       await this.store.remove(dropped.map(({ kid }) => kid));
+      const kids = dropped.map(({ kid }) => kid);
+      this.settings.rotated?.({ kid: successor, signsFrom: now, dropped: kids }, now);
       await this.reloader.reloadAnew(now);
-      return { current: successor, dropped: dropped.map(({ kid }) => kid) };
+      return { current: successor, dropped: kids };
     }
     throw new StorageUnavailableError('The signing keys changed too often while they were being rotated.');
   }
@@ -197,6 +211,12 @@ export class KeyRing<K> {
     return this.insert((keys.at(-1)?.sequence ?? 0) + 1, now, now);
   }
 
+  /** Makes the next key, unless another process has. */
+  private async add(sequence: number, signsFrom: number, now: number): Promise<void> {
+    const kid = await this.insert(sequence, signsFrom, now);
+    if (kid !== undefined) this.settings.rotated?.({ kid, signsFrom, dropped: [] }, now);
+  }
+
   /** @returns the new key's `kid`, or `undefined` when another process has made the key of this number */
   private async insert(sequence: number, activeAt: number, now: number): Promise<string | undefined> {
     const made = await this.settings.generate();
@@ -221,7 +241,8 @@ export class KeyRing<K> {
     const activeAt = this.timeOfNext(newest, now);
     if (activeAt !== undefined) {
       // Now the ring has the key, whether this process or another one has made it.
-      await this.insert((newest?.sequence ?? 0) + 1, activeAt, now);
+      if (newest) await this.add(newest.sequence + 1, activeAt, now);
+      else await this.insert(1, activeAt, now);
       keys = await this.store.findAll(purpose);
       opened = await this.open(keys);
     }

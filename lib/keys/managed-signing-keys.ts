@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { KeyStore } from '../storage/key.store.js';
-import { type DroppedKeys, KeyRing, type KeyRotation } from './key-ring.js';
+import { type DroppedKeys, KeyRing, type KeyRotation, type RingChange } from './key-ring.js';
 import type { KeySealer } from './key-sealer.js';
 import {
   asSigningKey,
@@ -25,6 +25,8 @@ export interface ManagedKeysSettings {
   readonly lifetime: number;
   /** The shortest time between two reads that look for changes by other processes. */
   readonly interval: number;
+  /** See `KeyRingSettings`. */
+  readonly rotated?: (change: RingChange, now: number) => void;
 }
 
 /** Keys that the module makes, rotates, and shares through the database. */
@@ -34,13 +36,14 @@ export class ManagedSigningKeys implements SigningKeys {
   constructor(
     store: KeyStore,
     sealer: KeySealer,
-    { algorithm, rotation, lifetime, interval }: ManagedKeysSettings,
+    { algorithm, rotation, lifetime, interval, rotated }: ManagedKeysSettings,
   ) {
     this.ring = new KeyRing(store, {
       purpose: PURPOSE,
       rotation,
       lifetime,
       interval,
+      rotated,
       nameOf: ({ kid }) => kid,
       isOutdated: (stored) => stored.algorithm !== algorithm,
       generate: async () => {

@@ -66,15 +66,20 @@ export class SessionTokens {
    *
    * @param options.lookedAgain the `tokenId` of the {@link LookAgainError} that answered the client's previous call. If it
    *   is the id of this token, the client has looked again and has no newer token
+   * @param options.device the client, for the events `stale` and `theft`
    * @throws {@link LookAgainError} when the token looks old, or its session is over, and the client has not looked again
    * @throws {@link SessionOverError} when this module has not made the token, or its session is over
    * @throws {@link TokenTheftError} when another party has used the token; the session is already revoked
    */
-  async refresh(refreshToken: string, options: { lookedAgain?: string } = {}): Promise<RefreshedSession> {
+  async refresh(
+    refreshToken: string,
+    options: { lookedAgain?: string; device?: SessionInput['device'] } = {},
+  ): Promise<RefreshedSession> {
     const now = this.#parts.clock.now();
     const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);
     const hasLookedAgain = options?.lookedAgain === token.tokenId;
-    return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain), now);
+    const client = () => options?.device;
+    return this.#toRefreshed(await this.#parts.lifecycle.refresh(token, now, hasLookedAgain, client), now);
   }
 
   #checkCsrfToken(sessionId: string, options: { csrfToken?: string } | null): void {

@@ -13,12 +13,13 @@ import { CookieTransport } from '../http/transport/cookie-transport.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
+import type { RingChange } from '../keys/key-ring.js';
 import { ManagedSigningKeys } from '../keys/managed-signing-keys.js';
 import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { createRevocationChecker } from '../revocation/revocation-checker.js';
+import { createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
@@ -27,6 +28,7 @@ import { SessionCap } from '../session/session-cap.js';
 import { SessionEvents } from '../session/session-events.js';
 import { SessionLifecycle } from '../session/session-lifecycle.js';
 import { SessionManager } from '../session/session-manager.js';
+import { TheftResponse } from '../session/theft-response.js';
 import { SessionService } from './session.service.js';
 
 /** The parts of the module that others use. */
@@ -35,6 +37,8 @@ export interface SessionCore {
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly manager: SessionManager;
   readonly events: SessionEvents;
+  /** Listens to what other processes revoke, if the application has asked for that. */
+  readonly elsewhere: { start(): Promise<void>; stop(): Promise<void> } | undefined;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -62,6 +66,11 @@ export function createSessionCore(
     tombstone: longestLife(options) + TOMBSTONE_MARGIN,
     ...options.refreshToken,
   });
+  const events = new SessionEvents(module);
+  const rotated =
+    (purpose: 'access' | 'refresh') =>
+    ({ kid, signsFrom, dropped }: RingChange, now: number) =>
+      events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
   const keys = new KeyStore(dataSource);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
@@ -72,32 +81,45 @@ export function createSessionCore(
         rotation: options.signingKeys.rotation,
         lifetime: longestLife(options),
         interval: options.revocationInterval,
+        rotated: rotated('access'),
       });
-  const refreshTokens = new RefreshTokens(keys, sealer, {
+  const times = {
     rotation: Math.max(options.signingKeys.rotation, options.refreshToken.ttl),
     // A session may have a longer time between two refreshes than the options say, up to this.
     lifetime: options.refreshToken.absoluteTtl,
-  });
-  const revocation = createRevocationChecker(options, sessions);
-  const events = new SessionEvents();
+  };
+  const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
+  const feed =
+    options.events === 'everywhere'
+      ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
+          const reason = revokedReason ?? 'revoked';
+          const facts = { sessionId: id, userId, reason, by: undefined, elsewhere: true };
+          events.emit({ type: 'revoked', ...facts }, at);
+        })
+      : undefined;
+  const revocation = createRevocationChecker(options, sessions, feed);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
+  const thefts = new TheftResponse(options.theft, async (userId) =>
+    manager.revokeAllForUser(userId, { reason: 'theft' }),
+  );
   const lifecycle = new SessionLifecycle(
     accessTokens,
     refreshTokens,
     new SessionRotator(sessions, options),
     revocation,
     events,
+    thefts,
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
-  const manager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
+  const manager: SessionManager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
   const cap = new SessionCap(sessions, manager, options.maxSessionsPerUser);
-  const csrf = new CsrfCheck(refreshTokens, options.csrf);
+  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, clock });
   const responses = new LateResponses(
-    events.stream,
+    events,
     async (id) => {
       const row = await sessions.find(id);
       return !row || !isLive(row, clock.now());
@@ -147,5 +169,6 @@ export function createSessionCore(
     options,
     clock,
   });
-  return { service, authenticator, manager, events, signingKeys, refreshTokens, clock };
+  const elsewhere = feed && { start: async () => feed.start(clock), stop: async () => feed.stop() };
+  return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
 }

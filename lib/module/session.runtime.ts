@@ -6,8 +6,10 @@ import {
   type OnModuleInit,
   type Type,
 } from '@nestjs/common';
+import type { ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { meetNeighbours } from './neighbours.js';
+import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
 import { RefreshRoute, type RoutingContext } from './refresh-route.js';
 import { SessionMaintenance } from './session-maintenance.js';
@@ -30,6 +32,7 @@ export class SessionRuntime
     private readonly database: SessionDataSource,
     private readonly maintenance: SessionMaintenance,
     private readonly refreshRoute: RefreshRoute,
+    private readonly modules: ModulesContainer,
     private readonly logger: Logger,
     private readonly clockTolerance: number,
   ) {}
@@ -59,11 +62,11 @@ export class SessionRuntime
       () => refreshRoute.cookiePath(),
       nameOf(extras),
     );
-    core.events.stream.subscribe((event) => {
+    core.events.hear((event) => {
       if (event.type === 'theft') {
-        const { sessionId, kind, behind, age } = event;
+        const { sessionId, userId, kind, behind, age } = event;
         logger.warn(
-          `Token theft: session ${sessionId} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
+          `Token theft: session ${sessionId} of user ${JSON.stringify(userId)} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
         );
       }
     });
@@ -72,15 +75,18 @@ export class SessionRuntime
       database,
       new SessionMaintenance(core, options.cleanup),
       refreshRoute,
+      routing.modules,
       logger,
       options.accessToken.clockTolerance,
     );
   }
 
   async onModuleInit(): Promise<void> {
+    attachObservers(this.core.events, this.modules);
     await this.setClock();
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
+    await this.core.elsewhere?.start();
     this.maintenance.start();
   }
 
@@ -108,6 +114,7 @@ export class SessionRuntime
   }
 
   async onModuleDestroy(): Promise<void> {
+    await this.core.elsewhere?.stop();
     await this.maintenance.stop();
   }
 

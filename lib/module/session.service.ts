@@ -12,7 +12,8 @@ import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { SessionChanges, SessionEvent, SessionInfo, SessionInput } from '../session/session.types.js';
+import type { SessionEvent } from '../session/session-event.js';
+import type { RevokeOptions, SessionChanges, SessionInfo, SessionInput } from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
@@ -48,7 +49,10 @@ export class SessionService {
     this.tokens = new SessionTokens(parts);
   }
 
-  /** The events of sessions in this process: sign-in, refresh, revocation, stale tokens, theft. */
+  /**
+   * The events of sessions in this process, each of one session: sign-in, refresh, revocation, stale tokens, theft; and of rotated
+   * keys and refused requests, of no session. An event is delivered after it has been committed. An observer that fails is logged, and harms nobody.
+   */
   get events(): Observable<SessionEvent> {
     return this.#parts.events.stream;
   }
@@ -168,24 +172,39 @@ export class SessionService {
 
   // ---- sessions ---------------------------------------------------------------------------------------------------
 
-  /** Revokes a session. @returns whether there was such a live session */
-  async revoke(id: string): Promise<boolean> {
-    return this.#parts.manager.revoke(id);
+  /**
+   * Revokes a session.
+   *
+   * @param options why, and by whom; for the event, and the reason also for the client
+   * @returns whether there was such a live session
+   * @throws {@link InvalidReasonError}
+   */
+  async revoke(id: string, options?: RevokeOptions): Promise<boolean> {
+    return this.#parts.manager.revoke(id, options);
   }
 
-  /** Revokes several sessions. @returns how many of them were live */
-  async revokeMany(ids: readonly string[]): Promise<number> {
-    return this.#parts.manager.revokeMany(ids);
+  /**
+   * Revokes several sessions.
+   *
+   * @param options why, and by whom; for the events, and the reason also for the clients
+   * @returns how many of them were live
+   * @throws {@link InvalidReasonError}
+   */
+  async revokeMany(ids: readonly string[], options?: RevokeOptions): Promise<number> {
+    return this.#parts.manager.revokeMany(ids, options);
   }
 
   /**
    * Revokes all sessions of a user.
    *
    * @param options.except id of a session that is not revoked, usually the session of the request
+   * @param options.reason why; clients see it, too. @default 'revoked'
+   * @param options.by who revokes, for the events. @default nobody is named
    * @returns how many sessions were revoked
+   * @throws {@link InvalidReasonError} | {@link InvalidUserIdError}
    */
-  async revokeAllForUser(userId: UserId, options: { except?: string } = {}): Promise<number> {
-    return this.#parts.manager.revokeAllForUser(userId, options.except);
+  async revokeAllForUser(userId: UserId, options: RevokeOptions & { except?: string } = {}): Promise<number> {
+    return this.#parts.manager.revokeAllForUser(userId, options);
   }
 
   /** A live session, or null. */

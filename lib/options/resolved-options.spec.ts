@@ -72,6 +72,8 @@ describe('defaults', () => {
       refreshToken: { ttl: 30 * DAY, absoluteTtl: 365 * DAY },
       rotation: { reuseWindow: 90 * SECOND, ttl: 15 * 60 * SECOND, jitter: 0.05, delay: 10 * SECOND },
       lookAgain: true,
+      theft: 'session',
+      events: 'process',
       refresh: 'transparent',
       refreshPath: undefined,
       jwksPath: undefined,
@@ -140,6 +142,9 @@ describe('values that are accepted', () => {
     ['refreshToken.absoluteTtl', '30d', 30 * DAY],
     ['lookAgain', true, true],
     ['lookAgain', false, false],
+    ['theft', 'user', 'user'],
+    ['theft', source, source],
+    ['events', 'everywhere', 'everywhere'],
     ['cookies.lookAgainName', 'again', 'again'],
     ['refresh', 'transparent', 'transparent'],
     ['signingKeys.rotation', '1s', SECOND],
@@ -320,6 +325,7 @@ describe('choices that are refused', () => {
     ['cookies.prefix', 'auto, none'],
     ['cookies.sameSite', 'strict, lax, none'],
     ['sqliteConnection', 'own, shared'],
+    ['events', 'process, everywhere'],
   ])('%s: what is none of %s', (path, known) => {
     for (const wrong of ['', 'other', known.split(', ')[0]!.toUpperCase() + 'X', 0, null, true, [], {}]) {
       expect(refusal(having(path, wrong))).toEqual({
@@ -706,7 +712,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

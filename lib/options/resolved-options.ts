@@ -21,6 +21,8 @@ import type {
   RevocationMode,
   SessionModuleExtras,
   SessionModuleOptions,
+  TheftPolicy,
+  TheftScope,
 } from './session-module.options.js';
 
 /** The options as the module uses them: complete, checked and frozen. Durations are in milliseconds. */
@@ -39,6 +41,8 @@ export interface ResolvedOptions {
   readonly refreshToken: { readonly ttl: number; readonly absoluteTtl: number };
   readonly rotation: RotationTimes;
   readonly lookAgain: boolean;
+  readonly theft: TheftPolicy;
+  readonly events: 'process' | 'everywhere';
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
   readonly jwksPath: string | undefined;
@@ -65,6 +69,8 @@ const KNOWN = {
     'refreshToken',
     'reuseWindow',
     'lookAgain',
+    'theft',
+    'events',
     'refresh',
     'signingKeys',
     'revocation',
@@ -237,6 +243,11 @@ export function resolveOptions(
     refreshToken: { ttl: refreshTtl, absoluteTtl },
     rotation,
     lookAgain: flag('lookAgain', input.lookAgain, true),
+    theft:
+      typeof input.theft === 'function'
+        ? input.theft
+        : oneOf<TheftScope>('theft', input.theft, ['session', 'user'], 'session'),
+    events: oneOf('events', input.events, ['process', 'everywhere'], 'process'),
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
     jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),

@@ -1,5 +1,6 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { DataSourceOptions } from 'typeorm';
+import type { TokenTheft } from '../errors/session.errors.js';
 import type { SigningAlgorithm, SigningKeySource } from '../keys/signing-key.js';
 import type { Duration } from './duration.js';
 
@@ -8,6 +9,12 @@ export type RevocationMode = 'feed' | 'database' | 'none';
 
 /** Where a session is refreshed; see {@link SessionModuleOptions.refresh}. */
 export type RefreshMode = 'transparent' | 'endpoint';
+
+/** What a theft revokes; see {@link SessionModuleOptions.theft}. */
+export type TheftScope = 'session' | 'user';
+
+/** A scope, or a function that chooses one for a theft. */
+export type TheftPolicy = TheftScope | ((theft: TokenTheft) => TheftScope | Promise<TheftScope>);
 
 /** How forged cross-site requests are recognised; see {@link CsrfOptions.mode}. */
 export type CsrfMode = 'origin' | 'token' | 'header' | 'off';
@@ -197,6 +204,19 @@ export interface SessionModuleOptions {
    * @default true
    */
   lookAgain?: boolean;
+  /**
+   * What a theft revokes: the stolen `session`, all sessions of its `user`, or what a function returns for it. The session is
+   * revoked in any case, and before the function is called. The request that shows the theft waits for the function. If the
+   * function fails, this is logged, and no other session is revoked. @default 'session'
+   */
+  theft?: TheftPolicy;
+  /**
+   * Which revocations have events in this process: its own, or with `everywhere` also those of all other processes with the
+   * same database (`elsewhere` is then true). They are heard of within `revocationInterval`, by one small query in this time,
+   * whether or not requests come. Each process with this option hears of each of them once. What was revoked while the process
+   * was not running is not told. @default 'process'
+   */
+  events?: 'process' | 'everywhere';
   /**
    * - `transparent`: the guard refreshes the session as part of a request with an expired access token.
    * - `endpoint`: the guard answers `try_refresh`, and the client calls the refresh route (`refreshPath`). Browsers send the

@@ -149,3 +149,71 @@ describe('the feed', () => {
     expect(await endedAt(feed, 'a', NOW + INTERVAL)).toBe(NOW);
   });
 });
+
+async function startTimer(table: Table, learn?: (revocation: Revocation, at: number) => void) {
+  vi.useFakeTimers({ now: NOW });
+  const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
+  const feed = new RevocationFeed(table, times, learn);
+  await feed.start({ now: () => Date.now() });
+  return feed;
+}
+
+describe('a feed with a timer', () => {
+  afterEach(() => vi.useRealTimers());
+
+  test('reads at once, and once per interval without requests, until it is stopped', async () => {
+    const table = new Table();
+    const feed = await startTimer(table);
+    expect(table.reads).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(3 * INTERVAL);
+    expect(table.reads).toHaveLength(4);
+    await feed.stop();
+    expect(vi.getTimerCount()).toBe(0);
+    await vi.advanceTimersByTimeAsync(3 * INTERVAL);
+    expect(table.reads).toHaveLength(4);
+  });
+
+  test('leaves out a read that requests have just caused', async () => {
+    const table = new Table();
+    const feed = await startTimer(table);
+    await vi.advanceTimersByTimeAsync(INTERVAL - 1);
+    // As one that came a moment before the timer: the first read was one interval ago.
+    vi.setSystemTime(NOW + INTERVAL);
+    await feed.endOf('a', NOW + INTERVAL);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(table.reads).toHaveLength(2);
+    await feed.stop();
+  });
+
+  test('tells of each revocation once: not of the first read, nor of what this process has told itself', async () => {
+    const table = new Table();
+    table.rows.push({ id: 'before', revokedAt: NOW, revokedReason: 'admin' });
+    const told: [string, number][] = [];
+    const feed = await startTimer(table, ({ id }, at) => told.push([id, at]));
+    feed.revoked(['own'], { endedAt: NOW, reason: 'admin' });
+    table.rows.push({ id: 'own', revokedAt: NOW, revokedReason: 'admin' });
+    table.rows.push({ id: 'other', revokedAt: NOW, revokedReason: 'admin' });
+    table.rows.push({ id: 'unsettled', revokedAt: UNSETTLED, revokedReason: 'admin' });
+    await vi.advanceTimersByTimeAsync(20 * INTERVAL);
+    expect(told).toEqual([
+      ['other', NOW],
+      ['unsettled', NOW + INTERVAL],
+    ]);
+    await feed.stop();
+  });
+
+  test('that could not read tells later what it has missed', async () => {
+    vi.spyOn(Logger.prototype, 'error').mockReturnValue();
+    const table = new Table();
+    const told: string[] = [];
+    const feed = await startTimer(table, ({ id }) => told.push(id));
+    table.isDown = true;
+    table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'admin' });
+    await vi.advanceTimersByTimeAsync(60 * INTERVAL);
+    expect(told).toEqual([]);
+    table.isDown = false;
+    await vi.advanceTimersByTimeAsync(2 * INTERVAL);
+    expect(told).toEqual(['a']);
+    await feed.stop();
+  });
+});

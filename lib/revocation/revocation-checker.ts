@@ -1,6 +1,14 @@
 import { Logger } from '@nestjs/common';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
-import { endOf, isLive, type SessionEnd, type SessionStore } from '../storage/session.store.js';
+import {
+  endOf,
+  type HeardRevocation,
+  isLive,
+  type Revocation,
+  type SessionEnd,
+  type SessionStore,
+} from '../storage/session.store.js';
+import type { Clock } from '../util/clock.js';
 
 /** Tells whether the session of a valid access token has been revoked. */
 export interface RevocationChecker {
@@ -14,19 +22,40 @@ export interface RevocationChecker {
   revoked(sessionIds: readonly string[], end: SessionEnd): void;
 }
 
-export function createRevocationChecker(options: ResolvedOptions, store: SessionStore): RevocationChecker {
+/** @param feed the one to use in mode `feed`, if there is one already */
+export function createRevocationChecker(
+  options: ResolvedOptions,
+  store: SessionStore,
+  feed?: RevocationChecker,
+): RevocationChecker {
   switch (options.revocation) {
     case 'feed':
-      return new RevocationFeed(store, {
-        interval: options.revocationInterval,
-        tokenLife: longestLife(options),
-        clockTolerance: options.accessToken.clockTolerance,
-      });
+      return feed ?? new RevocationFeed(store, feedTimes(options));
     case 'database':
       return new DatabaseRevocation(store);
     case 'none':
       return { endOf: () => undefined, revoked: () => undefined };
   }
+}
+
+/** A feed that tells of each revocation by another process, once. Those from before its first read are not told. */
+export function createToldFeed(
+  options: ResolvedOptions,
+  store: SessionStore,
+  tell: (revocation: HeardRevocation, at: number) => void,
+): RevocationFeed<HeardRevocation> {
+  const source = { revokedSince: async (time: number) => store.heardSince(time) };
+  return new RevocationFeed(source, feedTimes(options), (revocation, at) => {
+    if (!revocation.isOwn) tell(revocation, at);
+  });
+}
+
+function feedTimes(options: ResolvedOptions): FeedTimes {
+  return {
+    interval: options.revocationInterval,
+    tokenLife: longestLife(options),
+    clockTolerance: options.accessToken.clockTolerance,
+  };
 }
 
 /** Asks the database for each request. */
@@ -53,6 +82,9 @@ const USUAL_DIFFERENCE = 5_000;
 /** How often a full read is done, in milliseconds. It goes back by the largest difference of clocks that is tolerated. */
 const FULL_READ_INTERVAL = 10_000;
 
+/** The longest wait of a timer. With a longer wait, the timer would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** All in milliseconds. */
 export interface FeedTimes {
   /** The shortest time between two reads. */
@@ -67,20 +99,24 @@ export interface FeedTimes {
  * Learns of the revocations of all processes by a query. Requests cause this query, at most once per interval. The feed
  * drops a revocation when the last access token of the session has expired, so its memory is bounded.
  */
-export class RevocationFeed implements RevocationChecker {
+export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker {
   private readonly logger = new Logger(RevocationFeed.name);
   private readonly sessions = new Map<string, SessionEnd>();
   private readAt = Number.NEGATIVE_INFINITY;
   private fullyReadAt = Number.NEGATIVE_INFINITY;
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
+  private hasRead = false;
+  private timer: NodeJS.Timeout | undefined;
   private reading: Promise<void> | undefined;
   /** How far the clocks of two processes may be apart. */
   private readonly overlap: number;
 
   constructor(
-    private readonly store: Pick<SessionStore, 'revokedSince'>,
+    private readonly store: { revokedSince(time: number): Promise<T[]> },
     private readonly times: FeedTimes,
+    /** Called for each revocation that this feed learns of by a read, except by its first one. */
+    private readonly learn?: (revocation: T, at: number) => void,
   ) {
     this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
   }
@@ -97,6 +133,27 @@ export class RevocationFeed implements RevocationChecker {
     if (end.endedAt - this.forgotAt > this.overlap) this.forget(end.endedAt);
   }
 
+  /** Reads, and goes on to read once per interval, whether or not requests come. */
+  async start(clock: Clock): Promise<void> {
+    const { interval } = this.times;
+    this.timer ??= setInterval(
+      () => {
+        const now = clock.now();
+        // A request may have caused a read in the meantime.
+        if (Math.abs(now - this.readAt) >= interval / 2) void this.read(now);
+      },
+      Math.min(interval, LONGEST_TIMER),
+    ).unref();
+    await this.read(clock.now());
+  }
+
+  /** Stops the timer, and waits for a read in progress. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    this.timer = undefined;
+    await this.reading;
+  }
+
   private async read(now: number): Promise<void> {
     this.reading ??= this.poll(now).finally(() => {
       this.reading = undefined;
@@ -108,11 +165,16 @@ export class RevocationFeed implements RevocationChecker {
     const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
       const revocations = await this.store.revokedSince(this.startOfRead(isFull, now));
+      // The same rows are read again and again.
+      const isNews = this.learn && this.hasRead;
+      const news = isNews ? revocations.filter(({ id }) => !this.sessions.has(id)) : [];
       for (const { id, revokedAt, revokedReason } of revocations) {
         // The time of a revocation is later than now until it is settled; see the store.
         this.sessions.set(id, { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined });
       }
       this.isComplete = true;
+      this.hasRead = true;
+      for (const each of news) this.learn?.(each, Math.min(each.revokedAt, now));
       if (isFull) this.fullyReadAt = now;
     } catch (error) {
       // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.

@@ -3,7 +3,7 @@ import type { SessionFacts } from '../storage/session.store.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update } from '../types/register.js';
 import { AuthenticatedSession } from './authenticated-session.js';
 import type { SessionManager } from './session-manager.js';
-import type { SessionInfo } from './session.types.js';
+import type { RevokeOptions, SessionInfo } from './session.types.js';
 
 /** How a session sends tokens to its client. */
 export interface ClientLink {
@@ -26,9 +26,16 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
     this.#client = client;
   }
 
-  /** Revokes the session and clears its cookies. @returns whether the session was live */
-  async revoke(): Promise<boolean> {
-    const revoked = await this.#manager.revoke(this.id);
+  /**
+   * Revokes the session and clears its cookies.
+   *
+   * @param options why, and by whom. @default its user signs out: `logout`
+   * @returns whether the session was live
+   * @throws {@link InvalidReasonError}
+   */
+  async revoke(options?: RevokeOptions): Promise<boolean> {
+    const reason = options?.reason ?? 'logout';
+    const revoked = await this.#manager.revoke(this.id, { ...options, reason });
     this.#client.clear();
     return revoked;
   }

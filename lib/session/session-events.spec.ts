@@ -1,8 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { filter, map, type Observable, tap } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { SessionEvent } from './session.types.js';
+import type { SessionEvent } from './session-event.js';
 import { SessionEvents } from './session-events.js';
+
+const NOW = Date.UTC(2026, 0, 15);
 
 const event = { type: 'refreshed', sessionId: 's', userId: 'alice' } as const;
 
@@ -43,22 +45,38 @@ describe('an observer of events that fails', () => {
   });
 
   it.each(Object.entries(OBSERVERS))('harms nobody: %s', async (_, observe) => {
-    const events = new SessionEvents();
+    const events = new SessionEvents('default');
     const seen: string[] = [];
     events.stream.subscribe(({ type }) => seen.push(`before ${type}`));
     observe(events.stream);
     events.stream.subscribe(({ type }) => seen.push(`after ${type}`));
-    for (let count = 0; count < 2; count++) events.emit(event);
+    for (let count = 0; count < 2; count++) events.emit(event, NOW);
     await settle();
     expect(seen).toEqual(['before refreshed', 'after refreshed', 'before refreshed', 'after refreshed']);
     expect(unhandled).not.toHaveBeenCalled();
   });
 
+  it('harms nobody if the application has provided it', async () => {
+    const events = new SessionEvents('default');
+    const seen: string[] = [];
+    events.observe(fail);
+    events.observe(async () => Promise.reject(new Error('of the observer')));
+    events.observe(({ type }) => seen.push(type));
+    events.emit(event, NOW);
+    await settle();
+    expect(seen).toEqual(['refreshed']);
+    expect(unhandled).not.toHaveBeenCalled();
+    expect(logged).toHaveBeenCalledTimes(2);
+    events.complete();
+    events.emit(event, NOW);
+    expect(seen).toEqual(['refreshed']);
+  });
+
   it('is logged, each time', async () => {
-    const events = new SessionEvents();
+    const events = new SessionEvents('default');
     events.stream.pipe(filter(() => true)).subscribe(fail);
-    events.emit(event);
-    events.emit(event);
+    events.emit(event, NOW);
+    events.emit(event, NOW);
     await settle();
     expect(logged.mock.calls).toEqual(
       Array.from({ length: 2 }, () => ['An observer of session events failed.', expect.any(Error)]),
@@ -66,12 +84,12 @@ describe('an observer of events that fails', () => {
   });
 
   it('in an operator, ends its own subscription and is logged once', async () => {
-    const events = new SessionEvents();
+    const events = new SessionEvents('default');
     const seen: string[] = [];
     events.stream.pipe(tap(fail)).subscribe(() => seen.push('never'));
     events.stream.subscribe(({ type }) => seen.push(type));
-    events.emit(event);
-    events.emit(event);
+    events.emit(event, NOW);
+    events.emit(event, NOW);
     await settle();
     expect(seen).toEqual(['refreshed', 'refreshed']);
     expect(unhandled).not.toHaveBeenCalled();
@@ -79,16 +97,16 @@ describe('an observer of events that fails', () => {
   });
 
   it('and one with an error handler of its own gets what operators throw', () => {
-    const events = new SessionEvents();
+    const events = new SessionEvents('default');
     const errors: unknown[] = [];
     events.stream.pipe(map(fail)).subscribe({ error: (error: unknown) => errors.push(error) });
-    events.emit(event);
+    events.emit(event, NOW);
     expect(errors).toMatchObject([{ message: 'of the observer' }]);
     expect(logged).not.toHaveBeenCalled();
   });
 
   it('completes like any other', () => {
-    const events = new SessionEvents();
+    const events = new SessionEvents('default');
     const complete = vi.fn<() => void>();
     events.stream.subscribe({ complete });
     events.stream.pipe(filter(() => true)).subscribe({ complete });

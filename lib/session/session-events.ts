@@ -1,23 +1,54 @@
+import { channel } from 'node:diagnostics_channel';
 import { Logger } from '@nestjs/common';
 import { Observable, type Observer, type Operator, Subject, Subscriber, type Subscription } from 'rxjs';
-import type { SessionEvent } from './session.types.js';
+import type { NewSessionEvent, SessionEvent } from './session-event.js';
 
 const logger = new Logger('SessionModule');
 
-/** The events of sessions, for the application. */
+/** The name of the channel of `node:diagnostics_channel` with the events of all session modules of this process. */
+export const SESSION_CHANNEL = 'nestjs-session-tokens:session';
+
+/** The events of sessions, for the application and for the module itself. They are delivered after they have been committed. */
 export class SessionEvents {
   private readonly subject = new Subject<SessionEvent>();
+  private readonly own: ((event: SessionEvent) => void)[] = [];
+  private observers: ((event: SessionEvent) => unknown)[] = [];
+  private readonly channel = channel(SESSION_CHANNEL);
 
   readonly stream: Observable<SessionEvent> = new HarmlessObservable((subscriber) =>
     this.subject.subscribe(subscriber),
   );
 
-  emit(event: SessionEvent): void {
+  /** @param module name of the module */
+  constructor(private readonly module: string) {}
+
+  /** Whether the application listens. If it does not, frequent events need not be made. */
+  get isObserved(): boolean {
+    return this.subject.observed || this.observers.length > 0 || this.channel.hasSubscribers;
+  }
+
+  /** Has a part of the module hear the events, before the application does. It does not count as an observer. */
+  hear(listener: (event: SessionEvent) => void): void {
+    this.own.push(listener);
+  }
+
+  /** Has a part of the application hear the events. It may fail. */
+  observe(observer: (event: SessionEvent) => unknown): void {
+    this.observers.push(observer);
+  }
+
+  /** @param at when it happened */
+  emit(facts: NewSessionEvent, at: number): void {
+    const event = { ...facts, at: new Date(at), module: this.module } as SessionEvent;
+    for (const listener of this.own) listener(event);
     this.subject.next(event);
+    for (const observer of this.observers) harmless(() => observer(event));
+    if (this.channel.hasSubscribers) this.channel.publish(event);
   }
 
   complete(): void {
     this.subject.complete();
+    this.observers = [];
   }
 }
 

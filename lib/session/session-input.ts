@@ -5,6 +5,7 @@ import { toAsciiJson } from '../storage/columns.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from '../protocol/json.js';
 import type { SessionInput } from './session.types.js';
+import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
 /** The size of the `user_id` column, in characters of ASCII JSON. */
@@ -68,8 +69,7 @@ export function checkSessionInput(
     amr: methods(input.amr),
     claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
     data: input.data === undefined ? {} : normaliseData(input.data),
-    userAgent: printable(device?.userAgent, MAX_USER_AGENT),
-    ip: printable(device?.ip, MAX_IP),
+    ...toDevice(device),
   };
 }
 
@@ -127,6 +127,11 @@ function flag(name: string, value: unknown, fallback: boolean): number {
   if (value !== undefined && typeof value !== 'boolean')
     throw new InvalidInputError(`"${name}" must be true or false.`);
   return (value ?? fallback) ? 1 : 0;
+}
+
+/** A client as it is stored, and told of in events. */
+export function toDevice(device: SessionInput['device']): Device {
+  return { userAgent: printable(device?.userAgent, MAX_USER_AGENT), ip: printable(device?.ip, MAX_IP) };
 }
 
 /** @throws {@link InvalidUserIdError} */

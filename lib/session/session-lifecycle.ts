@@ -20,8 +20,10 @@ import type { SessionDetails, SessionEnd, SessionFacts, SessionRow } from '../st
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
-import { checkSessionInput } from './session-input.js';
+import { checkSessionInput, toDevice } from './session-input.js';
 import type { SessionInput } from './session.types.js';
+import type { TheftResponse } from './theft-response.js';
+import type { Device } from '../types/device.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
@@ -54,6 +56,7 @@ export class SessionLifecycle {
     private readonly rotator: SessionRotator,
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
+    private readonly thefts: TheftResponse,
     private readonly options: ResolvedOptions,
     /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
@@ -95,7 +98,10 @@ export class SessionLifecycle {
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await insert(row);
-    this.events.emit({ type: 'created', sessionId: row.id, userId: row.userId });
+    if (this.events.isObserved) {
+      const { id: sessionId, userId, userAgent, ip } = row;
+      this.events.emit({ type: 'created', sessionId, userId, device: { userAgent, ip } }, now);
+    }
     return { row, accessToken, refreshToken };
   }
 
@@ -116,9 +122,15 @@ export class SessionLifecycle {
    * Exchanges an authentic refresh token.
    *
    * @param hasLookedAgain whether the client was told earlier that this token looks old
+   * @param client gives the client, for events
    * @throws {@link LookAgainError} | {@link SessionOverError} | {@link TokenTheftError}
    */
-  async refresh(token: RefreshToken, now: number, hasLookedAgain: boolean): Promise<TokenSet> {
+  async refresh(
+    token: RefreshToken,
+    now: number,
+    hasLookedAgain: boolean,
+    client: () => SessionInput['device'],
+  ): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
       const preimage = preimageOf(sessionSecret);
@@ -133,14 +145,18 @@ export class SessionLifecycle {
       const unproven = { generation, issuedAt: now, preimage };
       const accessToken = await this.sign(row, now, expiresAt, unproven);
       const refreshToken = await this.refreshTokens.make({ sessionId, sessionSecret, ...facts });
-      this.events.emit({ type: 'refreshed', sessionId, userId: row.userId });
+      if (this.events.isObserved) this.events.emit({ type: 'refreshed', sessionId, userId: row.userId }, now);
       return { row, accessToken, refreshToken };
     } catch (error) {
-      if (error instanceof LookAgainError) this.events.emit({ type: 'stale', ...error.stale });
+      if (error instanceof LookAgainError && this.events.isObserved) {
+        this.events.emit({ type: 'stale', ...error.stale, request: partyOf(client) }, now);
+      }
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
         this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
-        this.events.emit({ type: 'theft', ...stale, userId });
+        const theft = { ...stale, userId, request: partyOf(client) };
+        this.events.emit({ type: 'theft', ...theft }, now);
+        await this.thefts.answer(theft);
       }
       throw error;
     }
@@ -188,6 +204,11 @@ export class SessionLifecycle {
       `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
+}
+
+function partyOf(client: () => SessionInput['device']): Device | undefined {
+  const device = client();
+  return device && toDevice(device);
 }
 
 function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {

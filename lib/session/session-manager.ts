@@ -2,14 +2,21 @@ import { SessionNotFoundError, StorageUnavailableError } from '../errors/session
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { hashSessionSecret } from '../protocol/session-secret.js';
-import { isLive, type SessionDetails, type SessionRow, type SessionStore } from '../storage/session.store.js';
+import {
+  type EndedSession,
+  isLive,
+  type SessionDetails,
+  type SessionRow,
+  type SessionStore,
+} from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
+import { type CheckedReason, checkRevokeOptions } from './revoke-options.js';
 import { isSessionId } from '../protocol/session-id.js';
 import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
-import type { SessionChanges, SessionEvent, SessionInfo, SessionInput } from './session.types.js';
+import type { RevokeOptions, SessionChanges, SessionInfo, SessionInput } from './session.types.js';
 import type { Clock } from '../util/clock.js';
 
 const ATTEMPTS = 100;
@@ -39,38 +46,42 @@ export class SessionManager {
     return (await this.store.findAllForUser(checkUserId(userId), this.clock.now())).map(toInfo);
   }
 
-  async revoke(id: string): Promise<boolean> {
+  async revoke(id: string, options?: RevokeOptions): Promise<boolean> {
+    const why = checkRevokeOptions(options);
     if (!isSessionId(id)) return false;
     const now = this.clock.now();
-    const revoked = await this.store.revoke(id, now, 'revoked');
-    if (revoked) this.announce([id], now, 'revoked');
-    return revoked;
+    const ended = await this.store.revoke(id, now, why.reason);
+    if (ended) this.announce([ended], now, why);
+    return ended !== undefined;
   }
 
-  async revokeMany(
-    ids: readonly string[],
-    reason: 'revoked' | 'replaced' | 'limit' = 'revoked',
-  ): Promise<number> {
+  async revokeMany(ids: readonly string[], options?: RevokeOptions): Promise<number> {
+    const why = checkRevokeOptions(options);
     const now = this.clock.now();
     const known = Array.isArray(ids) ? ids.filter(isSessionId) : [];
-    const revoked = await this.store.revokeMany(known, now, reason);
-    if (revoked > 0) this.announce(known, now, reason);
-    return revoked;
+    const ended = await this.store.revokeMany(known, now, why.reason);
+    this.announce(ended, now, why);
+    return ended.length;
   }
 
   /**
    * Ends a session only if the secret is right. A right mac is not enough, because somebody who has read the database may be
    * able to make one.
    */
-  async revokeWithSecret(id: string, sessionSecret: Buffer, reason: 'revoked' | 'replaced'): Promise<void> {
+  async revokeWithSecret(id: string, sessionSecret: Buffer, options?: RevokeOptions): Promise<void> {
+    const why = checkRevokeOptions(options);
     const now = this.clock.now();
-    const revoked = await this.store.revoke(id, now, reason, hashSessionSecret(sessionSecret));
-    if (revoked) this.announce([id], now, reason);
+    const ended = await this.store.revoke(id, now, why.reason, hashSessionSecret(sessionSecret));
+    if (ended) this.announce([ended], now, why);
   }
 
-  async revokeAllForUser(userId: UserId, except?: string): Promise<number> {
+  async revokeAllForUser(userId: UserId, options: RevokeOptions & { except?: string } = {}): Promise<number> {
+    checkRevokeOptions(options);
     const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());
-    return this.revokeMany(ids.filter((id) => id !== except));
+    return this.revokeMany(
+      ids.filter((id) => id !== options?.except),
+      options,
+    );
   }
 
   /** The input for a session that goes on where this one ends. */
@@ -138,13 +149,19 @@ export class SessionManager {
     return row;
   }
 
-  private announce(
-    sessionIds: readonly string[],
-    at: number,
-    reason: Extract<SessionEvent, { type: 'revoked' }>['reason'],
-  ): void {
-    this.revocation.revoked(sessionIds, { endedAt: at, reason });
-    this.events.emit({ type: 'revoked', sessionIds, reason });
+  /** All are told to the checker first, because an observer may use one of the sessions. */
+  private announce(ended: readonly EndedSession[], endedAt: number, { reason, by }: CheckedReason): void {
+    if (ended.length === 0) return;
+    this.revocation.revoked(
+      ended.map(({ id }) => id),
+      { endedAt, reason },
+    );
+    // The statement may have waited for a lock.
+    const at = this.clock.now();
+    for (const { id, userId } of ended) {
+      const who = by ?? (reason === 'logout' ? userId : undefined);
+      this.events.emit({ type: 'revoked', sessionId: id, userId, reason, by: who, elsewhere: false }, at);
+    }
   }
 }
 

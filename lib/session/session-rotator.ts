@@ -177,5 +177,15 @@ function staleness(
   const isOver = !row || !isLive(row, now);
   const behind = isOver ? 0 : row.generation - generation;
   const kind = isOver ? 'session_over' : behind === 0 ? 'sibling' : 'superseded';
-  return { sessionId, userId: row?.userId, tokenId, kind, behind, age: now - issuedAt };
+  return {
+    sessionId,
+    userId: row?.userId,
+    tokenId,
+    kind,
+    behind,
+    age: now - issuedAt,
+    sinceRotation: isOver ? undefined : now - row.lastSeenAt,
+    // A revoked row has lost its content.
+    device: row && row.revokedAt === null ? { userAgent: row.userAgent, ip: row.ip } : undefined,
+  };
 }

@@ -1,4 +1,4 @@
-import type { StaleRefreshToken } from '../errors/session.errors.js';
+import type { RevocationReason } from '../errors/session.errors.js';
 import type { Duration } from '../options/duration.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
@@ -73,6 +73,14 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly ip: string | null;
 }
 
+/** Why sessions are revoked, and by whom. */
+export interface RevokeOptions {
+  /** Clients see it as the `reason` of `session_over`. It stays in the row as long as the row does. @default 'revoked' */
+  reason?: RevocationReason;
+  /** Who revokes: a user id, or the name of a job. Only the event has it. @default nobody is named */
+  by?: string | number;
+}
+
 /** A token for the client, and its expiry. */
 export interface IssuedToken {
   readonly token: string;
@@ -97,21 +105,3 @@ export interface RefreshedSession {
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
 }
-
-/** An event of a session; see `SessionService.events`. */
-export type SessionEvent =
-  | { readonly type: 'created'; readonly sessionId: string; readonly userId: UserId }
-  | { readonly type: 'refreshed'; readonly sessionId: string; readonly userId: UserId }
-  /** The application revoked the sessions, their user signed out, or the same client has signed in again. */
-  | {
-      readonly type: 'revoked';
-      readonly sessionIds: readonly string[];
-      readonly reason: 'revoked' | 'replaced' | 'limit';
-    }
-  /**
-   * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other
-   * event follows. If the client comes back with the same token, a `theft` with the same `tokenId` follows.
-   */
-  | ({ readonly type: 'stale' } & StaleRefreshToken)
-  /** Two parties hold copies of the session's tokens. The session has been revoked. */
-  | ({ readonly type: 'theft' } & StaleRefreshToken & { readonly userId: UserId });

@@ -33,7 +33,10 @@ export class SessionEntity {
   @Column({ name: 'generation', type: 'int', transformer: wholeNumber })
   generation!: number;
 
-  /** Token id (hex) of the sibling of `generation` that was exchanged; null if none was. */
+  /**
+   * Token id (hex) of the sibling of `generation` that was exchanged; null if none was. A revoked row has the mark of the call
+   * that revoked it.
+   */
   @Column({ name: 'redeemed_by', type: 'varchar', length: 16, nullable: true })
   redeemedBy!: string | null;
 
@@ -73,7 +76,7 @@ export class SessionEntity {
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;
 
-  /** Why the session was revoked: `revoked`, `replaced`, `limit`, `theft`. */
+  /** Why the session was revoked; see `RevocationReason`. */
   @Column({ name: 'revoked_reason', type: 'varchar', length: 16, nullable: true })
   revokedReason!: string | null;
 

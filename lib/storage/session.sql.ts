@@ -16,10 +16,13 @@ const UNCHANGED =
 
 /**
  * Revokes a session and deletes its content. The row keeps the user id, and why and when the session was revoked. The time is
- * written by `settle`.
+ * written by `settle`. The mark says which call has revoked it: see `SessionStore.end`.
  */
 const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reason, {expiresAt} = :unsettled,
-  {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL`;
+  {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
+
+/** What is told of a revoked session. */
+const ENDED = '{* of id, userId}';
 
 /** See `expiryAfter` of the store. */
 const LONGEST = '{createdAt} + :absoluteTtl';
@@ -38,6 +41,10 @@ export const SESSION_SQL = {
   findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
   revokedSince: 'SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE {revokedAt} >= :time',
+
+  /** The same with whose sessions they were, and who has revoked them. */
+  heardSince:
+    'SELECT {* of id, userId, revokedAt, revokedReason, redeemedBy} FROM {} WHERE {revokedAt} >= :time',
 
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
@@ -61,13 +68,10 @@ export const SESSION_SQL = {
 
   updateClaims: `UPDATE {} SET {claims} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 
-  revoke: `${REVOKE} WHERE {id} = :id AND ${LIVE}`,
-
-  revokeWithSecret: `${REVOKE} WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE}`,
-
   revokeStolen: `${REVOKE} WHERE ${UNCHANGED}`,
 
-  revokeMany: `${REVOKE} WHERE {id} IN (:ids...) AND ${LIVE}`,
+  /** Those of the sessions that the call with this mark has revoked. */
+  findMarked: `SELECT ${ENDED} FROM {} WHERE {id} IN (:ids...) AND {redeemedBy} = :mark`,
 
   settle: `UPDATE {} SET {revokedAt} = :now, {expiresAt} = :removableAt
     WHERE {id} IN (:ids...) AND {revokedAt} = :unsettled`,
@@ -81,3 +85,13 @@ export const SESSION_SQL = {
   /** The condition is repeated here, so that a session that was refreshed since `findExpired` is not removed. */
   removeExpired: 'DELETE FROM {} WHERE {id} IN (:ids...) AND {expiresAt} < :now',
 } as const;
+
+/** @param hasReturning whether the database has `UPDATE … RETURNING` */
+export function revocationSql(hasReturning: boolean) {
+  const returning = hasReturning ? ` RETURNING ${ENDED}` : '';
+  return {
+    revoke: `${REVOKE} WHERE {id} = :id AND ${LIVE}${returning}`,
+    revokeWithSecret: `${REVOKE} WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE}${returning}`,
+    revokeMany: `${REVOKE} WHERE {id} IN (:ids...) AND ${LIVE}${returning}`,
+  };
+}

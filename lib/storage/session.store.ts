@@ -1,6 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import { type SessionEndReason, StorageUnavailableError } from '../errors/session.errors.js';
+import {
+  type RevocationReason,
+  type SessionEndReason,
+  StorageUnavailableError,
+} from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
 import type { JsonValue } from '../types/json.js';
 import type { Clock } from '../util/clock.js';
@@ -8,8 +13,8 @@ import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { SessionEntity } from './session.entity.js';
-import { SESSION_SQL } from './session.sql.js';
-import { Statements } from './statements.js';
+import { revocationSql, SESSION_SQL } from './session.sql.js';
+import { type StatementResult, Statements } from './statements.js';
 
 /** A row of the table of sessions, with the JSON columns parsed. */
 export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'amr' | 'revokedReason'> & {
@@ -20,15 +25,22 @@ export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'amr
   revokedReason: RevocationReason | null;
 };
 
-/** Why a row was revoked. */
-export type RevocationReason = Exclude<SessionEndReason, 'expired'>;
-
 /** The columns of a revoked session that the feed reads. */
 export interface Revocation {
   readonly id: string;
   readonly revokedAt: number;
   readonly revokedReason: RevocationReason | null;
 }
+
+/** The same, for those who are told of it. `userId` is null if the column is damaged. */
+export interface HeardRevocation extends Revocation {
+  readonly userId: UserId;
+  /** Whether this process has revoked it. */
+  readonly isOwn: boolean;
+}
+
+/** A session that a call has revoked. `userId` is null if the column is damaged. */
+export type EndedSession = Pick<SessionRow, 'id' | 'userId'>;
 
 /** The columns that tokens need, and the session's expiry. */
 export type SessionFacts = Pick<
@@ -52,6 +64,8 @@ const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3'
  */
 export const UNSETTLED = Number.MAX_SAFE_INTEGER;
 
+type RunStatement = (values: Readonly<Record<string, unknown>>) => Promise<StatementResult<SessionEntity>>;
+
 /** All in milliseconds. */
 export interface RowTimes {
   /** How long the row of a revoked session stays, so that other processes can read it. */
@@ -71,6 +85,7 @@ export class SessionStore {
   private readonly run;
   /** Whether {@link redeem} and {@link prove} are available. */
   readonly hasReturning: boolean;
+  private readonly marks = new Marks();
 
   constructor(
     dataSource: DataSource,
@@ -79,7 +94,11 @@ export class SessionStore {
   ) {
     this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
     const statements = new Statements(dataSource, SessionEntity);
-    this.run = statements.prepare({ ...SESSION_SQL, insert: statements.insertion });
+    this.run = statements.prepare({
+      ...SESSION_SQL,
+      ...revocationSql(this.hasReturning),
+      insert: statements.insertion,
+    });
   }
 
   async insert(row: SessionRow): Promise<void> {
@@ -101,13 +120,9 @@ export class SessionStore {
   async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
     const user = toAsciiJson(userId);
     const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: user, now }));
-    const unreadable = (error: StorageUnavailableError) => {
-      this.logger.error(error.message);
-      return null;
-    };
     return rows
       .filter((row) => row.userId === user)
-      .map((row) => this.rowOf(row, unreadable))
+      .map((row) => this.rowOf(row, this.unreadable))
       .filter((row) => isLive(row, now));
   }
 
@@ -182,7 +197,7 @@ export class SessionStore {
 
   /** Revokes a stolen session, on condition that the row has not changed since it was read. */
   async revokeStolen(row: SessionRow): Promise<boolean> {
-    const values = { ...unchanged(row), reason: 'theft', unsettled: UNSETTLED };
+    const values = { ...unchanged(row), reason: 'theft', unsettled: UNSETTLED, mark: this.marks.next() };
     const { affected } = await storageErrors(() => this.run.revokeStolen(values));
     if (affected > 0) await this.settle([row.id]);
     return affected === 1;
@@ -190,29 +205,53 @@ export class SessionStore {
 
   /**
    * @param secretHash when given, the session must have this hash
-   * @returns whether there was such a live session
+   * @returns the session, or `undefined` if there was no such live session
    */
-  async revoke(id: string, now: number, reason: RevocationReason, secretHash?: string): Promise<boolean> {
+  async revoke(
+    id: string,
+    now: number,
+    reason: RevocationReason,
+    secretHash?: string,
+  ): Promise<EndedSession | undefined> {
+    const values = { id, secretHash, now, reason };
     const run = secretHash === undefined ? this.run.revoke : this.run.revokeWithSecret;
-    const { affected } = await storageErrors(() =>
-      run({ id, secretHash, now, reason, unsettled: UNSETTLED }),
-    );
-    if (affected > 0) await this.settle([id]);
-    return affected === 1;
+    const [ended] = await this.end([id], run, values);
+    return ended;
   }
 
-  /** @returns how many of the sessions were live */
-  async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<number> {
-    let revoked = 0;
+  /** @returns those of the sessions that were live until this call */
+  async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<EndedSession[]> {
+    const ended: EndedSession[] = [];
     for (let start = 0; start < ids.length; start += CHUNK) {
       const chunk = ids.slice(start, start + CHUNK);
-      const values = { ids: chunk, now, reason, unsettled: UNSETTLED };
-      const { affected } = await storageErrors(() => this.run.revokeMany(values));
-      if (affected > 0) await this.settle(chunk);
-      revoked += affected;
+      ended.push(...(await this.end(chunk, this.run.revokeMany, { ids: chunk, now, reason })));
     }
-    return revoked;
+    return ended;
   }
+
+  /**
+   * Runs a statement that revokes sessions. If two processes revoke a session at once, only one of them has ended it. Where
+   * `UPDATE` returns no rows, the mark in the row says who has. No other statement changes a revoked row's mark.
+   *
+   * @param ids the sessions that the statement may revoke
+   * @returns those that it has revoked
+   */
+  private async end(ids: readonly string[], run: RunStatement, values: object): Promise<EndedSession[]> {
+    const mark = this.marks.next();
+    const { rows, affected } = await storageErrors(() => run({ ...values, unsettled: UNSETTLED, mark }));
+    if (affected === 0) return [];
+    await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
+    const marked = this.hasReturning
+      ? rows
+      : (await storageErrors(() => this.run.findMarked({ ids, mark }))).rows;
+    return marked.map((row) => ({ id: row.id, userId: parsed(row, 'userId', this.unreadable) as UserId }));
+  }
+
+  /** Logs that a column cannot be read. Its value is null then. */
+  private readonly unreadable: Unreadable = (error) => {
+    this.logger.error(error.message);
+    return null;
+  };
 
   /**
    * Writes the time of revocations that have been committed. A revocation may have to wait for a lock, for any time, and be
@@ -236,6 +275,19 @@ export class SessionStore {
   async revokedSince(time: number): Promise<Revocation[]> {
     const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
     return rows as Revocation[];
+  }
+
+  /** The same, with whose sessions they were, and whether this process has revoked them. */
+  async heardSince(time: number): Promise<HeardRevocation[]> {
+    const { rows } = await storageErrors(() => this.run.heardSince({ time }));
+    return rows.map((row) => ({
+      id: row.id,
+      revokedAt: row.revokedAt!,
+      revokedReason: row.revokedReason,
+      // The same rows are read again and again. So what is damaged is not logged here.
+      userId: parsed(row, 'userId', () => null) as UserId,
+      isOwn: this.marks.isOwn(row.redeemedBy),
+    }));
   }
 
   /**
@@ -285,6 +337,24 @@ export class SessionStore {
     row.expiresAt = Math.min(row.expiresAt, idleEnd, row.createdAt + absoluteTtl);
     return row;
   }
+}
+
+/** Marks of calls: 16 characters, of which no two calls have the same. MySQL's usual collations would ignore their case. */
+class Marks {
+  private readonly process = base36(randomBytes(6).readUIntBE(0, 6), 10);
+  private count = 0;
+
+  next(): string {
+    return this.process + base36(this.count++, 6);
+  }
+
+  isOwn(mark: string | null): boolean {
+    return mark?.startsWith(this.process) ?? false;
+  }
+}
+
+function base36(value: number, length: number): string {
+  return value.toString(36).padStart(length, '0');
 }
 
 function unchanged({ id, generation, redeemedBy }: SessionRow) {

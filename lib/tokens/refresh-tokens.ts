@@ -7,7 +7,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { KeysUnavailableError, SessionOverError } from '../errors/session.errors.js';
-import { KeyRing } from '../keys/key-ring.js';
+import { KeyRing, type RingChange } from '../keys/key-ring.js';
 import type { KeySealer } from '../keys/key-sealer.js';
 import type { KeyStore } from '../storage/key.store.js';
 import {
@@ -43,16 +43,19 @@ export class RefreshTokens {
   /**
    * @param times.rotation for how long a key signs, in milliseconds
    * @param times.lifetime how long a refresh token can be accepted, in milliseconds
+   * @param rotated see `KeyRingSettings`
    */
   constructor(
     store: KeyStore,
     sealer: KeySealer,
     { rotation, lifetime }: { readonly rotation: number; readonly lifetime: number },
+    rotated?: (change: RingChange, now: number) => void,
   ) {
     this.ring = new KeyRing<RefreshKey>(store, {
       purpose: PURPOSE,
       rotation,
       lifetime,
+      rotated,
       nameOf: ({ sequence }) => String(sequence),
       generate: async () => {
         const kid = randomBytes(12).toString('base64url');

@@ -487,8 +487,7 @@ describe.each(scenes)(
         }
         const ids = new Set(honest.map(({ sessionId }) => sessionId));
         for (const event of scene.events.splice(0)) {
-          const sessionIds = 'sessionIds' in event ? event.sessionIds : [event.sessionId];
-          if (event.type !== 'refreshed' && sessionIds.some((id) => ids.has(id)))
+          if (event.type !== 'refreshed' && event.sessionId !== undefined && ids.has(event.sessionId))
             faults.push(`the event ${event.type}`);
         }
         faults.push(...unhandled.splice(0).map((reason) => `an unhandled rejection: ${inspect(reason)}`));

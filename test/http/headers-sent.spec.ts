@@ -20,7 +20,6 @@ import {
   SessionGuard,
   SessionService,
 } from 'nestjs-session-tokens';
-import { Subject } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LateResponses } from '../../lib/http/late-responses.js';
 import { SYSTEM_CLOCK } from '../../lib/util/clock.js';
@@ -168,7 +167,13 @@ describe('a response whose headers have been sent', () => {
     vi.useFakeTimers();
     const isOver = vi.fn<() => Promise<boolean>>(async () => Promise.resolve(false));
     const { rotation } = resolveOptions({ secret: false }).options;
-    const responses = new LateResponses(new Subject(), isOver, () => undefined, rotation, SYSTEM_CLOCK);
+    const responses = new LateResponses(
+      { hear: () => undefined },
+      isOver,
+      () => undefined,
+      rotation,
+      SYSTEM_CLOCK,
+    );
     const response = new ServerResponse(new IncomingMessage(new Socket()));
     if (headersSent) response.writeHead(200);
     responses.watch(response, 'session');

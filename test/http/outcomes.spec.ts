@@ -26,6 +26,7 @@ async function idOf(browser: Browser): Promise<string> {
 }
 
 const OVER = refusal(401, 'session_over');
+const DEVICE = { userAgent: expect.any(String) as string, ip: '127.0.0.1' };
 const UNAVAILABLE = refusal(503, 'storage_unavailable');
 
 /** A thief has copied the cookies, and both parties have gone on until one of them is caught. */
@@ -117,6 +118,11 @@ describe.each(databases)('on $name', (kind) => {
           kind: 'superseded',
           behind: 1,
           age: 16 * 60_000 + 1_000,
+          sinceRotation: 1_000,
+          device: DEVICE,
+          request: DEVICE,
+          at: new Date(),
+          module: 'default',
         },
       ]);
       expect(theft.setCookies.toSorted((a, b) => a.name.localeCompare(b.name))).toMatchObject([
@@ -177,6 +183,11 @@ describe.each(databases)('on $name', (kind) => {
         kind: 'superseded',
         behind: 1,
         age: 16 * 60_000 + 90_000,
+        sinceRotation: 0,
+        device: DEVICE,
+        request: DEVICE,
+        at: new Date(),
+        module: 'default',
       };
       const told = events.filter(({ type }) => type === 'stale' || type === 'theft');
       expect(told).toEqual([

@@ -8,13 +8,17 @@ const NOT_A_BROWSER = { 'user-agent': 'HttpClient/1.0' };
 
 /** The ways in which a session ends. Each returns the cookies of the ended session. */
 const ENDS: Record<string, (app: AccountApp, browser: Browser) => Promise<string>> = {
-  async 'revoked, by its user'(_app, browser) {
+  async 'logout, by its user'(_app, browser) {
     const cookie = browser.cookieHeader('/');
     await browser.post('/sign-out');
     return cookie;
   },
   async revoked(app, browser) {
     await app.sessions.revokeAllForUser('alice');
+    return browser.cookieHeader('/');
+  },
+  async 'over_the_limit_1, which the application has made up'(app, browser) {
+    await app.sessions.revokeAllForUser('alice', { reason: 'over_the_limit_1' });
     return browser.cookieHeader('/');
   },
   async expired(_app, browser) {

@@ -108,15 +108,17 @@ describe.each(databases)('the end of an application on $name', (kind) => {
 describe('the schedule', () => {
   const { database } = applications();
 
-  it('of the clean-up ends with the application, and is not there without one', async () => {
+  it('of the clean-up, and of listening to others, ends with the application, and is not there without one', async () => {
     const { options } = await database();
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
-    for (const [cleanup, timers] of [
-      [undefined, 1],
-      [{ interval: '5m' }, 1],
-      [false, 0],
+    for (const [cleanup, events, timers] of [
+      [undefined, undefined, 1],
+      [{ interval: '5m' }, 'process', 1],
+      [false, undefined, 0],
+      [false, 'everywhere', 1],
     ] as const) {
-      const module = asModule({ imports: [SessionModule.forRoot({ database: options, cleanup })] });
+      const session = SessionModule.forRoot({ database: options, cleanup, events });
+      const module = asModule({ imports: [session] });
       const app = await NestFactory.createApplicationContext(module, { logger: false });
       expect(vi.getTimerCount()).toBe(timers);
       await app.close();

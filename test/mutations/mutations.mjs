@@ -523,8 +523,8 @@ export const mutations = [
   {
     rule: 'sign-in: only a session whose secret the client has ends',
     file: SIGN_IN_OUT,
-    from: 'await this.manager.revokeWithSecret(sessionId, sessionSecret, reason);',
-    to: 'await this.manager.revokeMany([sessionId], reason);',
+    from: 'await this.manager.revokeWithSecret(sessionId, sessionSecret, why);',
+    to: 'await this.manager.revokeMany([sessionId], why);',
     why: 'whoever has the refresh key ends the sessions of others',
     suites: ['attacks'],
   },

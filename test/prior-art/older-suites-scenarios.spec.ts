@@ -194,7 +194,7 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({ ...THEFT, ...theft });
     const { tokenId } = parseRefreshToken(refreshToken.token)!;
     const stale = { tokenId, kind: 'superseded', behind: 1, age: 2 };
-    expect(events.at(-1)).toEqual({ type: 'theft', ...theft, ...stale });
+    expect(events.at(-1)).toMatchObject({ type: 'theft', ...theft, ...stale });
   });
 
   it('12: a refresh token from two rotations ago is theft, although no access token was used', async () => {
