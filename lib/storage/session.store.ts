@@ -233,6 +233,9 @@ export class SessionStore {
    * Runs a statement that revokes sessions. If two processes revoke a session at once, only one of them has ended it. Where
    * `UPDATE` returns no rows, the mark in the row says who has. No other statement changes a revoked row's mark.
    *
+   * If that cannot be read any more, the call fails although the sessions have ended. They then have no event, and this process
+   * hears of them like the others, by the feed.
+   *
    * @param ids the sessions that the statement may revoke
    * @returns those that it has revoked
    */

@@ -145,6 +145,14 @@ describe.each(adapters)('events over %s', (adapter) => {
       ]);
     });
 
+    it('come where only the refresh route may exchange a token', async () => {
+      const app = await start({ csrf: { mode: 'token' }, refresh: 'endpoint', refreshPath: '/refresh' });
+      const browser = await app.signIn();
+      const events = eventsOf(app);
+      expect((await browser.post('/orders', {})).status).toBe(403);
+      expect(events).toMatchObject([{ type: 'csrf_refused', path: '/orders' }]);
+    });
+
     it.each([
       ['header', {}],
       ['token', { 'anti-csrf': 'junk' }],

@@ -1,5 +1,4 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { EventEmitter } from 'node:events';
 import { Injectable, Logger, type ModuleMetadata, Scope } from '@nestjs/common';
 import { SESSION_OBSERVER, SessionModule, type SessionEvent, SessionService } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -113,10 +112,13 @@ describe('observers of an application', () => {
         throw new Error('of a listener');
       }
     }
+    class Plain {
+      readonly emit = (name: string, event: SessionEvent) => void emitted.push([name, event]);
+    }
     class EventEmitterModule {
       readonly isOfNest = true;
     }
-    const emitters = { module: EventEmitterModule, providers: [EventEmitter2, EventEmitter] };
+    const emitters = { module: EventEmitterModule, providers: [EventEmitter2, Plain] };
     const { sessions } = await start({
       imports: [SessionModule.forRoot({ database: options }), emitters],
       // The application's own emitters are its own.
@@ -151,8 +153,9 @@ describe('observers of an application', () => {
     await live(sessions);
     subscription.unsubscribe();
     subscribe(SESSION_CHANNEL, ignore);
+    await live(sessions);
     unsubscribe(SESSION_CHANNEL, ignore);
     await live(sessions);
-    expect(emit.mock.calls.map(([{ type }]) => type)).toEqual(['revoked', ...LIFE, 'revoked']);
+    expect(emit.mock.calls.map(([{ type }]) => type)).toEqual(['revoked', ...LIFE, ...LIFE, 'revoked']);
   });
 });

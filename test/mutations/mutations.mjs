@@ -11,6 +11,7 @@ const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
 const STATEMENTS = 'lib/storage/session.sql.ts';
+const FEED = 'lib/revocation/revocation-checker.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
 const SIGN_IN_OUT = 'lib/http/sign-in-out.ts';
@@ -843,7 +844,7 @@ export const mutations = [
   {
     rule: 'a revocation’s time is written after its commit',
     file: STORE,
-    from: 'if (affected > 0) await this.settle([id]);',
+    from: 'await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);',
     to: '',
     why: 'every process reads the row each second until the next clean-up',
     suites: ['revocation'],
@@ -991,5 +992,69 @@ export const mutations = [
     to: 'if (maxAge !== undefined && now - session.tokenIssuedAt.getTime() > maxAge) {',
     why: 'a refresh counts as a proof',
     suites: ['step-up'],
+  },
+  {
+    rule: 'events: a revocation of several is told of those that it has ended',
+    file: STORE,
+    from: 'return marked.map((row) =>',
+    to: 'return (ids.length > 1 ? ids.map((id) => ({ ...marked[0], id })) : marked).map((row) =>',
+    why: 'an audit log says of sessions of others, and of none at all, that they were ended',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'events: what this process revokes is not told as that of another',
+    file: FEED,
+    from: 'if (!revocation.isOwn) tell(revocation, at);',
+    to: 'tell(revocation, at);',
+    why: 'a read between the commit and the event tells of one session twice',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'events: what the feed reads again is not told again',
+    file: FEED,
+    from: 'revocations.filter(({ id }) => !this.sessions.has(id))',
+    to: 'revocations',
+    why: 'an application hears of one revocation each second',
+    suites: ['events'],
+  },
+  {
+    rule: 'events: what was revoked before the start is not told',
+    file: FEED,
+    from: 'const isNews = this.learn && this.hasRead;',
+    to: 'const isNews = this.learn;',
+    why: 'each start tells of the last quarter of an hour again',
+    suites: ['events'],
+  },
+  {
+    rule: 'events: none of a refresh is made where nobody listens',
+    file: LIFECYCLE,
+    from: "if (this.events.isObserved) this.events.emit({ type: 'refreshed'",
+    to: "this.events.emit({ type: 'refreshed'",
+    why: 'every refresh is slower',
+    suites: ['events'],
+  },
+  {
+    rule: 'events: of a refused request, without its query',
+    file: 'lib/http/messages.ts',
+    from: "(originalUrl ?? url).split('?')[0]",
+    to: '(originalUrl ?? url)',
+    why: 'tokens of links get into logs',
+    suites: ['events'],
+  },
+  {
+    rule: 'theft: all sessions of the user end, if the application says so',
+    file: 'lib/session/theft-response.ts',
+    from: "if (scope === 'user') await this.revokeAll(theft.userId);",
+    to: "if (scope === 'user') return;",
+    why: 'a thief of two sessions keeps one',
+    suites: ['events'],
+  },
+  {
+    rule: 'theft: a policy that fails harms nobody',
+    file: 'lib/session/theft-response.ts',
+    from: '    } catch (error) {',
+    to: '    } catch (error) {\n      throw error;',
+    why: 'the client of a stolen token gets 500, and keeps its cookies',
+    suites: ['events'],
   },
 ];

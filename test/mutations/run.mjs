@@ -46,6 +46,15 @@ const SUITES = [
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
   ['revocation', ['test/revocation']],
+  [
+    'events',
+    [
+      'lib/revocation',
+      'test/http/events.spec.ts',
+      'test/http/theft-policy.spec.ts',
+      'test/module/observers.spec.ts',
+    ],
+  ],
   ['clocks', ['lib/storage/database-clock.spec.ts']],
   ['damaged and stricter', ['test/storage/damaged-rows.spec.ts', 'test/storage/stricter-options.spec.ts']],
   ['headers sent', ['test/http/headers-sent.spec.ts']],
