@@ -1,5 +1,10 @@
 import { Logger } from '@nestjs/common';
-import { type SessionEvent, type SessionModuleOptions, type TokenTheft, TokenTheftError } from 'nestjs-session-tokens';
+import {
+  type SessionEvent,
+  type SessionModuleOptions,
+  type TokenTheft,
+  TokenTheftError,
+} from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TheftResponse } from '../../lib/session/theft-response.js';
 import { adapters } from '../support/app.js';
@@ -125,7 +130,9 @@ describe('a theft that is found without HTTP', () => {
     await sessions.tokens.verify(next.accessToken.token);
     const looksOld = sessions.tokens.refresh(refreshToken.token, { device });
     const { tokenId: lookedAgain } = (await looksOld.catch((error: unknown) => error)) as { tokenId: string };
-    await expect(sessions.tokens.refresh(refreshToken.token, { device, lookedAgain })).rejects.toThrow(TokenTheftError);
+    await expect(sessions.tokens.refresh(refreshToken.token, { device, lookedAgain })).rejects.toThrow(
+      TokenTheftError,
+    );
     const told = { device: { userAgent: null, ip: null }, request };
     expect(events.slice(-2)).toMatchObject([
       { type: 'stale', ...told },
