@@ -152,9 +152,12 @@ export async function expectAccepted({ app }: Robbed, tokens: readonly Forgery[]
   expect(answers).toEqual({ accepted: tokens.length });
 }
 
-/** All events, except those about tokens of the session that is over. */
+/** All events, except of requests that were refused before anything else, and about tokens of the session that is over. */
 function eventsOf({ events, revoked }: Robbed): SessionEvent[] {
-  return events.filter((event) => event.type !== 'stale' || event.sessionId !== revoked.row['id']);
+  return events.filter(
+    (event) =>
+      event.type !== 'csrf_refused' && (event.type !== 'stale' || event.sessionId !== revoked.row['id']),
+  );
 }
 
 /** Expects that no attack has written anything, ended a session, or made a victim look like a thief. */
