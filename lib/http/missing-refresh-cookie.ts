@@ -14,7 +14,8 @@ export class MissingRefreshCookie {
 
   /** @param request with an authentic access cookie and without a refresh cookie */
   notice(request: HttpRequest): void {
-    if (this.hasWarned) return;
+    // Browsers send a cookie with the path "/" to every path.
+    if (this.hasWarned || this.cookiePath() === '/') return;
     this.hasWarned = true;
     const path = pathOf(request).slice(0, 200);
     new Logger('SessionModule').warn(
