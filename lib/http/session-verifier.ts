@@ -7,6 +7,7 @@ import { NoCredentialsError } from '../errors/session.errors.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
+import { markPrivate } from './private-responses.js';
 import { ForeignTokenError, noCredentials, tryRefresh } from './refusals.js';
 import { RequestAuthenticator } from './request-authenticator.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
@@ -16,16 +17,19 @@ import { BearerReader } from './transport/bearer-transport.js';
 import type { TokenReader } from './transport/token-transport.js';
 
 /** Without the database, every valid token is accepted, and no token can be exchanged. */
-const ANY_VALID_TOKEN: TokenAuthority<TokenReader, AuthenticatedSession> = {
+const anyValidToken = (marksPrivate: boolean): TokenAuthority<TokenReader, AuthenticatedSession> => ({
   use: (accessToken) => ({ status: 'active', accessToken }),
-  accept: ({ accessToken }) => new AuthenticatedSession(accessToken),
+  accept: ({ accessToken }, response) => {
+    if (marksPrivate) markPrivate(response);
+    return new AuthenticatedSession(accessToken);
+  },
   hasRefreshTokens: () => false,
   mayExchange: () => false,
   exchange: () => Promise.reject(noCredentials()),
   refuse: (over) => over,
   clear: () => undefined,
   isUnauthenticated: (error) => error instanceof NoCredentialsError || error instanceof ForeignTokenError,
-};
+});
 
 /**
  * Verifies access tokens in a service without the database. It does not know which sessions are revoked: it accepts their
@@ -46,7 +50,7 @@ export class SessionVerifier implements SessionAuthenticator {
       this.#tokens,
       [new BearerReader(), new AccessCookie(options.cookieName)],
       new CsrfCheck(undefined, options.csrf),
-      ANY_VALID_TOKEN,
+      anyValidToken(options.marksPrivate),
       SYSTEM_CLOCK,
     );
   }

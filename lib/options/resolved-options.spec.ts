@@ -95,7 +95,7 @@ describe('defaults', () => {
         partitioned: false,
         formerDomains: [],
       },
-      caches: { private: false, clearAtSignOut: false },
+      caches: { private: true, clearAtSignOut: false },
       cleanup: { interval: HOUR, batchSize: 1_000 },
     });
   });

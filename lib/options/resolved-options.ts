@@ -260,7 +260,7 @@ export function resolveOptions(
     csrf,
     cookies,
     caches: {
-      private: flag('caches.private', input.caches?.private, false),
+      private: flag('caches.private', input.caches?.private, true),
       clearAtSignOut: flag('caches.clearAtSignOut', input.caches?.clearAtSignOut, false),
     },
     cleanup: resolveCleanup(input.cleanup),

@@ -3,7 +3,7 @@ import { cookieName } from './cookie-name.js';
 import type { RemoteKeysOptions } from '../keys/remote-keys.js';
 import { resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
-import { checkNames, clockTolerance, duration, fail, text, wholeNumber } from './option-checks.js';
+import { checkNames, clockTolerance, duration, fail, flag, text, wholeNumber } from './option-checks.js';
 import type { SessionVerifierOptions } from './session-verifier.options.js';
 
 /** The options as the verifier uses them. Durations are in milliseconds. */
@@ -12,6 +12,8 @@ export interface ResolvedVerifierOptions {
   readonly expected: AccessTokenExpectations;
   readonly cookieName: string;
   readonly csrf: ResolvedCsrfOptions;
+  /** See `caches.private`. */
+  readonly marksPrivate: boolean;
 }
 
 const KNOWN = {
@@ -26,9 +28,11 @@ const KNOWN = {
     'timeout',
     'cookies',
     'csrf',
+    'caches',
   ],
   cookies: ['accessName', 'prefix', 'domain', 'path', 'secure'],
   csrf: ['mode', 'header', 'trustedOrigins'],
+  caches: ['private'],
 };
 
 const SECOND = 1_000;
@@ -66,6 +70,7 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
     },
     cookieName: cookieName(cookies.accessName, cookies, true),
     csrf,
+    marksPrivate: flag('caches.private', input.caches?.private, true),
   };
   return { options, warnings };
 }

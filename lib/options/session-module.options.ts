@@ -145,12 +145,13 @@ export interface SessionCookieOptions {
 export interface SessionCacheOptions {
   /**
    * Whether responses to requests with a session say `Cache-Control: private`, so that no shared cache stores them. A handler
-   * that sets `Cache-Control` itself has its way. Costs each such request about one microsecond. @default false
+   * that sets `Cache-Control` itself has its way. @default true
    */
   private?: boolean;
   /**
    * Whether a response that signs out says `Clear-Site-Data: "cache"`: the browser then forgets what its HTTP cache has of this
-   * origin. The Back button may still show a page; only `no-store` on the page itself prevents that. Applies to `signOut()`, `clearCookies()` and `revoke()` of the session of the request. Browsers obey over HTTPS only.
+   * origin. The Back button may still show a page; only `no-store` on the page itself prevents that. Applies to `signOut()`,
+   * `clearCookies()` and `revoke()` of the session of the request. Browsers obey over HTTPS only.
    * @default false
    */
   clearAtSignOut?: boolean;

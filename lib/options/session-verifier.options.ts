@@ -1,5 +1,5 @@
 import type { Duration } from './duration.js';
-import type { CsrfOptions, SessionCookieOptions } from './session-module.options.js';
+import type { CsrfOptions, SessionCacheOptions, SessionCookieOptions } from './session-module.options.js';
 
 /** Options of `SessionModule.forVerifier`. Durations are seconds, or strings such as `'15m'`. */
 export interface SessionVerifierOptions {
@@ -30,6 +30,8 @@ export interface SessionVerifierOptions {
   cookies?: Pick<SessionCookieOptions, 'accessName' | 'prefix' | 'domain' | 'path' | 'secure'>;
   /** Cross-site request forgery. Mode `token` is not available, because it needs the keys of refresh tokens. */
   csrf?: CsrfOptions;
+  /** What caches may keep. */
+  caches?: Pick<SessionCacheOptions, 'private'>;
 }
 
 /** For `forVerifierAsync({ useClass })` and `useExisting`: makes the options. */

@@ -217,9 +217,9 @@ describe.each(adapters)('responses with a session over %s', (adapter) => {
     ['/pages/no-store', 'no-store', 'no-store'],
     ['/pages/stream', PUBLIC, PUBLIC],
     ['/pages/nothing', null, null],
-  ])('are private where the application wants it and says nothing else: %s', async (path, off, on) => {
+  ])('are private where the application says nothing else: %s', async (path, off, on) => {
     for (const [isPrivate, expected] of [
-      [undefined, off],
+      [undefined, on],
       [false, off],
       [true, on],
     ] as const) {

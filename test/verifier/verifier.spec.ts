@@ -412,6 +412,17 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
     });
   });
 
+  it.each([
+    [undefined, 'private'],
+    [{ private: false }, null],
+  ])('says that its responses are for one client, unless it is told not to: %o', async (caches, expected) => {
+    const issuer = await startIssuer(issuing);
+    const app = await service({ ...verifying(issuer.url), ...(caches && { caches }) });
+    const browser = await issuer.signIn();
+    const answer = await browser.get('/me', { at: app.url });
+    expect([answer.status, answer.headers.get('cache-control')]).toEqual([200, expected]);
+  });
+
   describe('and cross-site requests', () => {
     it.each<{ from: string; headers: Record<string, string>; passes: boolean }>([
       { from: 'another site', headers: site('cross-site'), passes: false },
