@@ -45,6 +45,14 @@ export interface SessionCore {
   readonly clock: DatabaseClock;
 }
 
+/**
+ * For how long a refresh key makes tokens, in milliseconds. A retired key is kept for the longest life of a session, so that
+ * there are about 14 keys at most.
+ */
+function rotationOfRefreshKeys({ signingKeys, refreshToken }: ResolvedOptions): number {
+  return Math.max(signingKeys.rotation, refreshToken.ttl, refreshToken.absoluteTtl / 12);
+}
+
 /** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
 
@@ -84,7 +92,7 @@ export function createSessionCore(
         rotated: rotated('access'),
       });
   const times = {
-    rotation: Math.max(options.signingKeys.rotation, options.refreshToken.ttl),
+    rotation: rotationOfRefreshKeys(options),
     // A session may have a longer time between two refreshes than the options say, up to this.
     lifetime: options.refreshToken.absoluteTtl,
   };
