@@ -1,3 +1,4 @@
+import { SessionEntity } from 'nestjs-session-tokens';
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { SessionCore } from '../../lib/module/session.core.js';
@@ -53,6 +54,15 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
       revokedReason: 'revoked',
     };
     expect(await store.find(row.id)).toMatchObject(tombstone);
+  });
+
+  // The module itself also writes a mark into the row, which no decision expects.
+  test('is not written once the session has been revoked by hand, in the table', async () => {
+    const rows = world.dataSource.getRepository(SessionEntity);
+    await rows.update(row.id, { revokedAt: Date.now() });
+    expect(await store.advance(row, { ...row, redeemedBy: 'a' }, LATER)).toBeUndefined();
+    expect(await store.revokeStolen(row)).toBe(false);
+    expect(await store.find(row.id)).toMatchObject({ redeemedBy: null, revokedReason: null });
   });
 
   test.each([
