@@ -116,7 +116,8 @@ export class RefreshTokens {
         else over ??= new SessionOverError();
       } catch (error) {
         if (!(error instanceof SessionOverError)) throw error;
-        over = error;
+        // Of several reasons, the one that is not final stays: the client's own token may be the one that it is about.
+        if (over?.final !== false) over = error;
       }
     }
     return { authentic, over };

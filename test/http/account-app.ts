@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, vi } from 'vitest';
 import { type Adapter, startApp, type TestApp, type TestAppSettings } from '../support/app.js';
 import { type Answer, Browser, type JarCookie } from '../support/browser.js';
 import { connect, type DatabaseKind, databases, type TestDatabase } from '../support/databases.js';
-import { stopClock } from '../support/time.js';
+import { pass, stopClock } from '../support/time.js';
 import { AccountController } from './account.controller.js';
 
 export interface AccountApp extends TestApp {
@@ -87,6 +87,19 @@ export function cookieOf(browser: Browser, name: 'session_access' | 'session_ref
 /** The payload of the access token in the jar. */
 export function accessTokenOf(browser: Browser): JWTPayload {
   return decodeJwt(cookieOf(browser, 'session_access').value);
+}
+
+/** Lets a browser prove its next generation. Its previous cookies then look old. */
+export async function moveOn(browser: Browser, path = '/me'): Promise<void> {
+  pass('16m');
+  expect((await browser.get(path)).status).toBe(200);
+  pass('90s');
+  expect((await browser.get(path)).status).toBe(200);
+}
+
+/** The id in a refresh token: see `refresh-token.codec.ts`. */
+export function tokenIdOf(token: string): string {
+  return Buffer.from(token, 'base64url').toString('hex', 31, 39);
 }
 
 /** Names of the cookies that an answer sets, sorted. */

@@ -17,18 +17,12 @@ import {
   clearsCookies,
   cookieOf,
   MARKER,
+  moveOn,
   refusal,
   REFRESH,
   setCookieNames,
+  tokenIdOf,
 } from './account-app.js';
-
-/** Lets a browser prove its next generation. Its previous cookies then look old. */
-async function moveOn(browser: Browser, path = '/me'): Promise<void> {
-  pass('16m');
-  expect((await browser.get(path)).status).toBe(200);
-  pass('90s');
-  expect((await browser.get(path)).status).toBe(200);
-}
 
 const NOT_A_BROWSER = { 'user-agent': 'HttpClient/1.0' };
 
@@ -358,9 +352,4 @@ async function refused(refresh: Promise<unknown>): Promise<unknown> {
     () => undefined,
     (error: unknown) => error,
   );
-}
-
-/** See `refresh-token.codec.ts`. */
-function tokenIdOf(token: string): string {
-  return Buffer.from(token, 'base64url').toString('hex', 31, 39);
 }

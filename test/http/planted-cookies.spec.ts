@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type SessionEvent } from 'nestjs-session-tokens';
 import { describe, expect, it } from 'vitest';
-import { parseRefreshToken } from '../../lib/protocol/refresh-token.codec.js';
 import { adapters } from '../support/app.js';
 import type { Browser } from '../support/browser.js';
 import { pass } from '../support/time.js';
@@ -12,19 +11,16 @@ import {
   cookieOf,
   ACCESS,
   MARKER,
+  moveOn,
   refusal,
   REFRESH,
+  tokenIdOf,
 } from './account-app.js';
-
-const tokenIdOf = (token: string) => parseRefreshToken(token)!.tokenId;
 
 /** Lets a browser prove its next generation. @returns its refresh token of before, which looks old now */
 async function spend(browser: Browser): Promise<string> {
   const { value } = cookieOf(browser, 'session_refresh');
-  pass('16m');
-  expect((await browser.get('/me')).status).toBe(200);
-  pass('90s');
-  expect((await browser.get('/me')).status).toBe(200);
+  await moveOn(browser);
   return value;
 }
 
@@ -147,6 +143,21 @@ describe.each(adapters)('beside the client’s own refresh cookie over %s,', (ad
     ]) {
       const answer = await browser.get('/me', { headers: { cookie }, follows: false });
       expect(answer).toMatchObject({ status: 200, body: { userId: 'alice' } });
+    }
+  });
+
+  it('forged tokens beside one whose key cannot be looked up yet clear nothing', async () => {
+    const { browser } = await setUp(async () => []);
+    const unknown = wellFormed();
+    const forged = Buffer.from(wellFormed(), 'base64url');
+    forged.writeUInt32BE(1, 1);
+    const tokens = cookies([unknown, forged.toString('base64url')]);
+    // It causes the look-up; the next ones come before the cooldown is over.
+    await browser.get('/me', { headers: { cookie: cookies([unknown]).join('; ') } });
+    for (const each of [tokens, tokens.toReversed()]) {
+      const answer = await browser.get('/me', { headers: { cookie: each.join('; ') } });
+      expect(answer).toMatchObject(refusal(401, 'session_over'));
+      expect(clearsCookies(answer)).toBe(false);
     }
   });
 

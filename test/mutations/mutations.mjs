@@ -628,7 +628,7 @@ export const mutations = [
   {
     rule: 'key drop: the key is deleted for all',
     file: 'lib/keys/key-ring.ts',
-    from: 'await this.store.remove(dropped.map(({ kid }) => kid));',
+    from: 'await this.store.remove(kids);',
     to: '',
     why: 'other processes go on accepting what it signed',
     suites: ['drop'],
@@ -940,7 +940,7 @@ export const mutations = [
   {
     rule: 'a token of this module’s form is no foreign one',
     file: 'lib/tokens/access-token-verifier.ts',
-    from: 'return isTokenHeader(header) && this.read(payload) !== undefined;',
+    from: 'return parts !== undefined && isTokenHeader(parts.header) && this.read(parts.payload) !== undefined;',
     to: 'return false;',
     why: 'an optional page shows nobody to a client that should refresh',
     suites: ['guard'],
@@ -1056,5 +1056,13 @@ export const mutations = [
     to: '    } catch (error) {\n      throw error;',
     why: 'the client of a stolen token gets 500, and keeps its cookies',
     suites: ['events'],
+  },
+  {
+    rule: 'of several reasons why a refresh token is none, the one that is not final stays',
+    file: 'lib/tokens/refresh-tokens.ts',
+    from: 'if (over?.final !== false) over = error;',
+    to: 'over = error;',
+    why: 'a planted token clears the cookies of a client whose own token cannot be checked yet',
+    suites: ['planted cookies'],
   },
 ];
