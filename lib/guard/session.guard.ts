@@ -26,8 +26,8 @@ const named = new Map<string, Type<SessionGuard>>();
  * on a controller, and for the whole application as `APP_GUARD`.
  *
  * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over`,
- * `token_theft` or `insufficient_user_authentication`, 307 (browsers) or 401 (others) with `look_again`, 403 with `csrf_failed`, 503 when keys or database are
- * unavailable.
+ * `token_theft` or `insufficient_user_authentication`, 307 (browsers) or 401 (others) with `look_again`, 403 with
+ * `csrf_failed`, 503 when keys or database are unavailable.
  *
  * You can extend it, with or without your own constructor. Override {@link getExchange} and {@link refuse} as you need.
  *

@@ -175,8 +175,8 @@ export class KeyRing<K> {
       // Another process has changed the ring. Read it and try again.
       if (successor === undefined) continue;
       // The keys are deleted only now, so that the ring always has a key that signs.
-      await this.store.remove(dropped.map(({ kid }) => kid));
       const kids = dropped.map(({ kid }) => kid);
+      await this.store.remove(kids);
       this.settings.rotated?.({ kid: successor, signsFrom: now, dropped: kids }, now);
       await this.reloader.reloadAnew(now);
       return { current: successor, dropped: kids };

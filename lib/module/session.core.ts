@@ -19,11 +19,15 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
+import {
+  createRevocationChecker,
+  createToldFeed,
+  type RevocationFeed,
+} from '../revocation/revocation-checker.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
-import { isLive, SessionStore } from '../storage/session.store.js';
+import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
 import { SessionCap } from '../session/session-cap.js';
 import { SessionEvents } from '../session/session-events.js';
 import { SessionLifecycle } from '../session/session-lifecycle.js';
@@ -38,7 +42,7 @@ export interface SessionCore {
   readonly manager: SessionManager;
   readonly events: SessionEvents;
   /** Listens to what other processes revoke, if the application has asked for that. */
-  readonly elsewhere: { start(): Promise<void>; stop(): Promise<void> } | undefined;
+  readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -97,7 +101,7 @@ export function createSessionCore(
     lifetime: options.refreshToken.absoluteTtl,
   };
   const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
-  const feed =
+  const elsewhere =
     options.events === 'everywhere'
       ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
           const reason = revokedReason ?? 'revoked';
@@ -105,7 +109,7 @@ export function createSessionCore(
           events.emit({ type: 'revoked', ...facts }, at);
         })
       : undefined;
-  const revocation = createRevocationChecker(options, sessions, feed);
+  const revocation = createRevocationChecker(options, sessions, elsewhere);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
@@ -177,6 +181,5 @@ export function createSessionCore(
     options,
     clock,
   });
-  const elsewhere = feed && { start: async () => feed.start(clock), stop: async () => feed.stop() };
   return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
 }

@@ -336,11 +336,9 @@ function resolveSecrets(input: SessionModuleOptions): string[] {
 
 function resolveCap(input: unknown): ResolvedOptions['maxSessionsPerUser'] {
   if (input === undefined) return undefined;
-  if (typeof input === 'object' && input !== null) {
-    checkNames({ maxSessionsPerUser: input }, { maxSessionsPerUser: ['limit', 'policy'] });
-  }
-  const cap =
-    typeof input === 'object' ? ((input ?? {}) as { limit?: unknown; policy?: unknown }) : { limit: input };
+  const cap: { limit?: unknown; policy?: unknown } =
+    typeof input === 'object' ? (input ?? {}) : { limit: input };
+  checkNames({ maxSessionsPerUser: cap }, { maxSessionsPerUser: ['limit', 'policy'] });
   if (cap.limit === undefined) {
     fail('maxSessionsPerUser', 'must be a number, or { limit, policy } with policy "oldest" or "refuse".');
   }

@@ -34,9 +34,7 @@ export class SessionCap {
     // The order of ids is that of sign-ins, and the same for every process. If this session is not among the newest, because
     // others were made at the same moment, it ends like any other.
     const newestFirst = (await this.idsOf(row.userId, replaced, row.createdAt)).toSorted().toReversed();
-    await this.manager.revokeMany(newestFirst.slice(this.cap.limit), {
-      reason: 'limit',
-    });
+    await this.manager.revokeMany(newestFirst.slice(this.cap.limit), { reason: 'limit' });
   }
 
   private async insertIfFree(row: SessionRow, replaced: ReadonlySet<string>, limit: number): Promise<void> {

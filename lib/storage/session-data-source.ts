@@ -4,7 +4,7 @@ import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { retryAtStart } from './database-error.js';
 import { withQueryRunner } from './query-runner.js';
-import { sqliteLocking, useWriteAheadLog } from './sqlite-locking.js';
+import { isSqlite, sqliteLocking, useWriteAheadLog } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
 /** The application's choice of a database. */
@@ -64,8 +64,7 @@ export async function openSessionDataSource(
   }
   await checkDatabase(application);
   const { type, database } = application.options;
-  const hasOneConnection = type === 'better-sqlite3' || type === 'sqljs';
-  if (!hasOneConnection || options.sqliteConnection === 'shared')
+  if (!isSqlite(application.options) || options.sqliteConnection === 'shared')
     return { dataSource: application, isOwn: false };
   if (type === 'sqljs' || isInMemory(database)) {
     logger.warn(
@@ -176,8 +175,7 @@ export function tablesOf(dataSource: DataSource): unknown {
   const { type, database, url, host, port, schema } = dataSource.options as DataSourceOptions &
     Record<string, unknown>;
   // A database in memory has no name. Only its own connection can reach it, so the data source identifies it.
-  const isSqlite = type === 'better-sqlite3' || type === 'sqljs';
-  if (isSqlite && isInMemory(database)) return dataSource;
+  if (isSqlite(dataSource.options) && isInMemory(database)) return dataSource;
   const { tablePath } = dataSource.getMetadata(SESSION_ENTITIES[0]);
   return JSON.stringify([type, url, host, port, database, schema, tablePath]);
 }

@@ -120,8 +120,7 @@ export class SessionStore {
   async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
     const user = toAsciiJson(userId);
     const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: user, now }));
-    return rows
-      .filter((row) => row.userId === user)
+    return ofUser(rows, user)
       .map((row) => this.rowOf(row, this.unreadable))
       .filter((row) => isLive(row, now));
   }
@@ -130,8 +129,7 @@ export class SessionStore {
   async findIdsForUser(userId: UserId, now: number): Promise<string[]> {
     const user = toAsciiJson(userId);
     const { rows } = await storageErrors(() => this.run.findIdsForUser({ userId: user, now }));
-    // For MySQL's usual collations, "Ann", "ann" and "änn" are equal. Here they are different users.
-    return rows.filter((row) => row.userId === user).map(({ id }) => id);
+    return ofUser(rows, user).map(({ id }) => id);
   }
 
   /**
@@ -340,6 +338,11 @@ export class SessionStore {
     row.expiresAt = Math.min(row.expiresAt, idleEnd, row.createdAt + absoluteTtl);
     return row;
   }
+}
+
+/** For MySQL's usual collations, "Ann", "ann" and "änn" are equal. Here they are different users. */
+function ofUser(rows: readonly SessionEntity[], userId: string): SessionEntity[] {
+  return rows.filter((row) => row.userId === userId);
 }
 
 /** Marks of calls: 16 characters, of which no two calls have the same. MySQL's usual collations would ignore their case. */

@@ -3,6 +3,11 @@ import { retryAtStart } from './database-error.js';
 
 type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
 
+/** Whether these are the options of a SQLite database, by whatever driver. */
+export function isSqlite({ type }: Pick<DataSourceOptions, 'type'>): boolean {
+  return type === 'better-sqlite3' || type === 'sqljs';
+}
+
 /** The used part of a connection of `better-sqlite3` or `libsql`, which have the same interface. */
 interface Connection {
   readonly inTransaction: boolean;

@@ -1,5 +1,6 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { PreparedStatement } from './prepared-statement.js';
+import { isSqlite } from './sqlite-locking.js';
 
 /** A statement's result: its rows with property names, and the number of changed rows. */
 export interface StatementResult<E> {
@@ -74,8 +75,7 @@ export class Statements<E extends ObjectLiteral> {
       return index;
     };
     let returned: readonly string[] = [];
-    const isSqlite = ['better-sqlite3', 'sqljs'].includes(this.dataSource.options.type);
-    const sql = (isSqlite ? text.replaceAll('LEAST(', 'MIN(') : text).replace(
+    const sql = (isSqlite(this.dataSource.options) ? text.replaceAll('LEAST(', 'MIN(') : text).replace(
       /\{([^}]*)\}|:(\w+)/g,
       (_, what: string | undefined, name: string) => {
         if (what === undefined) return driver.createParameter(name, indexOf(name));

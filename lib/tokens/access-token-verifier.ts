@@ -65,16 +65,14 @@ export class AccessTokenVerifier {
    * one of a dropped key, from a token that somebody else has issued.
    */
   hasForm(token: string): boolean {
-    if (token.length > MAX_LENGTH) return false;
-    const [header, payload, signature, ...rest] = token.split('.', 4);
-    if (!header || !payload || !signature || rest.length > 0) return false;
-    return isTokenHeader(header) && this.read(payload) !== undefined;
+    const parts = partsOf(token);
+    return parts !== undefined && isTokenHeader(parts.header) && this.read(parts.payload) !== undefined;
   }
 
   private verifyAnew(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
-    if (token.length > MAX_LENGTH) return INVALID;
-    const [header, payload, signature, ...rest] = token.split('.', 4);
-    if (!header || !payload || !signature || rest.length > 0) return INVALID;
+    const parts = partsOf(token);
+    if (!parts) return INVALID;
+    const { header, payload } = parts;
 
     return andThen(this.keyNamedBy(header, now), (key) => {
       // This one comparison refuses other algorithms, "none", other types, critical extensions, and keys inside the token.
@@ -140,6 +138,13 @@ export class AccessTokenVerifier {
     // The content is frozen, because requests with the same token share it.
     return deepFreeze(fromPayload(payload, this.expected));
   }
+}
+
+/** The encoded parts of a token that is not too long, and has just three; otherwise `undefined`. */
+function partsOf(token: string): { readonly header: string; readonly payload: string } | undefined {
+  if (token.length > MAX_LENGTH) return undefined;
+  const [header, payload, signature, ...rest] = token.split('.', 4);
+  return header && payload && signature && rest.length === 0 ? { header, payload } : undefined;
 }
 
 function parse(encoded: string): unknown {

@@ -9,7 +9,7 @@ import type { TokenReader } from './token-transport.js';
  */
 const MOST_VALUES = 16;
 
-/** The beginning of a JWS, whose header is a JSON object. */
+/** A JWS, whose header is a JSON object: in base64url it begins with "ey". */
 const JWS = /^ey[\w-]*\.[\w-]*\.[\w-]*$/;
 
 /** Access tokens in a cookie. */

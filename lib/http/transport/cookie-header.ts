@@ -42,8 +42,7 @@ function startOfValue(header: string, name: string, from: number): number {
 }
 
 /** Removes the white space that HTTP knows (RFC 9110, 5.6.3). `trim()` also removes U+00A0, a byte that a header may have. */
-export function trimSpaces(text: string): string {
-  let [start, end] = [0, text.length];
+export function trimSpaces(text: string, start = 0, end = text.length): string {
   while (start < end && isSpace(text.charCodeAt(start))) start++;
   while (start < end && isSpace(text.charCodeAt(end - 1))) end--;
   return text.slice(start, end);
@@ -51,15 +50,11 @@ export function trimSpaces(text: string): string {
 
 function valueAt(header: string, at: number): string {
   const semicolon = header.indexOf(';', at);
-  let [start, end] = [at, semicolon === -1 ? header.length : semicolon];
-  while (start < end && isSpace(header.charCodeAt(start))) start++;
-  while (start < end && isSpace(header.charCodeAt(end - 1))) end--;
+  const value = trimSpaces(header, at, semicolon === -1 ? header.length : semicolon);
   // Quotes around a value are not part of it (RFC 6265, 4.1.1). Java's HttpCookie sends them.
-  if (end - start >= 2 && header.charCodeAt(start) === QUOTE && header.charCodeAt(end - 1) === QUOTE) {
-    start++;
-    end--;
-  }
-  return header.slice(start, end);
+  const isQuoted =
+    value.length >= 2 && value.charCodeAt(0) === QUOTE && value.charCodeAt(value.length - 1) === QUOTE;
+  return isQuoted ? value.slice(1, -1) : value;
 }
 
 const [EQUALS, SEMICOLON, SPACE, TAB, QUOTE] = ['=', ';', ' ', '\t', '"'].map((char) => char.charCodeAt(0));
@@ -99,7 +94,10 @@ export function setCookieLine(
   return line;
 }
 
-/** Adds `Set-Cookie` lines. A new line replaces an old one that sets the same cookie (name, domain, path, whether it is partitioned). */
+/**
+ * Adds `Set-Cookie` lines. A new line replaces an old one that sets the same cookie: with the same name, domain and path, both
+ * partitioned or neither.
+ */
 export function mergeSetCookieLines(present: readonly string[], added: readonly string[]): string[] {
   if (present.length === 0) return [...added];
   const replaced = new Set(added.map(identity));
