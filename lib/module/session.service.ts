@@ -214,7 +214,7 @@ export class SessionService {
    * @throws {@link InvalidReasonError} | {@link InvalidUserIdError}. After a {@link StorageUnavailableError}, call it again: some
    *   sessions may have ended, or all
    */
-  async revokeAllForUser(userId: UserId, options: RevokeOptions & { except?: string } = {}): Promise<number> {
+  async revokeAllForUser(userId: UserId, options?: RevokeOptions & { except?: string }): Promise<number> {
     return this.#parts.bulk.revokeAllForUser(userId, options);
   }
 
@@ -230,7 +230,7 @@ export class SessionService {
    * @returns how many sessions were live until this call
    * @throws {@link InvalidReasonError} | {@link InvalidInputError} when `before` is no time, or in the future
    */
-  async revokeAll(options: RevokeAllOptions = {}): Promise<number> {
+  async revokeAll(options?: RevokeAllOptions): Promise<number> {
     return this.#parts.bulk.revokeAll(options);
   }
 

@@ -53,7 +53,7 @@ export function createRevocationChecker(
 export function createToldFeed(
   options: ResolvedOptions,
   { sessions, notBefores }: RevocationStores,
-  { revoked, revokedBefore }: FeedListener<HeardRevocation>,
+  listener: FeedListener<HeardRevocation>,
 ): RevocationFeed<HeardRevocation> {
   const source = {
     revokedSince: async (time: number) => sessions.heardSince(time),
@@ -61,10 +61,10 @@ export function createToldFeed(
   };
   return new RevocationFeed(source, feedTimes(options), {
     revoked: (revocation, at) => {
-      if (!revocation.isOwn) revoked(revocation, at);
+      if (!revocation.isOwn) listener.revoked(revocation, at);
     },
     revokedBefore: (notBefore, at) => {
-      if (!notBefore.isOwn) revokedBefore(notBefore, at);
+      if (!notBefore.isOwn) listener.revokedBefore(notBefore, at);
     },
   });
 }

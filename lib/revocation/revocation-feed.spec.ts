@@ -230,7 +230,10 @@ describe('a feed with a timer', () => {
     vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const table = new Table();
     const told: string[] = [];
-    const feed = await startTimer(table, { revoked: ({ id }) => told.push(id), revokedBefore: ({ id }) => told.push(id) });
+    const feed = await startTimer(table, {
+      revoked: ({ id }) => told.push(id),
+      revokedBefore: ({ id }) => told.push(id),
+    });
     table.isDown = true;
     table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'admin' });
     await vi.advanceTimersByTimeAsync(60 * INTERVAL);

@@ -35,20 +35,18 @@ export class BulkRevocation {
     private readonly tombstone: number,
   ) {}
 
-  async revokeAllForUser(
-    userId: UserId,
-    { except, ...options }: RevokeOptions & { except?: string } = {},
-  ): Promise<number> {
+  async revokeAllForUser(userId: UserId, options?: RevokeOptions & { except?: string }): Promise<number> {
     const { reason, by } = checkRevokeOptions(options);
     const user = checkUserId(userId);
     const createdAt = this.clock.now();
     const notBefore = this.timeOfNotBefore(createdAt);
-    const exception = isSessionId(except) ? except : undefined;
-    return this.revoke({ userId: user, notBefore, except: exception, reason, createdAt }, by);
+    const except = isSessionId(options?.except) ? options.except : undefined;
+    return this.revoke({ userId: user, notBefore, except, reason, createdAt }, by);
   }
 
-  async revokeAll({ before, ...options }: RevokeAllOptions = {}): Promise<number> {
+  async revokeAll(options?: RevokeAllOptions): Promise<number> {
     const { reason, by } = checkRevokeOptions(options);
+    const before = options?.before;
     const createdAt = this.clock.now();
     const notBefore = before === undefined ? this.timeOfNotBefore(createdAt) : checkBefore(before, createdAt);
     return this.revoke({ userId: undefined, notBefore, except: undefined, reason, createdAt }, by);
