@@ -1090,7 +1090,7 @@ export const mutations = [
     from: 'this.refuseIfOver(accessToken);',
     to: '',
     why: 'a session goes on after a failover that has lost its revocation',
-    suites: ['revocation'],
+    suites: ['store'],
   },
   {
     rule: 'a sign-in looks for not-befores when its row is there',

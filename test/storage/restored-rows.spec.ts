@@ -137,6 +137,19 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     await expect(two.service.tokens.verify(again.accessToken.token)).rejects.toThrow(SessionOverError);
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
   });
+
+  test('to before a revocation: who remembers it refuses the first use of a token, too', async () => {
+    const { one, two, copy, restore } = await setUp();
+    const jar = jarOf(await one.service.tokens.issue({ userId: 1 }));
+    pass(TTL);
+    await exchange(one, jar);
+    const copies = await copy();
+    await one.service.revoke(copies[0]!.id, { reason: 'admin' });
+    await restore(copies);
+    pass(SETTLED);
+    await expect(use(one, jar)).rejects.toMatchObject({ code: 'session_over', reason: 'admin' });
+    await expect(use(two, jar)).resolves.toBeUndefined();
+  });
 });
 
 function jarOf({ accessToken, refreshToken }: IssuedSession): Jar {
