@@ -18,6 +18,7 @@ export type {
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
 export type { SigningAlgorithm, SigningKeySource } from './keys/signing-key.js';
+export type { RevocationsAnswer, RevocationsRequest } from './revocation/published-revocations.js';
 export type { DroppedKeys, KeyRotation } from './keys/key-ring.js';
 export type { PublicKeys } from './keys/signing-keys.js';
 
@@ -26,6 +27,7 @@ export type {
   SessionVerifierExtras,
   SessionVerifierOptions,
   SessionVerifierOptionsFactory,
+  VerifierRevocationOptions,
 } from './options/session-verifier.options.js';
 
 export {
@@ -104,6 +106,7 @@ export {
   LookAgainError,
   NoCredentialsError,
   type RevocationReason,
+  RevocationsUnavailableError,
   type SessionEndReason,
   SessionError,
   type SessionErrorCode,

@@ -7,6 +7,7 @@ import {
   InvalidOptionError,
   InvalidUserIdError,
   KeysUnavailableError,
+  RevocationsUnavailableError,
   LookAgainError,
   NoCredentialsError,
   SessionError,
@@ -53,6 +54,7 @@ const errors: [error: SessionError, code: SessionErrorCode, name: string, status
   [new UnsupportedContextError('why'), 'unsupported_context', 'UnsupportedContextError', 500],
   [new InvalidOptionError('secret', 'why'), 'invalid_option', 'InvalidOptionError', 500],
   [new KeysUnavailableError('why'), 'keys_unavailable', 'KeysUnavailableError', 503],
+  [new RevocationsUnavailableError(), 'revocations_unavailable', 'RevocationsUnavailableError', 503],
   [new StorageUnavailableError('why'), 'storage_unavailable', 'StorageUnavailableError', 503],
 ];
 

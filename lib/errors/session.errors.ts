@@ -27,6 +27,7 @@ import type { UserId } from '../types/register.js';
  * | `unsupported_context` | {@link UnsupportedContextError} | 500 |
  * | `invalid_option` | {@link InvalidOptionError} | 500 (stops the start) |
  * | `keys_unavailable` | {@link KeysUnavailableError} | 503 |
+ * | `revocations_unavailable` | {@link RevocationsUnavailableError} | 503 |
  * | `storage_unavailable` | {@link StorageUnavailableError} | 503 |
  */
 export type SessionErrorCode =
@@ -50,6 +51,7 @@ export type SessionErrorCode =
   | 'unsupported_context'
   | 'invalid_option'
   | 'keys_unavailable'
+  | 'revocations_unavailable'
   | 'storage_unavailable';
 
 const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
@@ -73,6 +75,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   unsupported_context: HttpStatus.INTERNAL_SERVER_ERROR,
   invalid_option: HttpStatus.INTERNAL_SERVER_ERROR,
   keys_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
+  revocations_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
   storage_unavailable: HttpStatus.SERVICE_UNAVAILABLE,
 };
 
@@ -393,6 +396,16 @@ export class KeysUnavailableError extends SessionError<'keys_unavailable'> {
 }
 
 /**
+ * A service without the database has not heard for too long which sessions are revoked, and is to refuse all tokens then
+ * (`revocations.whenStale`). This says nothing about whether a session is valid.
+ */
+export class RevocationsUnavailableError extends SessionError<'revocations_unavailable'> {
+  constructor() {
+    super('revocations_unavailable', 'The list of revoked sessions is not available at present. Try again.');
+  }
+}
+
+/**
  * A database operation failed; `cause` has the error of the database. This says nothing about whether a session is valid.
  */
 export class StorageUnavailableError extends SessionError<'storage_unavailable'> {
@@ -424,4 +437,5 @@ export type AnySessionError =
   | UnsupportedContextError
   | InvalidOptionError
   | KeysUnavailableError
+  | RevocationsUnavailableError
   | StorageUnavailableError;

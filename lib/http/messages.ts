@@ -62,6 +62,11 @@ export function setResponseHeader(response: HttpResponse, name: string, value: s
   }
 }
 
+export function setResponseStatus(response: HttpResponse, status: number): void {
+  // Replies of Fastify have this member, too.
+  (response as { statusCode?: number }).statusCode = status;
+}
+
 export function areHeadersSent(response: HttpResponse): boolean {
   return isFastify(response) ? response.sent || response.raw.headersSent : response.headersSent;
 }

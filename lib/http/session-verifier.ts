@@ -1,9 +1,12 @@
 import type { VerificationKeys } from '../keys/signing-key.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
+import type { RemoteRevocations } from '../revocation/remote-revocations.js';
 import { AuthenticatedSession } from '../session/authenticated-session.js';
+import { verdictOf } from '../session/session-lifecycle.js';
 import { VerifiedSession } from '../session/verified-session.js';
 import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
-import { NoCredentialsError } from '../errors/session.errors.js';
+import { NoCredentialsError, SessionOverError } from '../errors/session.errors.js';
+import { andThen } from '../util/and-then.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
@@ -16,9 +19,15 @@ import { AccessCookie } from './transport/access-cookie.js';
 import { BearerReader } from './transport/bearer-transport.js';
 import type { TokenReader } from './transport/token-transport.js';
 
-/** Without the database, every valid token is accepted, and no token can be exchanged. */
-const anyValidToken = (marksPrivate: boolean): TokenAuthority<TokenReader, AuthenticatedSession> => ({
-  use: (accessToken) => ({ status: 'active', accessToken }),
+/** Without the database, every valid token is accepted that is not known to be revoked, and no token can be exchanged. */
+const anyValidToken = (
+  marksPrivate: boolean,
+  revocations: RemoteRevocations | undefined,
+): TokenAuthority<TokenReader, AuthenticatedSession> => ({
+  use: (accessToken, now) =>
+    revocations
+      ? andThen(revocations.endOf(accessToken, now), (end) => verdictOf(accessToken, end))
+      : { status: 'active', accessToken },
   accept: ({ accessToken }, response) => {
     if (marksPrivate) markPrivate(response);
     return new AuthenticatedSession(accessToken);
@@ -28,29 +37,35 @@ const anyValidToken = (marksPrivate: boolean): TokenAuthority<TokenReader, Authe
   exchange: () => Promise.reject(noCredentials()),
   refuse: (over) => over,
   clear: () => undefined,
-  isUnauthenticated: (error) => error instanceof NoCredentialsError || error instanceof ForeignTokenError,
+  isUnauthenticated: (error) =>
+    error instanceof NoCredentialsError ||
+    error instanceof SessionOverError ||
+    error instanceof ForeignTokenError,
 });
 
 /**
- * Verifies access tokens in a service without the database. It does not know which sessions are revoked: it accepts their
- * access tokens until they expire.
+ * Verifies access tokens in a service without the database. Without the option `revocations`, it does not know which sessions
+ * are revoked: it accepts their access tokens until they expire.
  */
 export class SessionVerifier implements SessionAuthenticator {
   readonly #tokens: AccessTokenVerifier;
+  readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
 
   constructor(
     readonly module: string,
     keys: VerificationKeys,
     options: ResolvedVerifierOptions,
+    revocations?: RemoteRevocations,
   ) {
+    this.#revocations = revocations;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
       [new BearerReader(), new AccessCookie(options.cookieName)],
       new CsrfCheck(undefined, options.csrf),
-      anyValidToken(options.marksPrivate),
+      anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
     );
   }
@@ -59,11 +74,16 @@ export class SessionVerifier implements SessionAuthenticator {
    * Verifies an access token.
    *
    * @throws {@link TryRefreshError} when it has expired, or was not issued for this service
+   * @throws {@link SessionOverError} when its session is known to be over
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
+   * @throws {@link RevocationsUnavailableError}
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
-    const verification = await this.#tokens.verify(accessToken, SYSTEM_CLOCK.now());
+    const now = SYSTEM_CLOCK.now();
+    const verification = await this.#tokens.verify(accessToken, now);
     if (verification.status !== 'valid') throw tryRefresh();
+    const end = await this.#revocations?.endOf(verification.accessToken, now);
+    if (end) throw new SessionOverError(end);
     return new VerifiedSession(verification.accessToken);
   }
 

@@ -4,6 +4,7 @@ import { SessionGuard } from '../guard/session.guard.js';
 import { nameOf } from './named-module.js';
 import { VERIFIER_EXTRAS } from './session.constants.js';
 import { RemoteKeys } from '../keys/remote-keys.js';
+import { RemoteRevocations } from '../revocation/remote-revocations.js';
 import { resolveVerifierOptions } from '../options/resolved-verifier-options.js';
 import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module-definition.js';
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
@@ -21,7 +22,11 @@ import { SYSTEM_CLOCK } from '../util/clock.js';
         for (const warning of warnings) logger.warn(warning);
         const keys = new RemoteKeys(options.keys);
         await keys.start(SYSTEM_CLOCK.now());
-        return new SessionVerifier(nameOf(extras), keys, options);
+        const { issuer } = options.expected;
+        const revocations =
+          options.revocations && new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK);
+        await revocations?.start();
+        return new SessionVerifier(nameOf(extras), keys, options, revocations);
       },
       inject: [VERIFIER_OPTIONS, VERIFIER_EXTRAS],
     },

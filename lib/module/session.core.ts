@@ -19,7 +19,8 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
+import { PublishedRevocations } from '../revocation/published-revocations.js';
+import { createFeed, createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
 import type { FeedListener, RevocationFeed } from '../revocation/revocation-feed.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
@@ -101,8 +102,13 @@ export function createSessionCore(
   const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
   const stores = { sessions, notBefores };
   const elsewhere =
-    options.events === 'everywhere' ? createToldFeed(options, stores, eventsElsewhere(events)) : undefined;
-  const revocation = createRevocationChecker(options, stores, elsewhere);
+    options.events === 'everywhere'
+      ? createToldFeed(options, stores, clock, eventsElsewhere(events))
+      : undefined;
+  const feed = elsewhere ?? createFeed(options, stores, clock);
+  const revocation = createRevocationChecker(options, stores, feed);
+  const { issuer } = options.accessToken;
+  const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
@@ -181,6 +187,7 @@ export function createSessionCore(
     csrf,
     refreshTokens,
     signingKeys,
+    published,
     events,
     options,
     clock,

@@ -1,6 +1,7 @@
 import { ConfigurableModuleBuilder, type DynamicModule } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { createJwksController } from './jwks.controller.js';
+import { createRevocationsController } from './revocations.controller.js';
 import { createRefreshController } from './refresh.controller.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { namedExports, nameOf, sessionServiceToken } from './named-module.js';
@@ -12,6 +13,7 @@ const EXTRAS: SessionModuleExtras = {
   isGlobal: false,
   refreshPath: undefined,
   jwksPath: undefined,
+  revocationsPath: undefined,
   dataSourceToken: undefined,
 };
 
@@ -36,6 +38,7 @@ function withExtras(definition: DynamicModule, extras: SessionModuleExtras): Dyn
     controllers: [
       ...(refreshController === undefined ? [] : [refreshController]),
       ...(extras.jwksPath === undefined ? [] : [createJwksController(extras.jwksPath)]),
+      ...(extras.revocationsPath === undefined ? [] : [createRevocationsController(extras.revocationsPath)]),
     ],
     providers: [
       ...(definition.providers ?? []),

@@ -76,7 +76,7 @@ import type {
 })
 export class SessionModule extends ConfigurableModuleClass {
   /**
-   * Configures the module. The extras `name`, `isGlobal`, `refreshPath`, `jwksPath` and `dataSourceToken` stand beside the
+   * Configures the module. The extras `name`, `isGlobal`, `refreshPath`, `jwksPath`, `revocationsPath` and `dataSourceToken` stand beside the
    * other options.
    */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {

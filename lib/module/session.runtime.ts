@@ -86,7 +86,7 @@ export class SessionRuntime
     await this.setClock();
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
-    await this.core.elsewhere?.start(this.core.clock);
+    await this.core.elsewhere?.start();
     this.maintenance.start();
   }
 

@@ -9,6 +9,11 @@ import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { DroppedKeys, KeyRotation } from '../keys/key-ring.js';
 import type { PublicKeys, SigningKeys } from '../keys/signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
+import type {
+  PublishedRevocations,
+  RevocationsAnswer,
+  RevocationsRequest,
+} from '../revocation/published-revocations.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { BulkRevocation } from '../session/bulk-revocation.js';
 import type { SessionEvents } from '../session/session-events.js';
@@ -32,6 +37,7 @@ export interface SessionParts extends TokenParts {
   readonly signInOut: SignInOut;
   readonly csrf: CsrfCheck;
   readonly signingKeys: SigningKeys;
+  readonly published: PublishedRevocations;
   readonly events: SessionEvents;
   readonly options: ResolvedOptions;
 }
@@ -304,5 +310,15 @@ export class SessionService {
    */
   async publicKeys(): Promise<PublicKeys> {
     return this.#parts.signingKeys.publicKeys(this.#parts.clock.now());
+  }
+
+  /**
+   * The revocations, signed, as the route at `revocationsPath` gives them.
+   *
+   * @param request what the service asks with. All of it may be junk
+   * @returns the list, or `undefined` if the service has everything already (304); and the `ETag` to answer with
+   */
+  async revocationList(request: RevocationsRequest): Promise<RevocationsAnswer> {
+    return this.#parts.published.answer(request);
   }
 }

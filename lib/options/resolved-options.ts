@@ -46,6 +46,7 @@ export interface ResolvedOptions {
   readonly refresh: RefreshMode;
   readonly refreshPath: string | undefined;
   readonly jwksPath: string | undefined;
+  readonly revocationsPath: string | undefined;
   readonly signingKeys: { readonly rotation: number; readonly source: SigningKeySource | undefined };
   readonly revocation: RevocationMode;
   readonly revocationInterval: number;
@@ -112,6 +113,7 @@ const EXTRAS: ReadonlySet<string> = new Set([
   'isGlobal',
   'refreshPath',
   'jwksPath',
+  'revocationsPath',
   'dataSourceToken',
 ]);
 
@@ -130,7 +132,11 @@ const ALGORITHMS = ['HS256', 'ES256', 'EdDSA', 'RS256'] as const;
  */
 export function resolveOptions(
   input: SessionModuleOptions = {},
-  { refreshPath, jwksPath }: Pick<SessionModuleExtras, 'refreshPath' | 'jwksPath'> = {},
+  {
+    refreshPath,
+    jwksPath,
+    revocationsPath,
+  }: Pick<SessionModuleExtras, 'refreshPath' | 'jwksPath' | 'revocationsPath'> = {},
 ): { options: ResolvedOptions; warnings: string[]; notes: string[] } {
   checkNames(input, KNOWN, (name) =>
     EXTRAS.has(name)
@@ -184,6 +190,13 @@ export function resolveOptions(
   const refresh = oneOf('refresh', input.refresh, ['transparent', 'endpoint'], 'transparent');
   checkRoute('refreshPath', refreshPath, '/auth/refresh');
   checkRoute('jwksPath', jwksPath, '/.well-known/jwks.json');
+  checkRoute('revocationsPath', revocationsPath, '/.well-known/session-revocations');
+  if (revocationsPath !== undefined && jwksPath === undefined) {
+    fail(
+      'revocationsPath',
+      'needs "jwksPath": services check the signature of the list with the keys there.',
+    );
+  }
   if (refresh === 'endpoint' && refreshPath === undefined) {
     fail(
       'refresh',
@@ -251,6 +264,7 @@ export function resolveOptions(
     refresh,
     refreshPath: refreshPath === undefined ? undefined : joinPath(refreshPath),
     jwksPath: jwksPath === undefined ? undefined : joinPath(jwksPath),
+    revocationsPath: revocationsPath === undefined ? undefined : joinPath(revocationsPath),
     signingKeys: {
       rotation: duration('signingKeys.rotation', input.signingKeys?.rotation, DAY, SECOND),
       source,

@@ -3,13 +3,36 @@ import { cookieName } from './cookie-name.js';
 import type { RemoteKeysOptions } from '../keys/remote-keys.js';
 import { resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
-import { checkNames, clockTolerance, duration, fail, flag, text, wholeNumber } from './option-checks.js';
+import {
+  checkNames,
+  clockTolerance,
+  duration,
+  fail,
+  flag,
+  oneOf,
+  text,
+  wholeNumber,
+} from './option-checks.js';
 import type { SessionVerifierOptions } from './session-verifier.options.js';
+
+/** How a service asks for revocations. Times in milliseconds. */
+export interface ResolvedRemoteRevocations {
+  readonly uri: URL;
+  /** The shortest time between two requests. */
+  readonly interval: number;
+  /** How old the newest list may be. */
+  readonly maxStaleness: number;
+  /** What happens to tokens when it is older. */
+  readonly whenStale: 'accept' | 'refuse';
+  /** How long a request may take, until all of the list is there. */
+  readonly timeout: number;
+}
 
 /** The options as the verifier uses them. Durations are in milliseconds. */
 export interface ResolvedVerifierOptions {
   readonly keys: RemoteKeysOptions;
   readonly expected: AccessTokenExpectations;
+  readonly revocations: ResolvedRemoteRevocations | undefined;
   readonly cookieName: string;
   readonly csrf: ResolvedCsrfOptions;
   /** See `caches.private`. */
@@ -26,6 +49,7 @@ const KNOWN = {
     'cacheMaxAge',
     'cooldown',
     'timeout',
+    'revocations',
     'cookies',
     'csrf',
     'caches',
@@ -33,6 +57,7 @@ const KNOWN = {
   cookies: ['accessName', 'prefix', 'domain', 'path', 'secure'],
   csrf: ['mode', 'header', 'trustedOrigins'],
   caches: ['private'],
+  revocations: ['uri', 'interval', 'maxStaleness', 'whenStale'],
 };
 
 const SECOND = 1_000;
@@ -54,13 +79,15 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
     );
   }
   const cookies = resolveCookies(input.cookies, 'endpoint', warnings);
+  const timeout = duration('timeout', input.timeout, 5 * SECOND, 100);
   const options: ResolvedVerifierOptions = {
     keys: {
-      jwksUri: resolveUri(input.jwksUri),
+      jwksUri: resolveUri('jwksUri', input.jwksUri, '/.well-known/jwks.json'),
       cacheMaxAge: duration('cacheMaxAge', input.cacheMaxAge, 30 * SECOND, SECOND),
       cooldown: duration('cooldown', input.cooldown, 5 * SECOND, 100),
-      timeout: duration('timeout', input.timeout, 5 * SECOND, 100),
+      timeout,
     },
+    revocations: resolveRevocations(input.revocations, timeout),
     expected: {
       // A token for another service must be refused here (RFC 8725, 3.8 and 3.9).
       issuer: required('issuer', input.issuer),
@@ -79,14 +106,36 @@ function required(option: string, value: unknown): string {
   return text(option, value) ?? fail(option, 'is missing. It has to be what the tokens are issued with.');
 }
 
-function resolveUri(value: unknown): URL {
+function resolveRevocations(
+  input: SessionVerifierOptions['revocations'],
+  timeout: number,
+): ResolvedRemoteRevocations | undefined {
+  if (input === undefined) return undefined;
+  const interval = duration('revocations.interval', input.interval, SECOND, 10);
+  const maxStaleness = duration('revocations.maxStaleness', input.maxStaleness, 60 * SECOND, 20);
+  if (maxStaleness < 2 * interval) {
+    fail(
+      'revocations.maxStaleness',
+      'must be at least twice revocations.interval: lists are not newer than that.',
+    );
+  }
+  return {
+    uri: resolveUri('revocations.uri', input.uri, '/.well-known/session-revocations'),
+    interval,
+    maxStaleness,
+    whenStale: oneOf('revocations.whenStale', input.whenStale, ['accept', 'refuse'], 'accept'),
+    timeout,
+  };
+}
+
+function resolveUri(option: string, value: unknown, example: string): URL {
   const uri = typeof value === 'string' ? parseUrl(value) : undefined;
   if (!uri || !/^https?:$/.test(uri.protocol)) {
-    fail('jwksUri', 'must be an address such as "https://accounts.example.com/.well-known/jwks.json".');
+    fail(option, `must be an address such as "https://accounts.example.com${example}".`);
   }
-  // Whoever can change the response in transit can replace the keys, and so make tokens.
+  // Whoever can change the response in transit can replace the keys, and so make tokens, and can hold back revocations.
   if (uri.protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(uri.hostname)) {
-    fail('jwksUri', 'must be an https: address; http: is for loopback addresses only.');
+    fail(option, 'must be an https: address; http: is for loopback addresses only.');
   }
   return uri;
 }

@@ -280,6 +280,12 @@ export interface SessionModuleExtras {
    * `'/.well-known/jwks.json'`. With them, other services can verify access tokens but cannot make them. @default none
    */
   jwksPath?: string;
+  /**
+   * Path of a ready-made `GET` route with the revocations, signed, such as `'/.well-known/session-revocations'`. Services
+   * without the database (`SessionModule.forVerifier`) ask it, and refuse revoked sessions then. It has nothing secret: session
+   * ids, digests of user ids, reasons. Needs `jwksPath`. @default none
+   */
+  revocationsPath?: string;
   /** Injection token of the application's TypeORM `DataSource`. @default the `DataSource` class */
   dataSourceToken?: InjectionToken;
 }

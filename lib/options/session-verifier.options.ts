@@ -1,6 +1,27 @@
 import type { Duration } from './duration.js';
 import type { CsrfOptions, SessionCacheOptions, SessionCookieOptions } from './session-module.options.js';
 
+/** How a service without the database hears of revocations. */
+export interface VerifierRevocationOptions {
+  /** URL of the list: the `revocationsPath` of the application that issues the tokens. `https:`, or a loopback address. */
+  uri: string;
+  /**
+   * The shortest time between two requests for what is new. Only requests to this service cause them, and the first one after
+   * this time waits for the answer, for a second at most. A revoked session is refused after this time, and after
+   * `revocationInterval` of the issuing application if several of its processes answer. @default '1s'
+   */
+  interval?: Duration;
+  /** How old the newest list may be, before `whenStale` applies: at least twice `interval`. @default '1m' */
+  maxStaleness?: Duration;
+  /**
+   * What happens to tokens when the newest list is older, because the issuer cannot be reached, or does not reach its database.
+   * - `accept`: tokens of sessions that are not known to be revoked are accepted.
+   * - `refuse`: they are answered 503 `revocations_unavailable`.
+   * @default 'accept'
+   */
+  whenStale?: 'accept' | 'refuse';
+}
+
 /** Options of `SessionModule.forVerifier`. Durations are seconds, or strings such as `'15m'`. */
 export interface SessionVerifierOptions {
   /** URL of the public keys: the `jwksPath` of the application that issues the tokens. `https:`, or a loopback address. */
@@ -26,6 +47,8 @@ export interface SessionVerifierOptions {
   cooldown?: Duration;
   /** How long a fetch may take, until all of the response is there. It may have 256 kB. @default '5s' */
   timeout?: Duration;
+  /** Where the service hears of revoked sessions. @default none: it accepts their access tokens until they expire */
+  revocations?: VerifierRevocationOptions;
   /** The cookie options of the issuing application. Tokens in an `Authorization: Bearer` header need no cookie. */
   cookies?: Pick<SessionCookieOptions, 'accessName' | 'prefix' | 'domain' | 'path' | 'secure'>;
   /** Cross-site request forgery. Mode `token` is not available, because it needs the keys of refresh tokens. */

@@ -8,6 +8,7 @@ import {
   type SessionEnd,
   type SessionStore,
 } from '../storage/session.store.js';
+import type { Clock } from '../util/clock.js';
 import { type FeedListener, type FeedTimes, RevocationFeed } from './revocation-feed.js';
 import type { RevocableSession } from './revocation-memory.js';
 
@@ -33,15 +34,15 @@ export interface RevocationStores {
   readonly notBefores: NotBeforeStore;
 }
 
-/** @param feed the one to use in mode `feed`, if there is one already */
+/** @param feed for mode `feed` */
 export function createRevocationChecker(
   options: ResolvedOptions,
   stores: RevocationStores,
-  feed?: RevocationChecker,
+  feed: RevocationChecker,
 ): RevocationChecker {
   switch (options.revocation) {
     case 'feed':
-      return feed ?? createFeed(options, stores);
+      return feed;
     case 'database':
       return new DatabaseRevocation(stores.sessions);
     case 'none':
@@ -53,13 +54,14 @@ export function createRevocationChecker(
 export function createToldFeed(
   options: ResolvedOptions,
   { sessions, notBefores }: RevocationStores,
+  clock: Clock,
   listener: FeedListener<HeardRevocation>,
 ): RevocationFeed<HeardRevocation> {
   const source = {
     revokedSince: async (time: number) => sessions.heardSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed(source, feedTimes(options), {
+  return new RevocationFeed(source, feedTimes(options), clock, {
     revoked: (revocation, at) => {
       if (!revocation.isOwn) listener.revoked(revocation, at);
     },
@@ -69,12 +71,17 @@ export function createToldFeed(
   });
 }
 
-function createFeed(options: ResolvedOptions, { sessions, notBefores }: RevocationStores) {
+/** A feed that tells nobody. */
+export function createFeed(
+  options: ResolvedOptions,
+  { sessions, notBefores }: RevocationStores,
+  clock: Clock,
+): RevocationFeed {
   const source = {
     revokedSince: async (time: number) => sessions.revokedSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed<Revocation>(source, feedTimes(options));
+  return new RevocationFeed<Revocation>(source, feedTimes(options), clock);
 }
 
 function feedTimes(options: ResolvedOptions): FeedTimes {

@@ -37,9 +37,11 @@ function setUp() {
   const table = new Table();
   return {
     table,
-    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE }),
+    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE }, clock),
   };
 }
+
+const clock = { time: NOW, now: () => clock.time };
 
 /** The number of revocations in a feed. */
 function sizeOf(feed: RevocationFeed): number {
@@ -58,6 +60,7 @@ function endedAt(feed: RevocationFeed, id: string, now: number) {
 }
 
 afterEach(() => {
+  clock.time = NOW;
   vi.restoreAllMocks();
 });
 
@@ -148,6 +151,7 @@ describe('the feed', () => {
   test('stays small in a process that has revoked for days and is asked nothing', async () => {
     const { feed } = setUp();
     for (let hour = 0; hour < 5 * 24; hour++) {
+      clock.time = NOW + hour * HOUR;
       feed.revoked(
         Array.from({ length: 100 }, (_, n) => `${hour}-${n}`),
         { endedAt: NOW + hour * HOUR },
@@ -167,8 +171,8 @@ describe('the feed', () => {
 async function startTimer(table: Table, listener?: FeedListener<Revocation>) {
   vi.useFakeTimers({ now: NOW });
   const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
-  const feed = new RevocationFeed(table, times, listener);
-  await feed.start({ now: () => Date.now() });
+  const feed = new RevocationFeed(table, times, { now: () => Date.now() }, listener);
+  await feed.start();
   return feed;
 }
 

@@ -3,7 +3,7 @@ import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
 import type { RevocationChecker } from './revocation-checker.js';
-import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
+import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /**
  * How far the clocks of two processes usually are apart at most, in milliseconds. Nearly all reads go back only this far
@@ -39,6 +39,11 @@ export interface FeedListener<T extends Revocation> {
   revokedBefore(notBefore: NotBefore, at: number): void;
 }
 
+export interface FeedNews extends News {
+  readonly size: number;
+  readonly freshAt: number;
+}
+
 /**
  * Learns of the revocations of all processes by two small queries. Requests cause them, at most once per interval. The feed
  * drops a revocation when the last access token of the session has expired, so its memory is bounded.
@@ -47,6 +52,8 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private readonly logger = new Logger(RevocationFeed.name);
   private readonly memory = new RevocationMemory();
   private readAt = Number.NEGATIVE_INFINITY;
+  /** When the last successful read began. */
+  private freshAt = Number.NEGATIVE_INFINITY;
   private fullyReadAt = Number.NEGATIVE_INFINITY;
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
@@ -59,6 +66,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   constructor(
     private readonly source: FeedSource<T>,
     private readonly times: FeedTimes,
+    private readonly clock: Clock,
     private readonly listener?: FeedListener<T>,
   ) {
     this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
@@ -74,28 +82,45 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return this.memory.endOf(session);
   }
 
+  /**
+   * What this process has learned after the entry of a number, and at some time or later.
+   *
+   * @param maxAge reads again if the last read is older than this, in milliseconds
+   * @returns also how much this process has learned, and when its last successful read began; `undefined` if none has succeeded
+   */
+  async newsSince(number: number, time: number, maxAge: number): Promise<FeedNews | undefined> {
+    const now = this.clock.now();
+    if (Math.abs(now - this.readAt) >= maxAge) await this.read(now);
+    if (this.freshAt === Number.NEGATIVE_INFINITY) return undefined;
+    const { memory, freshAt } = this;
+    return { ...memory.newsSince(number, time), size: memory.size, freshAt };
+  }
+
   revokedBefore(notBefore: NotBefore): void {
-    this.memory.addNotBefore(notBefore, notBefore.createdAt);
-    this.forgetIfDue(notBefore.createdAt);
+    const now = this.clock.now();
+    this.memory.addNotBefore(notBefore, notBefore.createdAt, now);
+    this.forgetIfDue(now);
   }
 
   revoked(sessionIds: readonly string[], end: SessionEnd): void {
-    for (const id of sessionIds) this.memory.add(id, end);
-    this.forgetIfDue(end.endedAt);
+    // The statement may have waited for a lock.
+    const now = this.clock.now();
+    for (const id of sessionIds) this.memory.add(id, end, now);
+    this.forgetIfDue(now);
   }
 
   /** Reads, and goes on to read once per interval, whether or not requests come. */
-  async start(clock: Clock): Promise<void> {
+  async start(): Promise<void> {
     const { interval } = this.times;
     this.timer ??= setInterval(
       () => {
-        const now = clock.now();
+        const now = this.clock.now();
         // A request may have caused a read in the meantime.
         if (Math.abs(now - this.readAt) >= interval / 2) void this.read(now);
       },
       Math.min(interval, LONGEST_TIMER),
     ).unref();
-    await this.read(clock.now());
+    await this.read(this.clock.now());
   }
 
   /** Stops the timer, and waits for a read in progress. */
@@ -126,9 +151,12 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
       const newNotBefores = listener ? notBefores.filter((each) => !this.memory.hasNotBefore(each)) : [];
       // The time of a revocation is later than now until it is settled; see the store.
       for (const { id, revokedAt, revokedReason } of revocations) {
-        this.memory.add(id, { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined });
+        this.memory.add(id, { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined }, now);
       }
-      for (const each of notBefores) this.memory.addNotBefore(each, Math.min(each.settledAt, now));
+      for (const each of notBefores) {
+        this.memory.addNotBefore(each, Math.min(each.settledAt, now), now);
+      }
+      this.freshAt = now;
       this.isComplete = true;
       this.hasRead = true;
       for (const each of news) listener?.revoked(each, Math.min(each.revokedAt, now));

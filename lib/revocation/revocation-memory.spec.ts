@@ -26,7 +26,7 @@ describe('a not-before', () => {
     ['except another one', { userId: 'ann', except: KEPT }, {}, true],
   ])('%s', (_, facts, session, ends) => {
     const memory = new RevocationMemory();
-    memory.addNotBefore(notBefore(facts), NOW + 5);
+    memory.addNotBefore(notBefore(facts), NOW + 5, NOW);
     const asked = { sessionId: newSessionId(NOW), userId: 'ann', ...session };
     expect(memory.endOf(asked)).toEqual(ends ? { endedAt: NOW + 5, reason: 'admin' } : undefined);
     expect(memory.hasNotBefore(notBefore(facts))).toBe(true);
@@ -36,8 +36,12 @@ describe('a not-before', () => {
   test('stands beside the others of the user, whatever their exceptions', () => {
     const memory = new RevocationMemory();
     const [first, second] = [newSessionId(NOW - 2), newSessionId(NOW - 1)];
-    memory.addNotBefore(notBefore({ id: '1', userId: 'ann', except: first }), NOW);
-    memory.addNotBefore(notBefore({ id: '2', userId: 'ann', except: second, notBefore: NOW + 1 }), NOW + 1);
+    memory.addNotBefore(notBefore({ id: '1', userId: 'ann', except: first }), NOW, NOW);
+    memory.addNotBefore(
+      notBefore({ id: '2', userId: 'ann', except: second, notBefore: NOW + 1 }),
+      NOW + 1,
+      NOW,
+    );
     for (const sessionId of [first, second]) {
       expect(memory.endOf({ sessionId, userId: 'ann' })).toBeDefined();
     }
@@ -46,8 +50,8 @@ describe('a not-before', () => {
   test('is forgotten', () => {
     const memory = new RevocationMemory();
     const session = { sessionId: newSessionId(NOW), userId: 'ann' };
-    memory.addNotBefore(notBefore(), NOW);
-    memory.addNotBefore(notBefore({ userId: 'ann' }), NOW + 1);
+    memory.addNotBefore(notBefore(), NOW, NOW);
+    memory.addNotBefore(notBefore({ userId: 'ann' }), NOW + 1, NOW);
     memory.forget(NOW + 1);
     expect(memory.hasNotBefore(notBefore())).toBe(false);
     expect(memory.endOf(session)).toMatchObject({ endedAt: NOW + 1 });
@@ -58,8 +62,8 @@ describe('a not-before', () => {
   test('leaves the reason of a session that was revoked alone', () => {
     const memory = new RevocationMemory();
     const session = { sessionId: newSessionId(NOW), userId: 'ann' };
-    memory.add(session.sessionId, { endedAt: NOW, reason: 'theft' });
-    memory.addNotBefore(notBefore(), NOW);
+    memory.add(session.sessionId, { endedAt: NOW, reason: 'theft' }, NOW);
+    memory.addNotBefore(notBefore(), NOW, NOW);
     expect(memory.endOf(session)).toMatchObject({ reason: 'theft' });
   });
 });

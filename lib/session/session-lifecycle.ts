@@ -230,7 +230,8 @@ function partyOf(client: () => SessionInput['device']): Device | undefined {
   return device && toDevice(device);
 }
 
-function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {
+/** The decision on a valid token, if nothing but its session's end can speak against it. */
+export function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {
   return end === undefined
     ? { status: 'active', accessToken }
     : { status: 'over', error: new SessionOverError(end) };

@@ -32,7 +32,10 @@ export interface NotBefore {
 const EVERYBODY = '*';
 
 /** Whether a session is over by a not-before. Whether the user is the right one is for the caller to know. */
-export function isBefore({ notBefore, except }: NotBefore, sessionId: string): boolean {
+export function isBefore(
+  { notBefore, except }: Pick<NotBefore, 'notBefore' | 'except'>,
+  sessionId: string,
+): boolean {
   return timeOfSessionId(sessionId) <= notBefore && sessionId !== except;
 }
 

@@ -3,14 +3,17 @@ import type { VerificationKey } from '../keys/signing-key.js';
 /** The `typ` of access tokens (RFC 9068, 2.1). It tells them from other tokens under the same keys (RFC 8725, 3.11). */
 export const TOKEN_TYPE = 'at+jwt';
 
-/** The header of all tokens that a key signs. */
-export function headerOf({ algorithm, kid }: Pick<VerificationKey, 'algorithm' | 'kid'>) {
-  return { alg: algorithm, kid, typ: TOKEN_TYPE };
+/** The `typ` of lists of revocations. */
+export const REVOCATIONS_TYPE = 'session-revocations+jwt';
+
+/** The header of all access tokens that a key signs, or of all of its signatures of another type. */
+export function headerOf({ algorithm, kid }: Pick<VerificationKey, 'algorithm' | 'kid'>, typ = TOKEN_TYPE) {
+  return { alg: algorithm, kid, typ };
 }
 
 const encodedHeaders = new WeakMap<object, string>();
 
-/** The encoded header of all tokens that a key signs. No other encoding is accepted. */
+/** The encoded header of all access tokens that a key signs. No other encoding is accepted. */
 export function encodedHeaderOf(key: Pick<VerificationKey, 'algorithm' | 'kid'>): string {
   const known = encodedHeaders.get(key);
   if (known !== undefined) return known;

@@ -1,5 +1,5 @@
 import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
-import { CompactSign, compactVerify, errors } from 'jose';
+import { CompactSign, compactVerify, type CryptoKey, errors } from 'jose';
 import type { AsymmetricKey, SigningKey, VerificationKey } from '../keys/signing-key.js';
 import { encodedHeaderOf, headerOf } from './jws-header.js';
 
@@ -9,13 +9,20 @@ import { encodedHeaderOf, headerOf } from './jws-header.js';
  * and back. That takes ten times as long as the HMAC itself. `crypto.subtle` and `createHmac` both use OpenSSL.
  */
 
-/** @returns a promise only for asymmetric keys */
+/** Signs the payload of an access token. @returns a promise only for asymmetric keys */
 export function signJws(key: SigningKey, payload: string): string | Promise<string> {
-  if (key.algorithm !== 'HS256') {
-    return new CompactSign(Buffer.from(payload)).setProtectedHeader(headerOf(key)).sign(key.signKey);
-  }
+  if (key.algorithm !== 'HS256') return signAsymmetrically(key, payload);
   const input = `${encodedHeaderOf(key)}.${Buffer.from(payload).toString('base64url')}`;
   return `${input}.${hmac(input, key.secret)}`;
+}
+
+/** @param typ tells what is signed from what else the key signs. @default that of access tokens */
+export async function signAsymmetrically(
+  key: AsymmetricKey & { readonly signKey: CryptoKey },
+  payload: string,
+  typ?: string,
+): Promise<string> {
+  return new CompactSign(Buffer.from(payload)).setProtectedHeader(headerOf(key, typ)).sign(key.signKey);
 }
 
 /**

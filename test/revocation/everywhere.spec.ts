@@ -16,8 +16,8 @@ function order(a: SessionRevokedEvent, b: SessionRevokedEvent): number {
 }
 
 /** Has an instance read what others have revoked. */
-async function listen({ elsewhere, clock }: Instance): Promise<void> {
-  await elsewhere!.start(clock);
+async function listen({ elsewhere }: Instance): Promise<void> {
+  await elsewhere!.start();
 }
 
 async function issue({ service }: Instance, userId: string | number = 'ann'): Promise<string> {

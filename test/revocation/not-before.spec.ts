@@ -191,7 +191,7 @@ describe.each(databases)('a not-before on $name', (kind) => {
 
     test('is one entry of the feed, and one event elsewhere', async () => {
       const [one, two] = await start(2, { events: 'everywhere' });
-      for (const each of [one, two]) await each.elsewhere!.start(each.clock);
+      for (const each of [one, two]) await each.elsewhere!.start();
       const [here, there] = [eventsOf(one), eventsOf(two)];
       const ids: string[] = [];
       while (ids.length < 5) ids.push((await issue(one)).session.id);
@@ -200,7 +200,7 @@ describe.each(databases)('a not-before on $name', (kind) => {
       expect(await revoke(one)).toBe(5);
       for (let read = 0; read < 5; read++) {
         pass(2 * SECOND);
-        for (const each of [one, two]) await each.elsewhere!.start(each.clock);
+        for (const each of [one, two]) await each.elsewhere!.start();
       }
       for (const each of [one, two]) await each.elsewhere!.stop();
       expect(there).toMatchObject([{ type: 'all_revoked', reason: 'admin', elsewhere: true }]);
@@ -213,7 +213,7 @@ describe.each(databases)('a not-before on $name', (kind) => {
 
   test('is never told as that of another process by the one that has made it', async () => {
     const [one] = await start(1, { events: 'everywhere' });
-    const listen = async () => one.elsewhere!.start(one.clock);
+    const listen = async () => one.elsewhere!.start();
     await listen();
     const heard = eventsOf(one);
     // A read comes between the commit and the next step of the call.

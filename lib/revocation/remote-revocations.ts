@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
+import { KeysUnavailableError, RevocationsUnavailableError } from '../errors/session.errors.js';
+import type { VerificationKeys } from '../keys/signing-key.js';
+import { digestOfUser, type RevocationList } from '../protocol/revocation-list.codec.js';
+import type { ResolvedRemoteRevocations } from '../options/resolved-verifier-options.js';
+import type { SessionEnd } from '../storage/session.store.js';
+import { verifyRevocations } from '../tokens/signed-revocations.js';
+import type { Clock } from '../util/clock.js';
+import { fetchText } from '../util/fetch-text.js';
+import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
+
+/** The longest list, in bytes: about half a million revoked sessions. */
+const LONGEST_LIST = 16 * 1_024 * 1_024;
+
+/** How long a token waits for a list at most, in milliseconds. After that, what is known decides. */
+const PATIENCE = 1_000;
+
+/**
+ * The revocations that an issuer lists, for a service without the database. Requests cause the service to ask for what is new,
+ * at most once per interval. Lists are signed, and each has the nonce of its request, so that nobody in between can pass off an
+ * old one as new.
+ */
+export class RemoteRevocations {
+  private readonly logger = new Logger('SessionModule');
+  private readonly memory = new RevocationMemory(digestOfUser);
+  private askedAt = Number.NEGATIVE_INFINITY;
+  /** When the newest list was true. */
+  private trueAt = Number.NEGATIVE_INFINITY;
+  private cursor: string | undefined;
+  private etag: string | undefined;
+  private asking: Promise<void> | undefined;
+  /** What tokens wait for. */
+  private awaited: Promise<void> | undefined;
+  private isFailing = false;
+  /** For how long revocations matter, in milliseconds. */
+  private keep = 0;
+
+  /** @param issuer the `iss` of lists and tokens */
+  constructor(
+    private readonly keys: VerificationKeys,
+    private readonly issuer: string | undefined,
+    private readonly options: ResolvedRemoteRevocations,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Asks for the first list, so that the first request need not wait. If that fails, the service starts all the same. */
+  async start(): Promise<void> {
+    this.ask(this.clock.now());
+    await this.awaited;
+  }
+
+  /**
+   * When and why a session ended, or `undefined` if it is not known to be over.
+   *
+   * @returns a promise only if something must be waited for
+   * @throws {@link RevocationsUnavailableError} when the last list is too old, and the service is to refuse tokens then
+   */
+  endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
+    if (!this.asking && Math.abs(now - this.askedAt) >= this.options.interval) this.ask(now);
+    return this.awaited ? this.awaited.then(() => this.judge(session)) : this.judge(session, now);
+  }
+
+  private judge(session: RevocableSession, now = this.clock.now()): SessionEnd | undefined {
+    const end = this.memory.endOf(session);
+    if (!end && this.options.whenStale === 'refuse' && now - this.trueAt > this.options.maxStaleness)
+      throw new RevocationsUnavailableError();
+    return end;
+  }
+
+  private ask(now: number): void {
+    this.askedAt = now;
+    this.asking = this.fetch(now).then(
+      () => this.succeeded(),
+      (error: unknown) => this.failed(error),
+    );
+    const done = () => {
+      this.awaited = undefined;
+    };
+    const asked = this.asking.then(() => {
+      this.asking = undefined;
+      this.memory.forget(this.clock.now() - this.keep);
+    });
+    this.awaited = Promise.race([asked, delay(PATIENCE, undefined, { ref: false })]).then(done);
+  }
+
+  private async fetch(now: number): Promise<void> {
+    const { uri, timeout, maxStaleness } = this.options;
+    const nonce = randomBytes(12).toString('base64url');
+    const address = new URL(uri);
+    address.searchParams.set('nonce', nonce);
+    if (this.cursor !== undefined) address.searchParams.set('since', this.cursor);
+    const headers: Record<string, string> = { accept: 'application/jwt' };
+    // "Nothing is new" is not signed. So it is only good for half of the time that the service trusts a list.
+    if (this.etag !== undefined && now - this.trueAt < maxStaleness / 2) headers['if-none-match'] = this.etag;
+    const response = await fetchText(address, { headers, timeout, longest: LONGEST_LIST });
+    if (response.status === 304) return;
+    const list = await verifyRevocations(this.keys, response.text, this.clock.now());
+    if (!list || list.issuer !== this.issuer)
+      throw new Error('The response is no list of revocations that the issuer has signed.');
+    // A revocation is never taken back. So an old list does no harm, but it is not news.
+    this.learn(list);
+    if (list.nonce !== nonce) throw new Error('The list answers another request. It may be an old one.');
+    if (list.since !== undefined && list.since !== this.cursor)
+      throw new Error('The list begins elsewhere than was asked for.');
+    this.cursor = list.cursor;
+    this.etag = response.headers.get('etag') ?? undefined;
+    this.trueAt = now - list.age;
+    if (list.age > maxStaleness) {
+      throw new Error(
+        `The issuer itself has not heard of revocations for ${Math.round(list.age / 1_000)} s.`,
+      );
+    }
+  }
+
+  private learn({ sessions, notBefores, keep }: RevocationList): void {
+    const now = this.clock.now();
+    this.keep = Math.max(this.keep, keep);
+    for (const { id, reason } of sessions) this.memory.add(id, { endedAt: now, reason }, now);
+    for (const { user, notBefore, except, reason } of notBefores) {
+      const id = `${notBefore}.${except}`;
+      this.memory.addNotBefore({ id, userId: user, notBefore, except, reason }, now, now);
+    }
+  }
+
+  private succeeded(): void {
+    if (!this.isFailing) return;
+    this.isFailing = false;
+    this.logger.log('The revocations of the issuer can be read again.');
+  }
+
+  private failed(error: unknown): void {
+    if (this.isFailing) return;
+    this.isFailing = true;
+    const { uri, whenStale } = this.options;
+    const consequence =
+      whenStale === 'accept'
+        ? 'revoked sessions are accepted until their access tokens expire'
+        : 'requests will be answered 503';
+    const known = error instanceof KeysUnavailableError ? error.message : String(error);
+    // Without user, password and query of the address.
+    this.logger.error(
+      `The revocations at ${uri.origin}${uri.pathname} could not be read: ${known} If that goes on, ${consequence}.`,
+    );
+  }
+}
