@@ -25,6 +25,7 @@ import type { FeedListener, RevocationFeed } from '../revocation/revocation-feed
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
+import { PostgresNotifications } from '../storage/postgres-notifications.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
 import { BulkRevocation } from '../session/bulk-revocation.js';
@@ -43,6 +44,8 @@ export interface SessionCore {
   readonly events: SessionEvents;
   /** Listens to what other processes revoke, if the application has asked for that. */
   readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
+  /** Tells and hears of revocations at once, if the application has asked for that. */
+  readonly push: { start(): Promise<void>; stop(): Promise<void> } | undefined;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -101,11 +104,13 @@ export function createSessionCore(
   };
   const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
   const stores = { sessions, notBefores };
+  const notifications = options.revocationPush ? new PostgresNotifications(dataSource) : undefined;
+  const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
-      ? createToldFeed(options, stores, clock, eventsElsewhere(events))
+      ? createToldFeed(options, stores, clock, eventsElsewhere(events), announce)
       : undefined;
-  const feed = elsewhere ?? createFeed(options, stores, clock);
+  const feed = elsewhere ?? createFeed(options, stores, clock, announce);
   const revocation = createRevocationChecker(options, stores, feed);
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
@@ -192,7 +197,14 @@ export function createSessionCore(
     options,
     clock,
   });
-  return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
+  const push = notifications && {
+    start: async () => notifications.start(() => feed.hurry()),
+    stop: async () => {
+      await notifications.stop();
+      await feed.stop();
+    },
+  };
+  return { service, authenticator, manager, events, elsewhere, push, signingKeys, refreshTokens, clock };
 }
 
 /** Makes events of what other processes revoke. */

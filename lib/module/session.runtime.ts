@@ -13,7 +13,8 @@ import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
 import { RefreshRoute, type RoutingContext } from './refresh-route.js';
 import { SessionMaintenance } from './session-maintenance.js';
-import { resolveOptions } from '../options/resolved-options.js';
+import { InvalidOptionError } from '../errors/session.errors.js';
+import { type ResolvedOptions, resolveOptions } from '../options/resolved-options.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { createSessionCore, type SessionCore } from './session.core.js';
 import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
@@ -55,6 +56,7 @@ export class SessionRuntime
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
     meetNeighbours(routing.config, database.dataSource, options);
+    checkPush(database.dataSource, options);
     const refreshRoute = new RefreshRoute(routing, refreshController, options);
     const core = createSessionCore(
       database.dataSource,
@@ -87,6 +89,7 @@ export class SessionRuntime
     const now = this.core.clock.now();
     await Promise.all([this.core.signingKeys.start(now), this.core.refreshTokens.start(now)]);
     await this.core.elsewhere?.start();
+    await this.core.push?.start();
     this.maintenance.start();
   }
 
@@ -114,6 +117,7 @@ export class SessionRuntime
   }
 
   async onModuleDestroy(): Promise<void> {
+    await this.core.push?.stop();
     await this.core.elsewhere?.stop();
     await this.maintenance.stop();
   }
@@ -123,5 +127,15 @@ export class SessionRuntime
     const { dataSource, isOwn } = this.database;
     // If an application is closed twice, Nest 11 calls this twice.
     if (isOwn && dataSource.isInitialized) await dataSource.destroy();
+  }
+}
+
+/** @throws {@link InvalidOptionError} */
+function checkPush({ options: { type } }: DataSource, { revocationPush }: ResolvedOptions): void {
+  if (revocationPush && type !== 'postgres') {
+    throw new InvalidOptionError(
+      'revocationPush',
+      `needs PostgreSQL, and this is a database of type "${type}".`,
+    );
   }
 }

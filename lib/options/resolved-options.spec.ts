@@ -80,6 +80,8 @@ describe('defaults', () => {
       signingKeys: { rotation: DAY, source: undefined },
       revocation: 'feed',
       revocationInterval: SECOND,
+      revocationPush: false,
+      revocationsPath: undefined,
       csrf: { mode: 'origin', header: 'anti-csrf', trustedOrigins: new Set() },
       cookies: {
         accessName: 'session_access',
@@ -712,7 +714,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, csrf, cookies, caches, cleanup, database, sqliteConnection.',
     });
   });
 

@@ -50,6 +50,7 @@ export interface ResolvedOptions {
   readonly signingKeys: { readonly rotation: number; readonly source: SigningKeySource | undefined };
   readonly revocation: RevocationMode;
   readonly revocationInterval: number;
+  readonly revocationPush: boolean;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
   readonly caches: { readonly private: boolean; readonly clearAtSignOut: boolean };
@@ -76,6 +77,7 @@ const KNOWN = {
     'signingKeys',
     'revocation',
     'revocationInterval',
+    'revocationPush',
     'csrf',
     'cookies',
     'caches',
@@ -237,6 +239,9 @@ export function resolveOptions(
       `revocationInterval is over a minute: for ${revocationInterval / SECOND} s, other processes accept access tokens of sessions that are revoked, and of keys that are dropped.`,
     );
   }
+  const revocationPush = flag('revocationPush', input.revocationPush, false);
+  if (revocationPush && revocation !== 'feed')
+    fail('revocationPush', `needs revocation "feed", and it is "${revocation}".`);
   const csrf = resolveCsrf(input.csrf, warnings);
   const cookies = resolveCookies(input.cookies, refresh, warnings);
   oneOf('sqliteConnection', input.sqliteConnection, ['own', 'shared'], 'own');
@@ -271,6 +276,7 @@ export function resolveOptions(
     },
     revocation,
     revocationInterval,
+    revocationPush,
     csrf,
     cookies,
     caches: {

@@ -242,6 +242,13 @@ export interface SessionModuleOptions {
    * @default '1s'
    */
   revocationInterval?: Duration;
+  /**
+   * On PostgreSQL: whether processes tell each other of revocations, by `LISTEN` and `NOTIFY`, so that all of them refuse a
+   * revoked session at once. It takes one more connection for each process, and one more small statement for each revocation.
+   * Where the connection breaks, and behind a pooler that pools transactions, revocations are heard of within
+   * `revocationInterval`, as without this option. Needs mode `feed`. @default false
+   */
+  revocationPush?: boolean;
   /** Cross-site request forgery. */
   csrf?: CsrfOptions;
   /** Cookies. */

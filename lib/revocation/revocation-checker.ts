@@ -56,32 +56,35 @@ export function createToldFeed(
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
   listener: FeedListener<HeardRevocation>,
+  announce?: () => void,
 ): RevocationFeed<HeardRevocation> {
   const source = {
     revokedSince: async (time: number) => sessions.heardSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed(source, feedTimes(options), clock, {
+  const ofOthers: FeedListener<HeardRevocation> = {
     revoked: (revocation, at) => {
       if (!revocation.isOwn) listener.revoked(revocation, at);
     },
     revokedBefore: (notBefore, at) => {
       if (!notBefore.isOwn) listener.revokedBefore(notBefore, at);
     },
-  });
+  };
+  return new RevocationFeed(source, feedTimes(options), clock, ofOthers, announce);
 }
 
-/** A feed that tells nobody. */
+/** A feed that makes no events. @param announce tells the other processes that this one has revoked something */
 export function createFeed(
   options: ResolvedOptions,
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
+  announce?: () => void,
 ): RevocationFeed {
   const source = {
     revokedSince: async (time: number) => sessions.revokedSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed<Revocation>(source, feedTimes(options), clock);
+  return new RevocationFeed<Revocation>(source, feedTimes(options), clock, undefined, announce);
 }
 
 function feedTimes(options: ResolvedOptions): FeedTimes {

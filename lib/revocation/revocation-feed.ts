@@ -14,6 +14,9 @@ const USUAL_DIFFERENCE = 5_000;
 /** How often a full read is done, in milliseconds. It goes back by the largest difference of clocks that is tolerated. */
 const FULL_READ_INTERVAL = 10_000;
 
+/** The shortest time between two reads, however often other processes revoke something, in milliseconds. */
+const SHORTEST_INTERVAL = 20;
+
 /** The longest wait of a timer. With a longer wait, the timer would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -60,6 +63,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private hasRead = false;
   private timer: NodeJS.Timeout | undefined;
   private reading: Promise<void> | undefined;
+  private hurrying: NodeJS.Timeout | undefined;
   /** How far the clocks of two processes may be apart. */
   private readonly overlap: number;
 
@@ -68,6 +72,8 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     private readonly times: FeedTimes,
     private readonly clock: Clock,
     private readonly listener?: FeedListener<T>,
+    /** Tells the other processes that this one has revoked something. */
+    private readonly announce?: () => void,
   ) {
     this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
   }
@@ -100,6 +106,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     const now = this.clock.now();
     this.memory.addNotBefore(notBefore, notBefore.createdAt, now);
     this.forgetIfDue(now);
+    this.announce?.();
   }
 
   revoked(sessionIds: readonly string[], end: SessionEnd): void {
@@ -107,6 +114,18 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     const now = this.clock.now();
     for (const id of sessionIds) this.memory.add(id, end, now);
     this.forgetIfDue(now);
+    this.announce?.();
+  }
+
+  /** Reads soon, because another process has revoked something. */
+  hurry(): void {
+    this.hurrying ??= setTimeout(() => {
+      // A read in progress may have begun before the revocation was committed.
+      void (this.reading ?? Promise.resolve()).then(() => {
+        this.hurrying = undefined;
+        void this.read(this.clock.now());
+      });
+    }, SHORTEST_INTERVAL).unref();
   }
 
   /** Reads, and goes on to read once per interval, whether or not requests come. */
@@ -126,7 +145,9 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   /** Stops the timer, and waits for a read in progress. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
+    clearTimeout(this.hurrying);
     this.timer = undefined;
+    this.hurrying = undefined;
     await this.reading;
   }
 
