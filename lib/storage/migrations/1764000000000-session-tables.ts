@@ -28,10 +28,11 @@ function tables(queryRunner: QueryRunner): Table[] {
   const sessions = tableName('user_session');
   const keys = tableName('user_session_key');
   // Names of indexes must be unique in a schema or a file. So they depend on the prefix, as the names in the entities do.
-  const index = (table: string, columnNames: string[], isUnique = false) => ({
-    name: namingStrategy.indexName(table, columnNames),
+  const index = (table: string, columnNames: string[], { isUnique = false, where = '' } = {}) => ({
+    name: namingStrategy.indexName(table, columnNames, where),
     columnNames,
     isUnique,
+    where,
   });
   // SQLite uses "integer" where the other databases use "int". Without this, the schema builder would see a difference.
   const int = driver.normalizeType({ type: 'int' });
@@ -63,7 +64,8 @@ function tables(queryRunner: QueryRunner): Table[] {
       indices: [
         index(sessions, ['user_id']),
         index(sessions, ['expires_at']),
-        index(sessions, ['revoked_at']),
+        // Databases without partial indexes ignore the condition.
+        index(sessions, ['revoked_at'], { where: 'revoked_at IS NOT NULL' }),
       ],
     }),
     new Table({
@@ -77,7 +79,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'active_at', type: 'bigint' },
         { name: 'created_at', type: 'bigint' },
       ],
-      indices: [index(keys, ['purpose', 'sequence'], true)],
+      indices: [index(keys, ['purpose', 'sequence'], { isUnique: true })],
     }),
   ];
 }
