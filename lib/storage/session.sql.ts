@@ -85,7 +85,8 @@ export const SESSION_SQL = {
 
   discard: 'DELETE FROM {} WHERE {id} = :id',
 
-  findExpired: 'SELECT {* of id} FROM {} WHERE {expiresAt} < :now LIMIT :count',
+  /** The order makes PostgreSQL use the index, whatever it knows of the table. Otherwise it may read from the table's start. */
+  findExpired: 'SELECT {* of id} FROM {} WHERE {expiresAt} < :now ORDER BY {expiresAt} LIMIT :count',
 
   /** The condition is repeated here, so that a session that was refreshed since `findExpired` is not removed. */
   removeExpired: 'DELETE FROM {} WHERE {id} IN (:ids...) AND {expiresAt} < :now',

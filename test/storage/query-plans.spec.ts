@@ -34,15 +34,20 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[];
 }
 
-/** What the library does, and the index that it may read, and no other. */
-const cases: readonly (readonly [string, keyof SessionEntity, (store: SessionStore) => Promise<unknown>])[] =
-  [
-    ['the list of a user', 'userId', async (store) => store.findAllForUser('user-7', NOW)],
-    ['the ids of a user', 'userId', async (store) => store.findIdsForUser('user-7', NOW)],
-    ['a read of the feed', 'revokedAt', async (store) => store.revokedSince(NOW - 6_000)],
-    ['a read of the feed for events', 'revokedAt', async (store) => store.heardSince(NOW - 6_000)],
-    ['settling what a process has left', 'revokedAt', async (store) => store.removeExpired(0, 1)],
-  ];
+/** What the library does; the index that its statement (the first one with this text) may read, and no other. */
+const cases: readonly (readonly [
+  string,
+  keyof SessionEntity,
+  string,
+  (store: SessionStore) => Promise<unknown>,
+])[] = [
+  ['the list of a user', 'userId', '', async (store) => store.findAllForUser('user-7', NOW)],
+  ['the ids of a user', 'userId', '', async (store) => store.findIdsForUser('user-7', NOW)],
+  ['a read of the feed', 'revokedAt', '', async (store) => store.revokedSince(NOW - 6_000)],
+  ['a read of the feed for events', 'revokedAt', '', async (store) => store.heardSince(NOW - 6_000)],
+  ['settling what a process has left', 'revokedAt', '', async (store) => store.removeExpired(0, 1)],
+  ['finding what has expired', 'expiresAt', 'LIMIT', async (store) => store.removeExpired(0, 100)],
+];
 
 describe.each(databases)('plans on $name', (kind) => {
   let database: TestDatabase;
@@ -74,11 +79,11 @@ describe.each(databases)('plans on $name', (kind) => {
 
     // Prepared statements have plans for their values at first, and later one plan for all.
     describe.each(MODES[kind.name])('%s', (mode) => {
-      test.each(cases)('%s reads the index on %s, and no other', async (_name, property, run) => {
+      test.each(cases)('%s reads the index on %s, and no other', async (_name, property, part, run) => {
         await dataSource.query(mode);
         log.sent.length = 0;
         await run(storeOn(dataSource));
-        const sent = log.sent[0]!;
+        const sent = log.sent.find(({ text }) => text.includes(part))!;
         expect(await indexesOf[kind.name](dataSource, sent)).toEqual([indexOn(property)]);
       });
     });
@@ -178,6 +183,8 @@ async function fill(dataSource: DataSource): Promise<void> {
     data: '{}',
     amr: null,
     userAgent: 'a'.repeat(100),
+    // In no order: a database may read a table from its start if it knows that this is the order of the index.
+    expiresAt: NOW + ((n * 7_919) % count) * 1_000,
     revokedAt: n % (count / REVOKED) === 0 ? NOW - HOUR + n : null,
   }));
   const sessions = dataSource.getRepository(SessionEntity);
