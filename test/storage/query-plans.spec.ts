@@ -46,7 +46,7 @@ const cases: readonly (readonly [
   ['a read of the feed', 'revokedAt', '', async (store) => store.revokedSince(NOW - 6_000)],
   ['a read of the feed for events', 'revokedAt', '', async (store) => store.heardSince(NOW - 6_000)],
   ['settling what a process has left', 'revokedAt', '', async (store) => store.removeExpired(0, 1)],
-  ['finding what has expired', 'expiresAt', 'LIMIT', async (store) => store.removeExpired(0, 100)],
+  ['finding what has expired', 'expiresAt', 'LIMIT', async (store) => store.removeExpired(0, 10)],
 ];
 
 describe.each(databases)('plans on $name', (kind) => {
