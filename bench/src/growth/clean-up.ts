@@ -1,0 +1,74 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Latencies } from './latencies.js';
+import { type Found, type Growth, NAMES, say, type Station } from './station.js';
+
+/** Sessions that are refreshed meanwhile, so many at a time. */
+const REFRESHED = 2_000;
+const AT_ONCE = 4;
+
+/** The longest clean-up that is waited for, in milliseconds. */
+const PATIENCE = 45 * 60_000;
+
+/** Refreshes without and beside a clean-up of a whole table. */
+export async function cleanUp(growth: Growth, expired: Station): Promise<Found> {
+  const refresher = await expired.start();
+  await refresher.call('create', REFRESHED);
+  const beside = async <T>(meanwhile: () => Promise<T>): Promise<{ each: Latencies; result: T }> => {
+    await refresher.call('startRefreshing', AT_ONCE);
+    const result = await meanwhile();
+    return { result, each: await refresher.call<Latencies>('stopRefreshing') };
+  };
+  await beside(() => delay(2_000));
+  growth.progress('refreshes without a clean-up');
+  const alone = await beside(() => delay(growth.isQuick ? 3_000 : 20_000));
+  growth.progress(`clean-up of ${say(expired.rows)} expired sessions`);
+  const cleaner = await expired.start({ core: 'generator' });
+  const { result, each } = await beside(async () => {
+    const start = performance.now();
+    const timer = new AbortController();
+    const late = delay(PATIENCE, 'late' as const, { signal: timer.signal }).catch(() => 'late' as const);
+    const report = setInterval(() => {
+      growth.progress(`clean-up, for ${Math.round((performance.now() - start) / 1e3)} s`);
+    }, 30_000);
+    const work = cleaner.call<{ count: number }>('removeExpired');
+    work.catch(() => undefined);
+    const done = await Promise.race([work, late]);
+    timer.abort();
+    clearInterval(report);
+    return { seconds: (performance.now() - start) / 1e3, count: done === 'late' ? undefined : done.count };
+  });
+  await cleaner.stop();
+  await refresher.stop();
+  const count = result.count ?? expired.rows - (await left(expired));
+  const ratio = each.p99 / alone.each.p99;
+  const of = ({ count: n, p50, p99, max }: Latencies) => ({ refreshes: n, p50, p99, max });
+  return {
+    tables: [
+      {
+        name: `growth-clean-up-${growth.kind}`,
+        title: `Clean-up of ${say(expired.rows)} expired sessions, ${NAMES[growth.kind]}`,
+        text: `${say(count)} rows in ${result.seconds.toFixed(1)} s: ${say(Math.round(count / result.seconds))} a second, in batches of 1,000${result.count === undefined ? '; it was not finished then, and was stopped' : ''}. Beside it, another process refreshes ${AT_ONCE} sessions at a time, with a pause of 5 ms after each.`,
+        columns: [
+          { key: 'refreshes', label: 'refreshes' },
+          { key: 'p50', label: 'ms, p50' },
+          { key: 'p99', label: 'ms, p99' },
+          { key: 'max', label: 'ms, longest' },
+        ],
+        rows: [
+          { name: 'refresh without a clean-up', values: of(alone.each) },
+          { name: 'refresh beside the clean-up', values: of(each) },
+        ],
+      },
+    ],
+    summary: {
+      [`clean-up of ${say(expired.rows)} expired sessions, s`]:
+        result.count === undefined ? `more than ${Math.round(result.seconds)}` : result.seconds,
+      'p99 of refresh beside the clean-up / without it': ratio.toFixed(2),
+    },
+  };
+}
+
+async function left({ sql }: Station): Promise<number> {
+  const [row] = await sql.run(`SELECT count(*) AS n FROM user_session WHERE expires_at < ${Date.now()}`);
+  return Number(row!['n']);
+}
