@@ -41,7 +41,6 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
   await refresher.stop();
   const count = result.count ?? expired.rows - (await left(expired));
   const ratio = each.p99 / alone.each.p99;
-  const of = ({ count: n, p50, p99, max }: Latencies) => ({ refreshes: n, p50, p99, max });
   return {
     tables: [
       {
@@ -55,8 +54,8 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
           { key: 'max', label: 'ms, longest' },
         ],
         rows: [
-          { name: 'refresh without a clean-up', values: of(alone.each) },
-          { name: 'refresh beside the clean-up', values: of(each) },
+          { name: 'refresh without a clean-up', values: valuesOf(alone.each) },
+          { name: 'refresh beside the clean-up', values: valuesOf(each) },
         ],
       },
     ],
@@ -66,6 +65,10 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
       'p99 of refresh beside the clean-up / without it': ratio.toFixed(2),
     },
   };
+}
+
+function valuesOf({ count, p50, p99, max }: Latencies) {
+  return { refreshes: count, p50, p99, max };
 }
 
 async function left({ sql }: Station): Promise<number> {

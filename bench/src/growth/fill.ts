@@ -62,9 +62,9 @@ interface Dialect {
   /** A whole number divided by another. */
   readonly divide: string;
   /** 12 hexadecimal digits of a time. */
-  hex(time: string): string;
+  readonly hex: (time: string) => string;
   /** 43 characters, as a SHA-256 in base64url has them. */
-  hash(text: string): string;
+  readonly hash: (text: string) => string;
 }
 
 const DIALECTS: Readonly<Record<Sql['kind'], Dialect>> = {
@@ -143,12 +143,13 @@ interface Chunk {
   readonly generated: number;
 }
 
+/** Numbers from 0 up to this one that do not follow the order of the rows. */
+const scattered = (below: number) => `mod(n * 7919, ${below})`;
+
 /** A `SELECT` of generated rows: `n` is the row's number, `t` its time, `h` 32 hexadecimal digits made of the number. */
 function generation(kind: Sql['kind'], { state }: Filling, chunk: Chunk): string {
   const { base, count, start, now, generated } = chunk;
   const { divide, hex, hash } = DIALECTS[kind];
-  // Other values of one row than the next has, in no order.
-  const scattered = (below: number) => `mod(n * 7919, ${below})`;
   const users = Math.max(1, Math.floor(generated / SESSIONS_PER_USER));
   const user = `CASE WHEN mod(n, ${HOT_SHARE}) = 0 THEN '"${HOT_USER}"' ELSE concat('"', md5(concat('u', mod(n, ${users}))), '"') END`;
   const seen = `t + (${now} - t) * ${scattered(1_000)} ${divide} 1000`;
@@ -170,7 +171,7 @@ function generation(kind: Sql['kind'], { state }: Filling, chunk: Chunk): string
     user_agent: `'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36'`,
     ip: `concat('203.0.', mod(n, 256), '.', ${scattered(256)})`,
   };
-  const columns = { ...live, ...changed(state, now, scattered) };
+  const columns = { ...live, ...changed(state, now) };
   const list = COLUMNS.map((name) => `${columns[name]} AS ${name}`).join(', ');
   const time = `${start} + n * ${now - start} ${divide} ${generated}`;
   const numbers = `SELECT ${base} + n AS n FROM growth_number WHERE n < ${count}`;
@@ -178,11 +179,7 @@ function generation(kind: Sql['kind'], { state }: Filling, chunk: Chunk): string
   return `SELECT ${list} FROM (SELECT n, t, h, ${hex('t')} AS x FROM (${timed}) AS timed) AS known`;
 }
 
-function changed(
-  state: Filling['state'],
-  now: number,
-  scattered: (below: number) => string,
-): Partial<Expressions> {
+function changed(state: Filling['state'], now: number): Partial<Expressions> {
   if (state === 'live') return {};
   // Those of a week without clean-up.
   if (state === 'expired') return { expires_at: `${now - MINUTE} - ${scattered(7 * DAY)}` };

@@ -52,7 +52,7 @@ export async function operations(growth: Growth, small: Station, large: Station)
   const table: Table = {
     name: `growth-operations-${growth.kind}`,
     title: `Operations per second by the size of the table, ${NAMES[growth.kind]}`,
-    text: `${OWN} operations in a slice, ${16} at a time, through \`sessions.tokens\` and \`revoke()\`, without HTTP; the tables take turns. The sessions are those that the slice has just made. “Not used before” are ${COLD} sessions scattered over the table, which nobody has read or written since it was filled: they are not in the database’s own cache where the table is larger than that (see the sizes below), but may be in the operating system’s. The small table grows to about ${say(SMALL + (roundsOf(growth) + WARM_UPS) * OWN)} rows meanwhile.`,
+    text: `${OWN} operations in a slice, 16 at a time, through \`sessions.tokens\` and \`revoke()\`, without HTTP; the tables take turns. The sessions are those that the slice has just made. “Not used before” are ${COLD} sessions scattered over the table, which nobody has read or written since it was filled: they are not in the database’s own cache where the table is larger than that (see the sizes below), but may be in the operating system’s. The small table grows to about ${say(SMALL + (roundsOf(growth) + WARM_UPS) * OWN)} rows meanwhile.`,
     columns: [
       { key: 'small', label: `${say(small.rows)} sessions, /s` },
       { key: 'large', label: `${say(large.rows)} sessions, /s` },

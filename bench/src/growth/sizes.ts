@@ -11,7 +11,7 @@ export function readGrowthSizes(values: Readonly<Record<string, unknown>>): Grow
   const rows = Number(values['rows'] ?? (values['quick'] === true ? QUICK_ROWS : FULL_GROWTH.rows));
   if (!Number.isInteger(rows) || rows < LEAST_ROWS)
     throw new Error(`--rows must be a whole number, ${LEAST_ROWS} or more.`);
-  const named = values['databases'] === undefined ? undefined : String(values['databases']).split(',');
+  const named = (values['databases'] as string | undefined)?.split(',');
   const unknown = named?.find((name) => name !== 'postgres' && name !== 'mysql');
   if (unknown !== undefined) throw new Error(`--databases are postgres and mysql, not "${unknown}".`);
   return { rows, databases: FULL_GROWTH.databases.filter((kind) => named?.includes(kind) ?? true) };

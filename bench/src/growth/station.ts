@@ -17,7 +17,7 @@ export interface Growth {
   readonly rows: number;
   /** Whether this is only a try. */
   readonly isQuick: boolean;
-  progress(message: string): void;
+  readonly progress: (message: string) => void;
 }
 
 /** What a part has found. */
@@ -31,7 +31,7 @@ export interface Found {
 export interface Station {
   readonly sql: Sql;
   readonly rows: number;
-  start(spec?: Pick<ServerSpec, 'core' | 'env'>): Promise<ServerProcess>;
+  readonly start: (spec?: Pick<ServerSpec, 'core' | 'env'>) => Promise<ServerProcess>;
 }
 
 /** In how many rows the small table is. */

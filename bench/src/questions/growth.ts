@@ -64,8 +64,9 @@ async function parts(growth: Growth, kept: KeptParts): Promise<Found[]> {
       const large = await open({ rows, state: 'live', samples });
       await part('size', () => size(growth, sized.rows === rows ? [sized] : [sized, large]));
       await part('operations', () => operations(growth, small, large));
-      await part('user', () => user(growth, small, large));
+      // Before the user with many signs out, of which the feed would tell.
       await part('feed', () => feed(growth, large));
+      await part('user', () => user(growth, small, large));
       await part('tombstones', () => tombstones(growth, large));
     });
   }
