@@ -1,13 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Latencies } from './latencies.js';
+import { removeExpired } from './removal.js';
 import { type Found, type Growth, NAMES, say, type Station } from './station.js';
 
 /** Sessions that are refreshed meanwhile, so many at a time. */
 const REFRESHED = 2_000;
 const AT_ONCE = 4;
-
-/** The longest clean-up that is waited for, in milliseconds. */
-const PATIENCE = 45 * 60_000;
 
 /** Refreshes without and beside a clean-up of a whole table. */
 export async function cleanUp(growth: Growth, expired: Station): Promise<Found> {
@@ -22,31 +20,16 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
   growth.progress('refreshes without a clean-up');
   const alone = await beside(() => delay(growth.isQuick ? 3_000 : 20_000));
   growth.progress(`clean-up of ${say(expired.rows)} expired sessions`);
-  const cleaner = await expired.start({ core: 'generator' });
-  const { result, each } = await beside(async () => {
-    const start = performance.now();
-    const timer = new AbortController();
-    const late = delay(PATIENCE, 'late' as const, { signal: timer.signal }).catch(() => 'late' as const);
-    const report = setInterval(() => {
-      growth.progress(`clean-up, for ${Math.round((performance.now() - start) / 1e3)} s`);
-    }, 30_000);
-    const work = cleaner.call<{ count: number }>('removeExpired');
-    work.catch(() => undefined);
-    const done = await Promise.race([work, late]);
-    timer.abort();
-    clearInterval(report);
-    return { seconds: (performance.now() - start) / 1e3, count: done === 'late' ? undefined : done.count };
-  });
-  await cleaner.stop();
+  const { result, each } = await beside(() => removeExpired(growth, expired, expired.rows));
+  const { count, seconds, isComplete } = result;
   await refresher.stop();
-  const count = result.count ?? expired.rows - (await left(expired));
   const ratio = each.p99 / alone.each.p99;
   return {
     tables: [
       {
         name: `growth-clean-up-${growth.kind}`,
         title: `Clean-up of ${say(expired.rows)} expired sessions, ${NAMES[growth.kind]}`,
-        text: `${say(count)} rows in ${result.seconds.toFixed(1)} s: ${say(Math.round(count / result.seconds))} a second, in batches of 1,000${result.count === undefined ? '; it was not finished then, and was stopped' : ''}. Beside it, another process refreshes ${AT_ONCE} sessions at a time, with a pause of 5 ms after each.`,
+        text: `${say(count)} rows in ${seconds.toFixed(1)} s: ${say(Math.round(count / seconds))} a second, in batches of 1,000${isComplete ? '' : '; it was not finished then, and was stopped'}. Beside it, another process refreshes ${AT_ONCE} sessions at a time, with a pause of 5 ms after each.`,
         columns: [
           { key: 'refreshes', label: 'refreshes' },
           { key: 'p50', label: 'ms, p50' },
@@ -60,8 +43,9 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
       },
     ],
     summary: {
-      [`clean-up of ${say(expired.rows)} expired sessions, s`]:
-        result.count === undefined ? `more than ${Math.round(result.seconds)}` : result.seconds,
+      [`clean-up of ${say(expired.rows)} expired sessions, s`]: isComplete
+        ? seconds
+        : `more than ${Math.round(seconds)}`,
       'p99 of refresh beside the clean-up / without it': ratio.toFixed(2),
     },
   };
@@ -69,9 +53,4 @@ export async function cleanUp(growth: Growth, expired: Station): Promise<Found> 
 
 function valuesOf({ count, p50, p99, max }: Latencies) {
   return { refreshes: count, p50, p99, max };
-}
-
-async function left({ sql }: Station): Promise<number> {
-  const [row] = await sql.run(`SELECT count(*) AS n FROM user_session WHERE expires_at < ${Date.now()}`);
-  return Number(row!['n']);
 }
