@@ -1065,4 +1065,12 @@ export const mutations = [
     why: 'a planted token clears the cookies of a client whose own token cannot be checked yet',
     suites: ['planted cookies'],
   },
+  {
+    rule: 'only revoked sessions are in the index of revocations',
+    file: 'lib/storage/migrations/1764000000000-session-tables.ts',
+    from: "index(sessions, ['revoked_at'], { where: 'revoked_at IS NOT NULL' }),",
+    to: "index(sessions, ['revoked_at']),",
+    why: 'each sign-in writes a NULL, and PostgreSQL without statistics reads all of them to list one user',
+    suites: ['plans'],
+  },
 ];
