@@ -77,7 +77,6 @@ serve({
     startRefreshing,
     stopRefreshing,
     list,
-    listPages,
     revokeUser,
     removeExpired,
     accessTokens: () => made.map(({ id, accessToken }) => ({ id, accessToken })),
@@ -230,48 +229,51 @@ async function stopRefreshing(): Promise<Latencies> {
   return latencies(await refreshing!.stop());
 }
 
-/** The list of sessions as far as this version of the library has one by pages. */
-type List = (userId: string, page?: { limit?: number; after?: string }) => Promise<readonly { id: string }[]>;
-const findAllForUser = (sessions.findAllForUser as List).bind(sessions);
+interface Page {
+  readonly ids: readonly string[];
+  readonly next: string | undefined;
+}
 
+/** A list of sessions: all at once, or the pages that later versions of the library have. */
+async function page(userId: string, options?: { limit: number; after?: string }): Promise<Page> {
+  const find = sessions.findAllForUser.bind(sessions) as (
+    ...values: unknown[]
+  ) => Promise<{ id: string }[] | { sessions: { id: string }[]; next: string | null }>;
+  const found = await find(userId, ...(options ? [options] : []));
+  const [listed, next] = Array.isArray(found) ? [found, null] : [found.sessions, found.next];
+  return { ids: listed.map(({ id }) => id), next: next ?? undefined };
+}
+
+/** How long lists take, each in all its pages. */
 interface Listed {
   readonly each: Latencies;
   /** Sessions in the last list. */
   readonly length: number;
 }
 
-async function list({ userIds, limit }: { userIds: string[]; limit?: number }): Promise<Listed> {
+/** Lists the sessions of users, of each in all pages, or in the first one only. */
+async function list({
+  userIds,
+  limit,
+  isFirstPage = false,
+}: {
+  userIds: string[];
+  limit?: number;
+  isFirstPage?: boolean;
+}): Promise<Listed> {
   const values: number[] = [];
   let length = 0;
   for (const userId of userIds) {
     const before = performance.now();
-    const found = await (limit === undefined ? findAllForUser(userId) : findAllForUser(userId, { limit }));
+    let next: string | undefined;
+    length = 0;
+    do {
+      const options = limit === undefined ? undefined : { limit, ...(next !== undefined && { after: next }) };
+      const found = await page(userId, options);
+      length += found.ids.length;
+      next = isFirstPage ? undefined : found.next;
+    } while (next !== undefined);
     values.push(performance.now() - before);
-    length = found.length;
-  }
-  return { each: latencies(values), length };
-}
-
-/** Goes through pages of a list. Only where the library has pages. */
-async function listPages({
-  userId,
-  limit,
-  pages,
-}: {
-  userId: string;
-  limit: number;
-  pages: number;
-}): Promise<Listed> {
-  const values: number[] = [];
-  let after: string | undefined;
-  let length = 0;
-  for (let page = 0; page < pages; page++) {
-    const before = performance.now();
-    const found = await findAllForUser(userId, { limit, ...(after !== undefined && { after }) });
-    values.push(performance.now() - before);
-    length = found.length;
-    after = found.at(-1)?.id;
-    if (after === undefined) break;
   }
   return { each: latencies(values), length };
 }
