@@ -47,11 +47,13 @@ export type {
   IssuedToken,
   RefreshedSession,
   SessionInfo,
+  RevokeAllOptions,
   RevokeOptions,
   SessionInput,
   SessionChanges,
 } from './session/session.types.js';
 export type {
+  AllRevokedEvent,
   CsrfRefusedEvent,
   KeyRotatedEvent,
   SessionCreatedEvent,
@@ -84,6 +86,7 @@ export type { SessionCorsOptions } from './http/cors.js';
 
 export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
 export { SessionEntity } from './storage/session.entity.js';
+export { NotBeforeEntity } from './storage/not-before.entity.js';
 export { SessionKeyEntity } from './storage/session-key.entity.js';
 
 export {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { mayLeave, type RotationTimes } from '../protocol/rotation.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { Clock } from '../util/clock.js';
 import { beforeHeaders } from './before-headers.js';
@@ -50,8 +51,10 @@ export class LateResponses {
     private readonly times: RotationTimes,
     private readonly clock: Clock,
   ) {
-    events.hear(({ type, sessionId }) => {
-      if (type === 'revoked' || type === 'theft') this.markEnded(sessionId);
+    events.hear((event) => {
+      if (event.type === 'revoked' || event.type === 'theft') this.markEnded(event.sessionId);
+      if (event.type === 'all_revoked' && event.userId === undefined)
+        this.markAllEnded(event.before.getTime());
     });
   }
 
@@ -103,6 +106,10 @@ export class LateResponses {
     for (const pending of this.pending) {
       if (pending.sessionId === sessionId) pending.hasEnded = true;
     }
+  }
+
+  private markAllEnded(before: number): void {
+    for (const pending of this.pending) pending.hasEnded ||= timeOfSessionId(pending.sessionId) <= before;
   }
 
   /** Few handlers take longer than `LOOK_INTERVAL`. While one does, another process may end the session. */

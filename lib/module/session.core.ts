@@ -19,15 +19,14 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import {
-  createRevocationChecker,
-  createToldFeed,
-  type RevocationFeed,
-} from '../revocation/revocation-checker.js';
+import { createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
+import type { FeedListener, RevocationFeed } from '../revocation/revocation-feed.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
+import { NotBeforeStore } from '../storage/not-before.store.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
+import { BulkRevocation } from '../session/bulk-revocation.js';
 import { SessionCap } from '../session/session-cap.js';
 import { SessionEvents } from '../session/session-events.js';
 import { SessionLifecycle } from '../session/session-lifecycle.js';
@@ -74,10 +73,9 @@ export function createSessionCore(
   module: string = DEFAULT_MODULE,
 ): SessionCore {
   const clock = new DatabaseClock(dataSource);
-  const sessions = new SessionStore(dataSource, clock, {
-    tombstone: longestLife(options) + TOMBSTONE_MARGIN,
-    ...options.refreshToken,
-  });
+  const tombstone = longestLife(options) + TOMBSTONE_MARGIN;
+  const sessions = new SessionStore(dataSource, clock, { tombstone, ...options.refreshToken });
+  const notBefores = new NotBeforeStore(dataSource);
   const events = new SessionEvents(module);
   const rotated =
     (purpose: 'access' | 'refresh') =>
@@ -101,21 +99,17 @@ export function createSessionCore(
     lifetime: options.refreshToken.absoluteTtl,
   };
   const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
+  const stores = { sessions, notBefores };
   const elsewhere =
-    options.events === 'everywhere'
-      ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
-          const reason = revokedReason ?? 'revoked';
-          const facts = { sessionId: id, userId, reason, by: undefined, elsewhere: true };
-          events.emit({ type: 'revoked', ...facts }, at);
-        })
-      : undefined;
-  const revocation = createRevocationChecker(options, sessions, elsewhere);
+    options.events === 'everywhere' ? createToldFeed(options, stores, eventsElsewhere(events)) : undefined;
+  const revocation = createRevocationChecker(options, stores, elsewhere);
   const cookies = new CookieTransport(options, refreshRoute);
   const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
+  const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, tombstone);
   const thefts = new TheftResponse(options.theft, async (userId) =>
-    manager.revokeAllForUser(userId, { reason: 'theft' }),
+    bulk.revokeAllForUser(userId, { reason: 'theft' }),
   );
   const lifecycle = new SessionLifecycle(
     accessTokens,
@@ -124,10 +118,19 @@ export function createSessionCore(
     revocation,
     events,
     thefts,
+    bulk,
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
-  const manager: SessionManager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
+  const manager: SessionManager = new SessionManager(
+    sessions,
+    lifecycle,
+    bulk,
+    revocation,
+    events,
+    options,
+    clock,
+  );
   const cap = new SessionCap(sessions, manager, options.maxSessionsPerUser);
   const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, clock });
   const responses = new LateResponses(
@@ -171,6 +174,7 @@ export function createSessionCore(
     accessTokens,
     lifecycle,
     cap,
+    bulk,
     manager,
     authenticator,
     signInOut,
@@ -182,4 +186,18 @@ export function createSessionCore(
     clock,
   });
   return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
+}
+
+/** Makes events of what other processes revoke. */
+function eventsElsewhere(events: SessionEvents): FeedListener<HeardRevocation> {
+  return {
+    revoked: ({ id, userId, revokedReason }, at) => {
+      const reason = revokedReason ?? 'revoked';
+      events.emit({ type: 'revoked', sessionId: id, userId, reason, by: undefined, elsewhere: true }, at);
+    },
+    revokedBefore: ({ userId, notBefore, except, reason }, at) => {
+      const facts = { userId, before: new Date(notBefore), except, reason, by: undefined, elsewhere: true };
+      events.emit({ type: 'all_revoked', ...facts }, at);
+    },
+  };
 }

@@ -10,16 +10,24 @@ import type { DroppedKeys, KeyRotation } from '../keys/key-ring.js';
 import type { PublicKeys, SigningKeys } from '../keys/signing-keys.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { ActiveSession } from '../session/active-session.js';
+import type { BulkRevocation } from '../session/bulk-revocation.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionEvent } from '../session/session-event.js';
-import type { RevokeOptions, SessionChanges, SessionInfo, SessionInput } from '../session/session.types.js';
+import type {
+  RevokeAllOptions,
+  RevokeOptions,
+  SessionChanges,
+  SessionInfo,
+  SessionInput,
+} from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
 /** The parts that a {@link SessionService} calls. */
 export interface SessionParts extends TokenParts {
   readonly manager: SessionManager;
+  readonly bulk: BulkRevocation;
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly signInOut: SignInOut;
   readonly csrf: CsrfCheck;
@@ -195,16 +203,35 @@ export class SessionService {
   }
 
   /**
-   * Revokes all sessions of a user.
+   * Revokes all sessions of a user that were made until now, however many there are, and also that of a sign-in that is under
+   * way in another process: such a `create()` throws {@link SessionOverError}. Other processes hear of it by one small entry of
+   * the feed.
    *
    * @param options.except id of a session that is not revoked, usually the session of the request
    * @param options.reason why; clients see it, too. @default 'revoked'
    * @param options.by who revokes, for the events. @default nobody is named
-   * @returns how many sessions were revoked
-   * @throws {@link InvalidReasonError} | {@link InvalidUserIdError}
+   * @returns how many sessions were live until this call
+   * @throws {@link InvalidReasonError} | {@link InvalidUserIdError}. After a {@link StorageUnavailableError}, call it again: some
+   *   sessions may have ended, or all
    */
-  async revokeAllForUser(userId: UserId, options: RevokeOptions & { except?: string } = {}): Promise<number> {
-    return this.#parts.manager.revokeAllForUser(userId, options);
+  async revokeAllForUser(userId: UserId, options?: RevokeOptions & { except?: string }): Promise<number> {
+    return this.#parts.bulk.revokeAllForUser(userId, options);
+  }
+
+  /**
+   * Revokes the sessions of everybody, or those that were made before some time: after a breach, or when a backup has been
+   * restored, in which sessions are live that were revoked since. It takes effect with the first write. After that, this call
+   * ends the rows in batches, which takes minutes for millions of sessions. If the process dies meanwhile, the clean-up of
+   * another one goes on. There is one event for all: `all_revoked`.
+   *
+   * @param options.before sessions that were made before this time are revoked. @default now: all of them
+   * @param options.reason why; clients see it, too. @default 'revoked'
+   * @param options.by who revokes, for the event. @default nobody is named
+   * @returns how many sessions were live until this call
+   * @throws {@link InvalidReasonError} | {@link InvalidInputError} when `before` is no time, or in the future
+   */
+  async revokeAll(options?: RevokeAllOptions): Promise<number> {
+    return this.#parts.bulk.revokeAll(options);
   }
 
   /** A live session, or null. */

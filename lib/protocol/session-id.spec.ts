@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { newSessionId } from './session-id.js';
+import { firstSessionId, isSessionId, newSessionId, timeOfSessionId } from './session-id.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 
@@ -29,5 +29,16 @@ describe('newSessionId', () => {
     const alwaysSet = ids.reduce((a, b) => a & b);
     const varying = (everSet ^ alwaysSet).toString(2).replaceAll('0', '').length;
     expect(varying).toBe(74);
+  });
+});
+
+describe('firstSessionId', () => {
+  it('lies between the ids of earlier times and all of its own', () => {
+    const first = firstSessionId(NOW);
+    expect(isSessionId(first)).toBe(true);
+    expect(timeOfSessionId(first)).toBe(NOW);
+    const ids = Array.from({ length: 200 }, () => newSessionId(NOW));
+    expect([...ids, first].toSorted()[0]).toBe(first);
+    expect(newSessionId(NOW - 1) < first).toBe(true);
   });
 });

@@ -2,9 +2,18 @@ import { randomUUID } from 'node:crypto';
 
 /** A UUID version 7 (RFC 9562, 5.7): 48 bits of time and 74 random bits. The time keeps the primary-key index compact. */
 export function newSessionId(now: number): string {
-  const time = now.toString(16).padStart(12, '0');
   // A UUID version 4 has its random bits in the same places. randomUUID() is fast because Node caches random bytes for it.
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
+  return withTime(now, randomUUID().slice(15));
+}
+
+/** The smallest session id of a time. Ids that were made earlier are smaller. */
+export function firstSessionId(time: number): string {
+  return withTime(time, '000-8000-000000000000');
+}
+
+function withTime(time: number, rest: string): string {
+  const hex = time.toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7${rest}`;
 }
 
 /** When a session id was made, in epoch milliseconds. */

@@ -46,6 +46,30 @@ export interface SessionRevokedEvent extends SessionFacts {
 }
 
 /**
+ * All sessions of a user, or of everybody, that were made until some time have been revoked. For those of a user, an event
+ * `revoked` follows for each session that was live. For those of everybody, which may be millions, none does.
+ */
+export interface AllRevokedEvent extends EventFacts {
+  readonly type: 'all_revoked';
+  /** It is about no session alone. */
+  readonly sessionId?: undefined;
+  /** The user; `undefined` for everybody. */
+  readonly userId: UserId | undefined;
+  /** The newest of the sessions were made at this time. */
+  readonly before: Date;
+  /** The id of a session that goes on. */
+  readonly except: string | undefined;
+  readonly reason: RevocationReason;
+  /** Who has revoked them, as far as the application has said so. */
+  readonly by: string | number | undefined;
+  /**
+   * Whether another process has revoked them. Only with the option `events: 'everywhere'`. `by` is then not known, and no event
+   * `revoked` follows, because only the other process knows which sessions were live.
+   */
+  readonly elsewhere: boolean;
+}
+
+/**
  * A refresh token looked old, and the client was told to look again. An honest client then has a newer token, and no other
  * event follows. If the client comes back with the same token, a `theft` with the same `tokenId` follows.
  */
@@ -97,6 +121,7 @@ export type SessionEvent =
   | SessionCreatedEvent
   | SessionRefreshedEvent
   | SessionRevokedEvent
+  | AllRevokedEvent
   | StaleTokenEvent
   | TokenTheftEvent
   | KeyRotatedEvent

@@ -14,10 +14,12 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import { hashSessionSecret, preimageOf } from '../protocol/session-secret.js';
 import { newTokenId, type RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
+import type { RevocableSession } from '../revocation/revocation-memory.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
 import type { SessionDetails, SessionEnd, SessionFacts, SessionRow } from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
+import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
 import { checkSessionInput, toDevice } from './session-input.js';
@@ -57,6 +59,7 @@ export class SessionLifecycle {
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
     private readonly thefts: TheftResponse,
+    private readonly bulk: BulkRevocation,
     private readonly options: ResolvedOptions,
     /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
@@ -67,7 +70,8 @@ export class SessionLifecycle {
    *
    * @param device user agent and address for the list of devices. @default the device in the input
    * @param insert stores the row
-   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
+   *   {@link SessionOverError} when all sessions of the user were ended in the meantime
    */
   async issue(
     input: SessionInput,
@@ -78,13 +82,14 @@ export class SessionLifecycle {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
     const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now, device);
     const sessionSecret = randomBytes(16);
+    const createdAt = this.bulk.timeOfSession(now);
     const row: SessionRow = {
-      id: newSessionId(now),
+      id: newSessionId(createdAt),
       secretHash: hashSessionSecret(sessionSecret),
       version: 1,
       generation: 0,
       redeemedBy: null,
-      createdAt: now,
+      createdAt,
       lastSeenAt: now,
       expiresAt: now + Math.min(checked.idleTtl ?? ttl, absoluteTtl ?? longest),
       endsAt: absoluteTtl === null ? null : now + absoluteTtl,
@@ -98,6 +103,7 @@ export class SessionLifecycle {
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await insert(row);
+    await this.bulk.admit(row);
     if (this.events.isObserved) {
       const { id: sessionId, userId, userAgent, ip } = row;
       this.events.emit({ type: 'created', sessionId, userId, device: { userAgent, ip } }, now);
@@ -114,7 +120,7 @@ export class SessionLifecycle {
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     const { unproven } = accessToken;
     if (unproven && !isYoung(unproven, now, this.options.rotation)) return this.prove(accessToken, now);
-    const end = this.revocation.endOf(accessToken.sessionId, now);
+    const end = this.revocation.endOf(accessToken, now);
     return andThen(end, (settled) => verdictOf(accessToken, settled));
   }
 
@@ -135,6 +141,7 @@ export class SessionLifecycle {
     try {
       const preimage = preimageOf(sessionSecret);
       const { row, generation, kept } = await this.rotator.refresh(token, preimage, now, hasLookedAgain);
+      this.refuseIfOver({ sessionId, userId: row.userId });
       if (kept) {
         const unproven = { generation, issuedAt: kept.issuedAt, preimage };
         const accessToken = await this.sign(row, now, kept.expiresAt, unproven);
@@ -189,12 +196,24 @@ export class SessionLifecycle {
     try {
       const row = await this.rotator.use(accessToken, now);
       if (!row) return { status: 'stale' };
+      this.refuseIfOver(accessToken);
       const replacement = await this.sign(row, now, accessToken.expiresAt);
       return { status: 'active', accessToken: replacement, row, replacement };
     } catch (error) {
       if (error instanceof SessionOverError) return { status: 'over', error };
       throw error;
     }
+  }
+
+  /**
+   * The row may not say yet that the session is over, or not any more: while the rows of many sessions are being ended, and
+   * after a failover that has lost a revocation.
+   *
+   * @throws {@link SessionOverError}
+   */
+  private refuseIfOver(session: RevocableSession): void {
+    const end = this.revocation.remembered(session);
+    if (end) throw new SessionOverError(end);
   }
 
   private checkSize({ token }: SignedAccessToken, claims: JsonValue): void {

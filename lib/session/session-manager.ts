@@ -10,6 +10,7 @@ import {
   type SessionStore,
 } from '../storage/session.store.js';
 import type { JsonValue } from '../types/json.js';
+import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { type CheckedReason, checkRevokeOptions } from './revoke-options.js';
 import { isSessionId } from '../protocol/session-id.js';
@@ -27,6 +28,7 @@ export class SessionManager {
   constructor(
     private readonly store: SessionStore,
     private readonly lifecycle: SessionLifecycle,
+    private readonly bulk: BulkRevocation,
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
     private readonly options: ResolvedOptions,
@@ -75,14 +77,6 @@ export class SessionManager {
     if (ended) this.announce([ended], now, why);
   }
 
-  async revokeAllForUser(userId: UserId, options: RevokeOptions & { except?: string } = {}): Promise<number> {
-    const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());
-    return this.revokeMany(
-      ids.filter((id) => id !== options?.except),
-      options,
-    );
-  }
-
   /** The input for a session that goes on where this one ends. */
   async inputForNext(id: string, changes: SessionChanges): Promise<SessionInput> {
     const { userId, claims, data, idleTtl, endsAt, createdAt, remember } = await this.getRow(id);
@@ -119,6 +113,7 @@ export class SessionManager {
 
   async removeExpired(): Promise<number> {
     const batchSize = this.options.cleanup === false ? DEFAULT_BATCH : this.options.cleanup.batchSize;
+    await this.bulk.finish();
     return this.store.removeExpired(this.clock.now(), batchSize);
   }
 

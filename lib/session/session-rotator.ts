@@ -11,6 +11,7 @@ import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import { hashOfPreimage, isPreimageOf } from '../protocol/session-secret.js';
 import {
   endOf,
+  hasBeenEnded,
   isLive,
   type SessionFacts,
   type SessionDetails,
@@ -67,7 +68,7 @@ export class SessionRotator {
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
       // The secret is checked before anything else. A token with a right mac and a wrong secret was made by somebody who has
       // stolen the refresh key, not by a client.
-      if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
+      if (!hasBeenEnded(row) && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
       if (!isLive(row, now)) {
         throw isFinal
           ? new SessionOverError(endOf(row, now))
@@ -185,7 +186,7 @@ function staleness(
     behind,
     age: now - issuedAt,
     sinceRotation: isOver ? undefined : now - row.lastSeenAt,
-    // A revoked row has lost its content.
-    device: row && row.revokedAt === null ? { userAgent: row.userAgent, ip: row.ip } : undefined,
+    // The row of a session that was ended has no content.
+    device: row && !hasBeenEnded(row) ? { userAgent: row.userAgent, ip: row.ip } : undefined,
   };
 }

@@ -81,6 +81,12 @@ export interface RevokeOptions {
   by?: string | number;
 }
 
+/** Whose sessions are revoked, why, and by whom. */
+export interface RevokeAllOptions extends RevokeOptions {
+  /** Sessions that were made before this time are revoked. @default now: all of them */
+  before?: Date;
+}
+
 /** A token for the client, and its expiry. */
 export interface IssuedToken {
   readonly token: string;

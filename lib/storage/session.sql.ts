@@ -15,11 +15,14 @@ const UNCHANGED =
   "{id} = :id AND {generation} = :wasGeneration AND COALESCE({redeemedBy}, '') = :wasRedeemedBy AND {revokedAt} IS NULL";
 
 /**
- * Revokes a session and deletes its content. The row keeps the user id, and why and when the session was revoked. The time is
- * written by `settle`. The mark says which call has revoked it: see `SessionStore.end`.
+ * Deletes the content of a session that ends. The row keeps the user id, and why and when the session ended. The mark says
+ * which call has ended it: see `SessionStore.end`.
  */
-const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reason, {expiresAt} = :unsettled,
-  {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
+const CLEAR = `{revokedReason} = :reason, {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL,
+  {ip} = NULL, {redeemedBy} = :mark`;
+
+/** Revokes a session. The time is written by `settle`. */
+const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {expiresAt} = :unsettled, ${CLEAR}`;
 
 /** What is told of a revoked session. */
 const ENDED = '{* of id, userId}';
@@ -43,6 +46,9 @@ export const SESSION_SQL = {
   find: 'SELECT {*} FROM {} WHERE {id} = :id',
 
   findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
+
+  /** The first live sessions of a part of the table, in the order of ids, which is that of sign-ins. */
+  findIdsBetween: `SELECT {* of id} FROM {} WHERE {id} > :after AND {id} < :before AND ${LIVE} ORDER BY {id} LIMIT :count`,
 
   findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
@@ -99,5 +105,7 @@ export function revocationSql(hasReturning: boolean) {
     revoke: `${REVOKE} WHERE {id} = :id AND ${LIVE}${returning}`,
     revokeWithSecret: `${REVOKE} WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE}${returning}`,
     revokeMany: `${REVOKE} WHERE {id} IN (:ids...) AND ${LIVE}${returning}`,
+    /** Ends sessions that a not-before tells all processes of. So the feed does not find them. */
+    endMany: `UPDATE {} SET {expiresAt} = :now, ${CLEAR} WHERE {id} IN (:ids...) AND ${LIVE}${returning}`,
   };
 }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import {
@@ -12,6 +11,7 @@ import type { Clock } from '../util/clock.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
+import { Marks } from './marks.js';
 import { SessionEntity } from './session.entity.js';
 import { revocationSql, SESSION_SQL } from './session.sql.js';
 import { type StatementResult, Statements } from './statements.js';
@@ -132,6 +132,12 @@ export class SessionStore {
     return ofUser(rows, user).map(({ id }) => id);
   }
 
+  /** Ids of up to `count` live sessions between two ids, in the order of ids. */
+  async findIdsBetween(after: string, before: string, now: number, count: number): Promise<string[]> {
+    const { rows } = await storageErrors(() => this.run.findIdsBetween({ after, before, now, count }));
+    return rows.map(({ id }) => id);
+  }
+
   /**
    * Writes a rotation decision, on condition that the row has not changed since it was read.
    *
@@ -219,12 +225,23 @@ export class SessionStore {
 
   /** @returns those of the sessions that were live until this call */
   async revokeMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<EndedSession[]> {
-    const ended: EndedSession[] = [];
+    return this.inChunks(ids, (chunk) => this.end(chunk, this.run.revokeMany, { ids: chunk, now, reason }));
+  }
+
+  /** The same for sessions of whose end a not-before tells all processes. */
+  async endMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<EndedSession[]> {
+    return this.inChunks(ids, (chunk) => this.end(chunk, this.run.endMany, { ids: chunk, now, reason }));
+  }
+
+  private async inChunks<T>(
+    ids: readonly string[],
+    run: (chunk: readonly string[]) => Promise<readonly T[]>,
+  ): Promise<T[]> {
+    const results: T[] = [];
     for (let start = 0; start < ids.length; start += CHUNK) {
-      const chunk = ids.slice(start, start + CHUNK);
-      ended.push(...(await this.end(chunk, this.run.revokeMany, { ids: chunk, now, reason })));
+      results.push(...(await run(ids.slice(start, start + CHUNK))));
     }
-    return ended;
+    return results;
   }
 
   /**
@@ -241,7 +258,7 @@ export class SessionStore {
     const mark = this.marks.next();
     const { rows, affected } = await storageErrors(() => run({ ...values, unsettled: UNSETTLED, mark }));
     if (affected === 0) return [];
-    await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
+    if (run !== this.run.endMany) await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
     const marked = this.hasReturning
       ? rows
       : (await storageErrors(() => this.run.findMarked({ ids, mark }))).rows;
@@ -345,24 +362,6 @@ function ofUser(rows: readonly SessionEntity[], userId: string): SessionEntity[]
   return rows.filter((row) => row.userId === userId);
 }
 
-/** Marks of calls: 16 characters, of which no two calls have the same. MySQL's usual collations would ignore their case. */
-class Marks {
-  private readonly process = base36(randomBytes(6).readUIntBE(0, 6), 10);
-  private count = 0;
-
-  next(): string {
-    return this.process + base36(this.count++, 6);
-  }
-
-  isOwn(mark: string | null): boolean {
-    return mark?.startsWith(this.process) ?? false;
-  }
-}
-
-function base36(value: number, length: number): string {
-  return value.toString(36).padStart(length, '0');
-}
-
 function unchanged({ id, generation, redeemedBy }: SessionRow) {
   return { id, wasGeneration: generation, wasRedeemedBy: redeemedBy ?? '' };
 }
@@ -375,13 +374,18 @@ export interface SessionEnd {
 
 export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow, now: number): SessionEnd {
   return revokedAt === null
-    ? { endedAt: expiresAt, reason: 'expired' }
+    ? { endedAt: expiresAt, reason: revokedReason ?? 'expired' }
     : { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined };
 }
 
-/** Whether a session is neither revoked nor expired. */
+/** Whether a session has neither been ended nor expired. */
 export function isLive(row: SessionRow, now: number): boolean {
-  return row.revokedAt === null && row.expiresAt > now;
+  return !hasBeenEnded(row) && row.expiresAt > now;
+}
+
+/** Whether a session was revoked, alone or by a not-before. Its row has no content then. */
+export function hasBeenEnded({ revokedAt, revokedReason }: SessionRow): boolean {
+  return revokedAt !== null || revokedReason !== null;
 }
 
 function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {

@@ -11,7 +11,10 @@ const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
 const STATEMENTS = 'lib/storage/session.sql.ts';
-const FEED = 'lib/revocation/revocation-checker.ts';
+const FEED = 'lib/revocation/revocation-feed.ts';
+const CHECKER = 'lib/revocation/revocation-checker.ts';
+const MEMORY = 'lib/revocation/revocation-memory.ts';
+const BULK = 'lib/session/bulk-revocation.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
 const SIGN_IN_OUT = 'lib/http/sign-in-out.ts';
@@ -316,7 +319,7 @@ export const mutations = [
   {
     rule: 'refresh: the session secret',
     file: ROTATOR,
-    from: 'if (row.revokedAt === null && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();',
+    from: 'if (!hasBeenEnded(row) && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();',
     to: '',
     why: 'whoever reads the database makes refresh tokens',
     suites: ['cases'],
@@ -899,9 +902,9 @@ export const mutations = [
   },
   {
     rule: 'all sessions of a user are revoked by their ids alone',
-    file: 'lib/session/session-manager.ts',
-    from: 'const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());',
-    to: "const ids = (await this.store.findAllForUser(checkUserId(userId), this.clock.now())).map(({ id, data }) => (data === null ? '' : id));",
+    file: BULK,
+    from: 'const ids = await this.sessions.findIdsForUser(userId, now);',
+    to: "const ids = (await this.sessions.findAllForUser(userId, now)).map(({ id, data }) => (data === null ? '' : id));",
     why: 'one damaged row keeps the user from signing out everywhere',
     suites: ['damaged and stricter'],
   },
@@ -1003,16 +1006,16 @@ export const mutations = [
   },
   {
     rule: 'events: what this process revokes is not told as that of another',
-    file: FEED,
-    from: 'if (!revocation.isOwn) tell(revocation, at);',
-    to: 'tell(revocation, at);',
+    file: CHECKER,
+    from: 'if (!revocation.isOwn) listener',
+    to: 'listener',
     why: 'a read between the commit and the event tells of one session twice',
     suites: ['revocation'],
   },
   {
     rule: 'events: what the feed reads again is not told again',
     file: FEED,
-    from: 'revocations.filter(({ id }) => !this.sessions.has(id))',
+    from: 'revocations.filter(({ id }) => !this.memory.has(id))',
     to: 'revocations',
     why: 'an application hears of one revocation each second',
     suites: ['events'],
@@ -1020,8 +1023,8 @@ export const mutations = [
   {
     rule: 'events: what was revoked before the start is not told',
     file: FEED,
-    from: 'const isNews = this.learn && this.hasRead;',
-    to: 'const isNews = this.learn;',
+    from: 'const listener = this.hasRead ? this.listener : undefined;',
+    to: 'const { listener } = this;',
     why: 'each start tells of the last quarter of an hour again',
     suites: ['events'],
   },
@@ -1072,5 +1075,85 @@ export const mutations = [
     to: "index(sessions, ['revoked_at']),",
     why: 'each sign-in writes a NULL, and PostgreSQL without statistics reads all of them to list one user',
     suites: ['plans'],
+  },
+  {
+    rule: 'a not-before is heard of before its rows have ended',
+    file: FEED,
+    from: 'for (const each of notBefores) this.memory',
+    to: 'for (const each of notBefores) if (each.settledAt < now) this.memory',
+    why: 'while 100,000 rows are being ended, or after a crash, their access tokens go on',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'what is remembered stops refreshes',
+    file: LIFECYCLE,
+    from: 'this.refuseIfOver({ sessionId, userId: row.userId });',
+    to: '',
+    why: 'a session goes on until its row has ended, or for ever after a failover',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'what is remembered stops first uses',
+    file: LIFECYCLE,
+    from: 'this.refuseIfOver(accessToken);',
+    to: '',
+    why: 'a session goes on after a failover that has lost its revocation',
+    suites: ['store'],
+  },
+  {
+    rule: 'a sign-in looks for not-befores when its row is there',
+    file: LIFECYCLE,
+    from: 'await this.bulk.admit(row);',
+    to: '',
+    why: 'a sign-in that is under way outlives "sign out everywhere"',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'events: a not-before of this process is not told as that of another',
+    file: CHECKER,
+    from: 'if (!notBefore.isOwn) listener',
+    to: 'listener',
+    why: 'a read between the commit and the event tells of it twice',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'events: a not-before that the feed reads again is not told again',
+    file: FEED,
+    from: 'notBefores.filter((each) => !this.memory.hasNotBefore(each))',
+    to: 'notBefores',
+    why: 'an application hears of it each second',
+    suites: ['events'],
+  },
+  {
+    rule: 'the exception of a not-before is that of no other',
+    file: MEMORY,
+    from: 'known.set(id, {',
+    to: "known.set('', {",
+    why: 'a session that was ended lives again',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'a session is later than a not-before of its millisecond that was made first',
+    file: BULK,
+    from: 'Math.max(now, this.latest.notBefore + 1)',
+    to: 'now',
+    why: 'a password change signs its user out',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'a not-before covers a session of its millisecond that was made first',
+    file: BULK,
+    from: 'Math.max(now, this.latest.session)',
+    to: 'now - 1',
+    why: 'a session outlives "sign out everywhere"',
+    suites: ['revocation'],
+  },
+  {
+    rule: 'what a dead process has left is finished',
+    file: BULK,
+    from: 'await this.endRows(each);',
+    to: 'await Promise.resolve(each);',
+    why: 'sessions live again when the not-before is forgotten',
+    suites: ['revocation'],
   },
 ];

@@ -27,7 +27,14 @@ const SUITES = [
   ['rules', ['lib/protocol/rotation.spec.ts']],
   ['model', ['test/model']],
   ['one statement', ['test/storage/refresh-in-one-statement.spec.ts']],
-  ['store', ['test/storage/overtaken-decisions.spec.ts', 'test/storage/concurrent-requests.spec.ts']],
+  [
+    'store',
+    [
+      'test/storage/overtaken-decisions.spec.ts',
+      'test/storage/concurrent-requests.spec.ts',
+      'test/storage/restored-rows.spec.ts',
+    ],
+  ],
   ['cases', ['test/prior-art', 'test/http/refresh.spec.ts']],
   [
     'look again',

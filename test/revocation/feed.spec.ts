@@ -6,10 +6,11 @@ import { withoutDatabase } from '../support/statements.js';
 import { DAY, HOUR, MINUTE, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 import { useWorld, insist, type Instance } from '../support/world.js';
 
-/** The queries of a process in each interval: for dropped keys, and for revoked sessions. */
+/** The queries of a process in each interval: for dropped keys, revoked sessions, and users whose sessions have all been revoked. */
 const LOOKS = [
   expect.stringMatching(/SELECT.*FROM .user_session_key/) as string,
   expect.stringMatching(/SELECT.*revoked_at.{0,3} >= /) as string,
+  expect.stringMatching(/SELECT.*settled_at.{0,3} >= /) as string,
 ];
 const INTERVAL = SECOND;
 

@@ -18,7 +18,6 @@ describe.each(databases)('a revocation on $name', (kind) => {
   const ways: [string, (one: Instance, issued: Awaited<ReturnType<typeof steal>>) => Promise<unknown>][] = [
     ['revoke', async ({ service }, { session }) => service.revoke(session.id)],
     ['revokeMany', async ({ service }, { session }) => service.revokeMany([session.id])],
-    ['revokeAllForUser', async ({ service }) => service.revokeAllForUser(1)],
     [
       'a sign-out',
       async ({ manager, refreshTokens }, { refreshToken }) => {

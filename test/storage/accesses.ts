@@ -1,11 +1,13 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { expect } from 'vitest';
-import { SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
+import { NotBeforeEntity, SESSION_ENTITIES, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
+import { newSessionId } from '../../lib/protocol/session-id.js';
 import { DatabaseClock } from '../../lib/storage/database-clock.js';
 import { KeyStore, type StoredKey } from '../../lib/storage/key.store.js';
+import { type NotBefore, NotBeforeStore } from '../../lib/storage/not-before.store.js';
 import { openSessionDataSource } from '../../lib/storage/session-data-source.js';
-import { SessionStore, type SessionRow } from '../../lib/storage/session.store.js';
+import { SessionStore, type SessionRow, UNSETTLED } from '../../lib/storage/session.store.js';
 import type { DatabaseKind } from '../support/databases.js';
 import { DAY, HOUR } from '../support/time.js';
 
@@ -17,6 +19,7 @@ export interface Storage {
   readonly dataSource: DataSource;
   readonly sessions: SessionStore;
   readonly keys: KeyStore;
+  readonly notBefores: NotBeforeStore;
 }
 
 const ENDED = { id: 'a', userId: 'ann' };
@@ -27,7 +30,12 @@ export function storeOn(dataSource: DataSource, now = () => Date.now()): Session
 }
 
 export function storageOn(dataSource: DataSource): Storage {
-  return { dataSource, sessions: storeOn(dataSource, () => NOW), keys: new KeyStore(dataSource) };
+  return {
+    dataSource,
+    sessions: storeOn(dataSource, () => NOW),
+    keys: new KeyStore(dataSource),
+    notBefores: new NotBeforeStore(dataSource),
+  };
 }
 
 export function row(id: string, more: Partial<SessionRow> = {}): SessionRow {
@@ -62,25 +70,46 @@ function key(sequence: number, more: Partial<StoredKey> = {}): StoredKey {
   return { kid, purpose: 'access', sequence, algorithm: 'HS256', material: '{}', ...times, ...more };
 }
 
-/** The rows that {@link accesses} expect: two live sessions, an expired one, a key that signs, and the next key. */
-export async function fill({ sessions, keys }: Storage): Promise<void> {
+const NOT_BEFORE = { notBefore: NOW, except: undefined, reason: 'admin', createdAt: NOW };
+
+/** What {@link fill} has inserted: the not-befores of a user and of everybody. */
+function notBefore(userId: string | undefined, more: Partial<NotBefore> = {}): unknown {
+  const mark = expect.stringMatching(/^[0-9a-z]{16}$/) as string;
+  return {
+    ...NOT_BEFORE,
+    id: mark,
+    userId,
+    settledAt: UNSETTLED,
+    isOwn: expect.any(Boolean) as boolean,
+    ...more,
+  };
+}
+
+/**
+ * The rows that {@link accesses} expect: two live sessions, an expired one, a key that signs, and the next key; a not-before of a
+ * user, and one of everybody.
+ */
+export async function fill({ sessions, keys, notBefores }: Storage): Promise<void> {
   await sessions.insert(row('a'));
   await sessions.insert(row('b', { createdAt: NOW - 2 * HOUR }));
   await sessions.insert(row('expired', { expiresAt: NOW - 1 }));
   await keys.insertUnlessTaken(key(1));
   await keys.insertUnlessTaken(key(2, { activeAt: NOW + HOUR }));
+  await notBefores.insert({ ...NOT_BEFORE, userId: 'ann' });
+  await notBefores.insert({ ...NOT_BEFORE, userId: undefined, createdAt: NOW - 1 });
 }
 
-/** All rows of both tables. */
+/** All rows of the three tables. */
 export async function contents(dataSource: DataSource): Promise<unknown> {
   return [
     await dataSource.getRepository(SessionEntity).find({ order: { id: 'ASC' } }),
     await dataSource.getRepository(SessionKeyEntity).find({ order: { kid: 'ASC' } }),
+    await dataSource.getRepository(NotBeforeEntity).find({ order: { id: 'ASC' } }),
   ];
 }
 
 export async function clear(dataSource: DataSource): Promise<void> {
-  for (const entity of [SessionEntity, SessionKeyEntity]) await dataSource.getRepository(entity).clear();
+  for (const entity of SESSION_ENTITIES) await dataSource.getRepository(entity).clear();
 }
 
 type Access = [what: string, run: (on: Storage) => Promise<unknown>, result: unknown];
@@ -130,6 +159,52 @@ export function accesses(kind: DatabaseKind): Access[] {
           .map(({ id }) => id)
           .toSorted(),
       ['a', 'b'],
+    ],
+    [
+      'endMany',
+      async ({ sessions }) =>
+        (await sessions.endMany(['a', 'b', 'expired', 'none'], NOW, 'revoked'))
+          .map(({ id }) => id)
+          .toSorted(),
+      ['a', 'b'],
+    ],
+    ['findIdsBetween', async ({ sessions }) => sessions.findIdsBetween('', 'c', NOW, 5), ['a', 'b']],
+    ['findIdsBetween of a batch', async ({ sessions }) => sessions.findIdsBetween('', 'c', NOW, 1), ['a']],
+    [
+      'the not-befores of a session',
+      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW), 'ann'),
+      [notBefore(undefined, { createdAt: NOW - 1 }), notBefore('ann')],
+    ],
+    [
+      'the not-befores of a later session',
+      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW + 1), 'ann'),
+      [],
+    ],
+    [
+      'the not-befores of another user',
+      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW), 'Ann'),
+      [notBefore(undefined, { createdAt: NOW - 1 })],
+    ],
+    ['not-befores since', async ({ notBefores }) => (await notBefores.since(NOW)).length, 2],
+    [
+      'not-befores that are not settled',
+      async ({ notBefores }) => notBefores.findUnsettled(NOW),
+      [notBefore(undefined, { createdAt: NOW - 1 })],
+    ],
+    [
+      'settle and remove not-befores',
+      async ({ notBefores }) => {
+        const [first] = await notBefores.findUnsettled(NOW);
+        await notBefores.settle(first!, NOW);
+        await notBefores.removeSettled(NOW + 1);
+        return (await notBefores.since(0)).map(({ userId }) => userId);
+      },
+      ['ann'],
+    ],
+    [
+      'insert a not-before',
+      async ({ notBefores }) => notBefores.insert({ ...NOT_BEFORE, userId: 'bob' }),
+      notBefore('bob'),
     ],
     ['revokedSince', async ({ sessions }) => sessions.revokedSince(0), []],
     ['updateContent of data', async ({ sessions }) => sessions.updateContent('a', 'data', 1, NOW), true],

@@ -119,8 +119,8 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     await expect(two.service.tokens.verify(thief.access)).rejects.toThrow(SessionOverError);
   });
 
-  test('to before a sign-in: that session is over, and a revoked one lives again', async () => {
-    const { one, events, copy, restore } = await setUp();
+  test('to before a sign-in: that session is over, and a revoked one lives again where nobody remembers', async () => {
+    const { one, two, events, copy, restore } = await setUp();
     const revoked = await one.service.tokens.issue({ userId: 1 });
     const copies = await copy();
     await one.service.revoke(revoked.session.id);
@@ -128,9 +128,27 @@ describe.each(databases)('rows that have gone back on $name', (kind) => {
     pass(TTL);
     await restore(copies);
     await expect(insist(one.service, lost.refreshToken.token)).rejects.toThrow(SessionOverError);
+    await expect(one.service.tokens.refresh(revoked.refreshToken.token)).rejects.toThrow(SessionOverError);
     // What the operator of a restored backup has to know.
-    await expect(one.service.tokens.refresh(revoked.refreshToken.token)).resolves.toBeDefined();
+    const again = await two.service.tokens.refresh(revoked.refreshToken.token);
+    expect(again.session.id).toBe(revoked.session.id);
+    pass(1);
+    expect(await two.service.revokeAll({ before: new Date() })).toBe(1);
+    await expect(two.service.tokens.verify(again.accessToken.token)).rejects.toThrow(SessionOverError);
     expect(events.filter(({ type }) => type === 'theft')).toEqual([]);
+  });
+
+  test('to before a revocation: who remembers it refuses the first use of a token, too', async () => {
+    const { one, two, copy, restore } = await setUp();
+    const jar = jarOf(await one.service.tokens.issue({ userId: 1 }));
+    pass(TTL);
+    await exchange(one, jar);
+    const copies = await copy();
+    await one.service.revoke(copies[0]!.id, { reason: 'admin' });
+    await restore(copies);
+    pass(SETTLED);
+    await expect(use(one, jar)).rejects.toMatchObject({ code: 'session_over', reason: 'admin' });
+    await expect(use(two, jar)).resolves.toBeUndefined();
   });
 });
 

@@ -1,6 +1,12 @@
 import type { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { SessionEntity, SessionKeyEntity, StorageUnavailableError } from 'nestjs-session-tokens';
+import {
+  NotBeforeEntity,
+  SessionEntity,
+  SessionKeyEntity,
+  StorageUnavailableError,
+} from 'nestjs-session-tokens';
+import { NOT_BEFORE_SQL } from '../../lib/storage/not-before.sql.js';
 import { KEY_SQL } from '../../lib/storage/key.sql.js';
 import { revocationSql, SESSION_SQL } from '../../lib/storage/session.sql.js';
 import { Statements } from '../../lib/storage/statements.js';
@@ -49,6 +55,7 @@ describe.each(databases)('statements on $name', (kind) => {
   const lacks = [
     { entity: SessionEntity, texts: { ...SESSION_SQL, ...revocationSql(kind.name !== 'mysql') } },
     { entity: SessionKeyEntity, texts: KEY_SQL },
+    { entity: NotBeforeEntity, texts: NOT_BEFORE_SQL },
   ].flatMap(({ entity, texts }) =>
     Object.entries(texts).flatMap(([name, text]) =>
       placeholders(text).map((missing) => ({ entity, name, text, missing })),

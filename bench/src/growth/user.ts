@@ -5,7 +5,7 @@ import { type Found, type Growth, NAMES, say, type Station } from './station.js'
 
 const PAGE = 50;
 /** The most that a page has, where the library has pages. */
-const LONGEST_PAGE = 100;
+const LONGEST_PAGE = 1_000;
 /** Users whose sessions are listed, each once. */
 const USERS = 200;
 

@@ -1,7 +1,7 @@
 import { type DataSource, type MigrationInterface, type QueryRunner, Table } from 'typeorm';
 
 /**
- * Makes the tables of sessions and keys, the same on every database. Several processes may run it at once: it does not
+ * Makes the tables of the module, the same on every database. Several processes may run it at once: it does not
  * change existing tables.
  */
 export class SessionTables1764000000000 implements MigrationInterface {
@@ -27,6 +27,7 @@ function tables(queryRunner: QueryRunner): Table[] {
     options.entityPrefix ? namingStrategy.prefixTableName(options.entityPrefix, name) : name;
   const sessions = tableName('user_session');
   const keys = tableName('user_session_key');
+  const notBefores = tableName('user_session_not_before');
   // Names of indexes must be unique in a schema or a file. So they depend on the prefix, as the names in the entities do.
   const index = (table: string, columnNames: string[], { isUnique = false, where = '' } = {}) => ({
     name: namingStrategy.indexName(table, columnNames, where),
@@ -80,6 +81,19 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'created_at', type: 'bigint' },
       ],
       indices: [index(keys, ['purpose', 'sequence'], { isUnique: true })],
+    }),
+    new Table({
+      name: notBefores,
+      columns: [
+        { name: 'id', type: 'varchar', length: '16', isPrimary: true },
+        { name: 'user_id', type: 'varchar', length: '255' },
+        { name: 'not_before', type: 'bigint' },
+        { name: 'except_id', type: 'varchar', length: '36', isNullable: true },
+        { name: 'reason', type: 'varchar', length: '16' },
+        { name: 'created_at', type: 'bigint' },
+        { name: 'settled_at', type: 'bigint' },
+      ],
+      indices: [index(notBefores, ['user_id']), index(notBefores, ['settled_at'])],
     }),
   ];
 }

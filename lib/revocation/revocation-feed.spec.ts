@@ -1,8 +1,9 @@
 import { Logger } from '@nestjs/common';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { andThen } from '../util/and-then.js';
+import type { NotBefore } from '../storage/not-before.store.js';
 import { type Revocation, UNSETTLED } from '../storage/session.store.js';
-import { RevocationFeed } from './revocation-checker.js';
+import { type FeedListener, RevocationFeed } from './revocation-feed.js';
 
 const NOW = Date.UTC(2026, 0, 15);
 const INTERVAL = 1_000;
@@ -11,11 +12,18 @@ const HOUR = 3_600_000;
 /** How far clocks may be apart. */
 const TOLERANCE = 90_000;
 
-/** A table of revocations. */
+/** The tables of revocations. */
 class Table {
   readonly rows: Revocation[] = [];
+  readonly notBefores: NotBefore[] = [];
   readonly reads: number[] = [];
   isDown = false;
+
+  async notBeforesSince(time: number) {
+    await Promise.resolve();
+    if (this.isDown) throw new Error('down');
+    return this.notBefores.filter(({ settledAt }) => settledAt >= time);
+  }
 
   async revokedSince(time: number) {
     this.reads.push(time);
@@ -35,12 +43,18 @@ function setUp() {
 
 /** The number of revocations in a feed. */
 function sizeOf(feed: RevocationFeed): number {
-  return (Reflect.get(feed, 'sessions') as Map<string, unknown>).size;
+  const memory = Reflect.get(feed, 'memory') as object;
+  return (Reflect.get(memory, 'sessions') as Map<string, unknown>).size;
+}
+
+function notBefore(id: string, more: Partial<NotBefore> = {}): NotBefore {
+  const facts = { userId: undefined, notBefore: NOW, except: undefined, reason: 'admin', createdAt: NOW };
+  return { id, ...facts, settledAt: UNSETTLED, isOwn: false, ...more };
 }
 
 /** When a session ended according to a feed. */
 function endedAt(feed: RevocationFeed, id: string, now: number) {
-  return andThen(feed.endOf(id, now), (end) => end?.endedAt);
+  return andThen(feed.endOf({ sessionId: id, userId: 'ann' }, now), (end) => end?.endedAt);
 }
 
 afterEach(() => {
@@ -150,10 +164,10 @@ describe('the feed', () => {
   });
 });
 
-async function startTimer(table: Table, learn?: (revocation: Revocation, at: number) => void) {
+async function startTimer(table: Table, listener?: FeedListener<Revocation>) {
   vi.useFakeTimers({ now: NOW });
   const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
-  const feed = new RevocationFeed(table, times, learn);
+  const feed = new RevocationFeed(table, times, listener);
   await feed.start({ now: () => Date.now() });
   return feed;
 }
@@ -179,7 +193,7 @@ describe('a feed with a timer', () => {
     await vi.advanceTimersByTimeAsync(INTERVAL - 1);
     // As one that came a moment before the timer: the first read was one interval ago.
     vi.setSystemTime(NOW + INTERVAL);
-    await feed.endOf('a', NOW + INTERVAL);
+    await endedAt(feed, 'a', NOW + INTERVAL);
     await vi.advanceTimersByTimeAsync(1);
     expect(table.reads).toHaveLength(2);
     await feed.stop();
@@ -188,16 +202,26 @@ describe('a feed with a timer', () => {
   test('tells of each revocation once: not of the first read, nor of what this process has told itself', async () => {
     const table = new Table();
     table.rows.push({ id: 'before', revokedAt: NOW, revokedReason: 'admin' });
+    table.notBefores.push(notBefore('before'));
     const told: [string, number][] = [];
-    const feed = await startTimer(table, ({ id }, at) => told.push([id, at]));
+    const feed = await startTimer(table, {
+      revoked: ({ id }, at) => told.push([id, at]),
+      revokedBefore: ({ id }, at) => told.push([id, at]),
+    });
     feed.revoked(['own'], { endedAt: NOW, reason: 'admin' });
     table.rows.push({ id: 'own', revokedAt: NOW, revokedReason: 'admin' });
     table.rows.push({ id: 'other', revokedAt: NOW, revokedReason: 'admin' });
     table.rows.push({ id: 'unsettled', revokedAt: UNSETTLED, revokedReason: 'admin' });
+    feed.revokedBefore(notBefore('own of ann', { userId: 'ann' }));
+    table.notBefores.push(notBefore('own of ann', { userId: 'ann' }));
+    table.notBefores.push(notBefore('other of ann', { userId: 'ann', settledAt: NOW }));
+    table.notBefores.push(notBefore('everybody'));
     await vi.advanceTimersByTimeAsync(20 * INTERVAL);
     expect(told).toEqual([
       ['other', NOW],
       ['unsettled', NOW + INTERVAL],
+      ['other of ann', NOW],
+      ['everybody', NOW + INTERVAL],
     ]);
     await feed.stop();
   });
@@ -206,7 +230,10 @@ describe('a feed with a timer', () => {
     vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const table = new Table();
     const told: string[] = [];
-    const feed = await startTimer(table, ({ id }) => told.push(id));
+    const feed = await startTimer(table, {
+      revoked: ({ id }) => told.push(id),
+      revokedBefore: ({ id }) => told.push(id),
+    });
     table.isDown = true;
     table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'admin' });
     await vi.advanceTimersByTimeAsync(60 * INTERVAL);

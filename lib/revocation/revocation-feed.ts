@@ -1,0 +1,171 @@
+import { Logger } from '@nestjs/common';
+import type { NotBefore } from '../storage/not-before.store.js';
+import type { Revocation, SessionEnd } from '../storage/session.store.js';
+import type { Clock } from '../util/clock.js';
+import type { RevocationChecker } from './revocation-checker.js';
+import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
+
+/**
+ * How far the clocks of two processes usually are apart at most, in milliseconds. Nearly all reads go back only this far
+ * before the last one. If many sessions end, reading the same rows again would be most of the cost.
+ */
+const USUAL_DIFFERENCE = 5_000;
+
+/** How often a full read is done, in milliseconds. It goes back by the largest difference of clocks that is tolerated. */
+const FULL_READ_INTERVAL = 10_000;
+
+/** The longest wait of a timer. With a longer wait, the timer would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** All in milliseconds. */
+export interface FeedTimes {
+  /** The shortest time between two reads. */
+  readonly interval: number;
+  /** How long an access token can be accepted. */
+  readonly tokenLife: number;
+  /** How far the clocks of two processes may be apart. */
+  readonly clockTolerance: number;
+}
+
+/** Where a feed reads: what was revoked at some time or later. */
+export interface FeedSource<T extends Revocation> {
+  revokedSince(time: number): Promise<readonly T[]>;
+  notBeforesSince(time: number): Promise<readonly NotBefore[]>;
+}
+
+/** Is told of each revocation that a feed learns of by a read, except by its first one. */
+export interface FeedListener<T extends Revocation> {
+  revoked(revocation: T, at: number): void;
+  revokedBefore(notBefore: NotBefore, at: number): void;
+}
+
+/**
+ * Learns of the revocations of all processes by two small queries. Requests cause them, at most once per interval. The feed
+ * drops a revocation when the last access token of the session has expired, so its memory is bounded.
+ */
+export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker {
+  private readonly logger = new Logger(RevocationFeed.name);
+  private readonly memory = new RevocationMemory();
+  private readAt = Number.NEGATIVE_INFINITY;
+  private fullyReadAt = Number.NEGATIVE_INFINITY;
+  private forgotAt = Number.NEGATIVE_INFINITY;
+  private isComplete = false;
+  private hasRead = false;
+  private timer: NodeJS.Timeout | undefined;
+  private reading: Promise<void> | undefined;
+  /** How far the clocks of two processes may be apart. */
+  private readonly overlap: number;
+
+  constructor(
+    private readonly source: FeedSource<T>,
+    private readonly times: FeedTimes,
+    private readonly listener?: FeedListener<T>,
+  ) {
+    this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
+  }
+
+  endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
+    // abs(): after a clock was set back, the feed must not wait until the clock has caught up.
+    if (Math.abs(now - this.readAt) < this.times.interval) return this.memory.endOf(session);
+    return this.read(now).then(() => this.memory.endOf(session));
+  }
+
+  remembered(session: RevocableSession): SessionEnd | undefined {
+    return this.memory.endOf(session);
+  }
+
+  revokedBefore(notBefore: NotBefore): void {
+    this.memory.addNotBefore(notBefore, notBefore.createdAt);
+    this.forgetIfDue(notBefore.createdAt);
+  }
+
+  revoked(sessionIds: readonly string[], end: SessionEnd): void {
+    for (const id of sessionIds) this.memory.add(id, end);
+    this.forgetIfDue(end.endedAt);
+  }
+
+  /** Reads, and goes on to read once per interval, whether or not requests come. */
+  async start(clock: Clock): Promise<void> {
+    const { interval } = this.times;
+    this.timer ??= setInterval(
+      () => {
+        const now = clock.now();
+        // A request may have caused a read in the meantime.
+        if (Math.abs(now - this.readAt) >= interval / 2) void this.read(now);
+      },
+      Math.min(interval, LONGEST_TIMER),
+    ).unref();
+    await this.read(clock.now());
+  }
+
+  /** Stops the timer, and waits for a read in progress. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    this.timer = undefined;
+    await this.reading;
+  }
+
+  private async read(now: number): Promise<void> {
+    this.reading ??= this.poll(now).finally(() => {
+      this.reading = undefined;
+    });
+    return this.reading;
+  }
+
+  private async poll(now: number): Promise<void> {
+    const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
+    try {
+      const since = this.startOfRead(isFull, now);
+      const [revocations, notBefores] = await Promise.all([
+        this.source.revokedSince(since),
+        this.source.notBeforesSince(since),
+      ]);
+      // The same rows are read again and again.
+      const listener = this.hasRead ? this.listener : undefined;
+      const news = listener ? revocations.filter(({ id }) => !this.memory.has(id)) : [];
+      const newNotBefores = listener ? notBefores.filter((each) => !this.memory.hasNotBefore(each)) : [];
+      // The time of a revocation is later than now until it is settled; see the store.
+      for (const { id, revokedAt, revokedReason } of revocations) {
+        this.memory.add(id, { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined });
+      }
+      for (const each of notBefores) this.memory.addNotBefore(each, Math.min(each.settledAt, now));
+      this.isComplete = true;
+      this.hasRead = true;
+      for (const each of news) listener?.revoked(each, Math.min(each.revokedAt, now));
+      for (const each of newNotBefores) listener?.revokedBefore(each, Math.min(each.settledAt, now));
+      if (isFull) this.fullyReadAt = now;
+    } catch (error) {
+      // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.
+      this.logger.error(
+        'Revoked sessions could not be read; they are accepted until their access tokens expire.',
+        error,
+      );
+      this.isComplete = false;
+    }
+    this.readAt = now;
+    this.forget(now);
+  }
+
+  /**
+   * The time from which to read. It is before the last read of the same kind, because the clocks of two processes differ. A
+   * revocation that is committed late needs no more, because its time is written after that.
+   */
+  private startOfRead(isFull: boolean, now: number): number {
+    const oldest = now - this.times.tokenLife - this.overlap;
+    if (!this.isComplete) return oldest;
+    const since = isFull
+      ? Math.min(this.fullyReadAt, now) - this.overlap
+      : Math.min(this.readAt, now) - USUAL_DIFFERENCE;
+    return Math.max(oldest, since);
+  }
+
+  /** A process that revokes sessions but serves no requests never reads. It must drop old revocations, too. */
+  private forgetIfDue(now: number): void {
+    if (now - this.forgotAt > this.overlap) this.forget(now);
+  }
+
+  private forget(now: number): void {
+    this.forgotAt = now;
+    this.memory.forget(now - this.times.tokenLife - this.overlap);
+  }
+}
