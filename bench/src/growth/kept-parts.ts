@@ -2,10 +2,10 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Found } from './station.js';
 
-const FILE = fileURLToPath(new URL('../../growth-parts.json', import.meta.url));
+const FILE = fileURLToPath(new URL('../growth-parts.json', import.meta.url));
 
 /**
- * What parts of a run have found, kept in a file, so that a run that was stopped goes on with the part that it was at. The
+ * What parts of a run have found, kept in a file in `dist`, so that a run that was stopped goes on with the part that it was at. The
  * file goes when the run is complete. Delete it to begin from the start.
  */
 export class KeptParts {
