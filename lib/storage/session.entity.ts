@@ -71,8 +71,11 @@ export class SessionEntity {
   @Column({ name: 'amr', type: 'varchar', length: 255, nullable: true })
   amr!: string | null;
 
-  /** When the session was revoked. The row then has no content, and stays until the last access token has expired. */
-  @Index()
+  /**
+   * When the session was revoked. The row then has no content, and stays until the last access token has expired. Only revoked
+   * rows are in the index, so that sign-in does not write it. MySQL and MariaDB ignore the condition.
+   */
+  @Index({ where: 'revoked_at IS NOT NULL' })
   @Column({ name: 'revoked_at', type: 'bigint', nullable: true, transformer: wholeNumber })
   revokedAt!: number | null;
 

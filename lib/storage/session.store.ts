@@ -291,13 +291,13 @@ export class SessionStore {
 
   /** Sessions that were revoked at this time or later. The time of some may be later than now. */
   async revokedSince(time: number): Promise<Revocation[]> {
-    const { rows } = await storageErrors(() => this.run.revokedSince({ time }));
+    const { rows } = await storageErrors(() => this.run.revokedSince({ time, unsettled: UNSETTLED }));
     return rows as Revocation[];
   }
 
   /** The same, with whose sessions they were, and whether this process has revoked them. */
   async heardSince(time: number): Promise<HeardRevocation[]> {
-    const { rows } = await storageErrors(() => this.run.heardSince({ time }));
+    const { rows } = await storageErrors(() => this.run.heardSince({ time, unsettled: UNSETTLED }));
     return rows.map((row) => ({
       id: row.id,
       revokedAt: row.revokedAt!,

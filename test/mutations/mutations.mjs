@@ -1069,6 +1069,14 @@ export const mutations = [
     suites: ['planted cookies'],
   },
   {
+    rule: 'only revoked sessions are in the index of revocations',
+    file: 'lib/storage/migrations/1764000000000-session-tables.ts',
+    from: "index(sessions, ['revoked_at'], { where: 'revoked_at IS NOT NULL' }),",
+    to: "index(sessions, ['revoked_at']),",
+    why: 'each sign-in writes a NULL, and PostgreSQL without statistics reads all of them to list one user',
+    suites: ['plans'],
+  },
+  {
     rule: 'a not-before is heard of before its rows have ended',
     file: FEED,
     from: 'for (const each of notBefores) this.memory',

@@ -62,6 +62,7 @@ const SUITES = [
       'test/module/observers.spec.ts',
     ],
   ],
+  ['plans', ['test/storage/query-plans.spec.ts']],
   ['clocks', ['lib/storage/database-clock.spec.ts']],
   ['damaged and stricter', ['test/storage/damaged-rows.spec.ts', 'test/storage/stricter-options.spec.ts']],
   ['headers sent', ['test/http/headers-sent.spec.ts']],

@@ -16,7 +16,9 @@ export interface Question {
   readonly order: number;
   /** Heading in the report. */
   readonly title: string;
-  /** Answers the question, in a few minutes. */
+  /** Whether it takes hours, and so is only asked by its name. */
+  readonly onlyByName?: boolean;
+  /** Answers the question, in a few minutes unless {@link onlyByName}. */
   answer(bench: Bench): Promise<Table[]>;
   /** Measures the ratios that `budget.json` has budgets for, in about twenty seconds. */
   quick?(bench: Bench): Promise<Ratio[]>;
@@ -46,6 +48,15 @@ export interface Bench {
   progress(message: string): void;
   /** How long things are measured. */
   readonly pace: Pace;
+  /** How much the question `growth` measures, and where. */
+  readonly growth: GrowthSizes;
+}
+
+export interface GrowthSizes {
+  /** Sessions of the large tables. */
+  readonly rows: number;
+  /** Kinds of databases to measure. */
+  readonly databases: readonly ('postgres' | 'mysql')[];
 }
 
 /** How long things are measured. */
@@ -68,6 +79,8 @@ export interface ServerSpec {
   readonly databaseUrl?: string;
   /** Connections to the database. @default 16 */
   readonly pool?: number;
+  /** Whose core it runs on, where processes are pinned. @default 'server' */
+  readonly core?: 'server' | 'generator';
   /** Further environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }

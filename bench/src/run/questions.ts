@@ -15,12 +15,14 @@ export async function loadQuestions(): Promise<Question[]> {
   return questions.toSorted((a, b) => a.order - b.order);
 }
 
-/** The questions of these names, or all where no name is given. */
+/** The questions of these names, or all that do not take hours where no name is given. */
 export function select(questions: readonly Question[], names: readonly string[]): Question[] {
   for (const name of names) {
     if (questions.some((question) => question.name === name)) continue;
     const known = questions.map((question) => question.name).join(', ');
     throw new Error(`There is no question "${name}". There are: ${known}.`);
   }
-  return questions.filter(({ name }) => names.length === 0 || names.includes(name));
+  return questions.filter(({ name, onlyByName = false }) =>
+    names.length === 0 ? !onlyByName : names.includes(name),
+  );
 }

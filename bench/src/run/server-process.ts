@@ -14,7 +14,7 @@ export class ServerProcess {
 
   /** @param secret the run's, for all that asks for one */
   static async start(spec: ServerSpec, secret: string): Promise<ServerProcess> {
-    const child = new Child(`servers/${spec.server}.js`, CORES.server, {
+    const child = new Child(`servers/${spec.server}.js`, CORES[spec.core ?? 'server'], {
       ADAPTER: spec.adapter,
       DATABASE_URL: spec.databaseUrl ?? '',
       POOL: String(spec.pool ?? 16),

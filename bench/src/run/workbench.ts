@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { CpuProfile, Recording } from '../profile/groups.js';
-import type { Bench, Load, Pace, Race, RaceResult, ServerSpec } from '../questions/question.js';
+import type { Bench, GrowthSizes, Load, Pace, Race, RaceResult, ServerSpec } from '../questions/question.js';
 import { type BenchDatabase, createDatabase, type DatabaseKind } from './databases.js';
 import { GeneratorProcess } from './generator-process.js';
 import { runRace } from './race.js';
@@ -11,6 +11,9 @@ export const FULL_PACE: Pace = { heats: 3, rounds: 3, slice: 0.8, warmUp: 1.5 };
 
 /** What is enough for a ratio with a budget. */
 export const QUICK_PACE: Pace = { heats: 2, rounds: 3, slice: 0.4, warmUp: 0.8 };
+
+/** What the issue of growth asks for. */
+export const FULL_GROWTH: GrowthSizes = { rows: 10_000_000, databases: ['postgres', 'mysql'] };
 
 /** Starts and makes what the questions need, and remembers it until it is cleaned up. */
 export class Workbench implements Bench {
@@ -25,6 +28,7 @@ export class Workbench implements Bench {
   constructor(
     readonly pace: Pace,
     readonly progress: (message: string) => void,
+    readonly growth: GrowthSizes = FULL_GROWTH,
   ) {}
 
   async race(race: Race): Promise<RaceResult> {
@@ -89,8 +93,9 @@ export async function withWorkbench<T>(
   pace: Pace,
   progress: (message: string) => void,
   work: (bench: Workbench) => Promise<T>,
+  growth?: GrowthSizes,
 ): Promise<T> {
-  const bench = new Workbench(pace, progress);
+  const bench = new Workbench(pace, progress, growth);
   let isInterrupted = false;
   const interrupt = () => {
     isInterrupted = true;

@@ -29,10 +29,11 @@ function tables(queryRunner: QueryRunner): Table[] {
   const keys = tableName('user_session_key');
   const notBefores = tableName('user_session_not_before');
   // Names of indexes must be unique in a schema or a file. So they depend on the prefix, as the names in the entities do.
-  const index = (table: string, columnNames: string[], isUnique = false) => ({
-    name: namingStrategy.indexName(table, columnNames),
+  const index = (table: string, columnNames: string[], { isUnique = false, where = '' } = {}) => ({
+    name: namingStrategy.indexName(table, columnNames, where),
     columnNames,
     isUnique,
+    where,
   });
   // SQLite uses "integer" where the other databases use "int". Without this, the schema builder would see a difference.
   const int = driver.normalizeType({ type: 'int' });
@@ -64,7 +65,8 @@ function tables(queryRunner: QueryRunner): Table[] {
       indices: [
         index(sessions, ['user_id']),
         index(sessions, ['expires_at']),
-        index(sessions, ['revoked_at']),
+        // Databases without partial indexes ignore the condition.
+        index(sessions, ['revoked_at'], { where: 'revoked_at IS NOT NULL' }),
       ],
     }),
     new Table({
@@ -78,7 +80,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'active_at', type: 'bigint' },
         { name: 'created_at', type: 'bigint' },
       ],
-      indices: [index(keys, ['purpose', 'sequence'], true)],
+      indices: [index(keys, ['purpose', 'sequence'], { isUnique: true })],
     }),
     new Table({
       name: notBefores,
