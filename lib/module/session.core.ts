@@ -24,6 +24,7 @@ import {
   createToldFeed,
   type RevocationFeed,
 } from '../revocation/revocation-checker.js';
+import { Devices } from '../session/devices.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
@@ -79,6 +80,7 @@ export function createSessionCore(
     ...options.refreshToken,
   });
   const events = new SessionEvents(module);
+  const devices = new Devices(options.devices);
   const rotated =
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
@@ -120,16 +122,17 @@ export function createSessionCore(
   const lifecycle = new SessionLifecycle(
     accessTokens,
     refreshTokens,
-    new SessionRotator(sessions, options),
+    new SessionRotator(sessions, options, devices),
     revocation,
     events,
     thefts,
+    devices,
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
   const manager: SessionManager = new SessionManager(sessions, lifecycle, revocation, events, options, clock);
   const cap = new SessionCap(sessions, manager, options.maxSessionsPerUser);
-  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, clock });
+  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, devices, clock });
   const responses = new LateResponses(
     events,
     async (id) => {

@@ -13,7 +13,14 @@ import type { ActiveSession } from '../session/active-session.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionEvent } from '../session/session-event.js';
-import type { RevokeOptions, SessionChanges, SessionInfo, SessionInput } from '../session/session.types.js';
+import type {
+  ListOptions,
+  RevokeOptions,
+  SessionChanges,
+  SessionInfo,
+  SessionInput,
+  SessionPage,
+} from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
 
@@ -212,9 +219,30 @@ export class SessionService {
     return this.#parts.manager.find(id);
   }
 
-  /** All live sessions of a user, newest first. */
-  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
-    return this.#parts.manager.findAllForUser(userId);
+  /**
+   * The live sessions of a user, newest first, in pages: a user may have any number, and each has claims and data. If there
+   * are more, `next` is the `after` of the next page. A sign-in or a sign-out in between moves no other session to another
+   * page.
+   *
+   * @throws {@link InvalidUserIdError} | {@link InvalidInputError}
+   * @example
+   * ```ts
+   * const { sessions, next } = await this.sessions.findAllForUser(session.userId, { current: session.id });
+   * ```
+   */
+  async findAllForUser(userId: UserId, options: ListOptions = {}): Promise<SessionPage> {
+    return this.#parts.manager.findAllForUser(userId, options);
+  }
+
+  /**
+   * Gives the device of a session a name, as its user knows it: `'Ann’s phone'`. Any characters but control characters come
+   * back as they were. Check before that the session is the user's own.
+   *
+   * @param label at most 64 characters, as `maxlength` of HTML counts them; null for none
+   * @throws {@link SessionNotFoundError} | {@link InvalidInputError}
+   */
+  async rename(id: string, label: string | null): Promise<void> {
+    await this.#parts.manager.rename(id, label);
   }
 
   /**

@@ -17,6 +17,7 @@ import {
   wholeNumber,
 } from './option-checks.js';
 import type {
+  DeviceOptions,
   RefreshMode,
   RevocationMode,
   SessionModuleExtras,
@@ -51,6 +52,7 @@ export interface ResolvedOptions {
   readonly revocationInterval: number;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
+  readonly devices: Readonly<Required<DeviceOptions>>;
   readonly caches: { readonly private: boolean; readonly clearAtSignOut: boolean };
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
@@ -77,6 +79,7 @@ const KNOWN = {
     'revocationInterval',
     'csrf',
     'cookies',
+    'devices',
     'caches',
     'cleanup',
     'database',
@@ -100,6 +103,7 @@ const KNOWN = {
     'partitioned',
     'formerDomains',
   ],
+  devices: ['userAgent', 'ip'],
   caches: ['private', 'clearAtSignOut'],
   cleanup: ['interval', 'batchSize'],
 };
@@ -259,6 +263,10 @@ export function resolveOptions(
     revocationInterval,
     csrf,
     cookies,
+    devices: {
+      userAgent: flagOrFunction('devices.userAgent', input.devices?.userAgent),
+      ip: flagOrFunction('devices.ip', input.devices?.ip),
+    },
     caches: {
       private: flag('caches.private', input.caches?.private, true),
       clearAtSignOut: flag('caches.clearAtSignOut', input.caches?.clearAtSignOut, false),
@@ -346,6 +354,15 @@ function resolveCap(input: unknown): ResolvedOptions['maxSessionsPerUser'] {
     limit: wholeNumber('maxSessionsPerUser', cap.limit, 0, 1, 10_000),
     policy: oneOf('maxSessionsPerUser.policy', cap.policy, ['oldest', 'refuse'], 'oldest'),
   };
+}
+
+function flagOrFunction<TFunction extends Function>(
+  option: string,
+  value: boolean | TFunction | undefined,
+): boolean | TFunction {
+  const isGood = value === undefined || typeof value === 'boolean' || typeof value === 'function';
+  if (!isGood) fail(option, 'must be true, false, or a function that returns what is kept.');
+  return value ?? true;
 }
 
 function resolveCleanup(input: SessionModuleOptions['cleanup']): ResolvedOptions['cleanup'] {

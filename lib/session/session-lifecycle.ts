@@ -17,13 +17,14 @@ import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
 import type { SessionDetails, SessionEnd, SessionFacts, SessionRow } from '../storage/session.store.js';
+import type { Device } from '../types/device.js';
 import type { JsonValue } from '../types/json.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
-import { checkSessionInput, toDevice } from './session-input.js';
-import type { SessionInput } from './session.types.js';
+import type { Devices } from './devices.js';
+import { checkSessionInput } from './session-input.js';
+import type { DeviceInput, SessionInput } from './session.types.js';
 import type { TheftResponse } from './theft-response.js';
-import type { Device } from '../types/device.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
@@ -57,6 +58,7 @@ export class SessionLifecycle {
     private readonly revocation: RevocationChecker,
     private readonly events: SessionEvents,
     private readonly thefts: TheftResponse,
+    private readonly devices: Devices,
     private readonly options: ResolvedOptions,
     /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
@@ -73,10 +75,10 @@ export class SessionLifecycle {
     input: SessionInput,
     now: number,
     insert: (row: SessionRow) => Promise<void>,
-    device?: SessionInput['device'],
+    device: DeviceInput | undefined = input?.device,
   ): Promise<TokenSet> {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
-    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now, device);
+    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now);
     const sessionSecret = randomBytes(16);
     const row: SessionRow = {
       id: newSessionId(now),
@@ -91,6 +93,7 @@ export class SessionLifecycle {
       revokedAt: null,
       revokedReason: null,
       ...checked,
+      ...this.devices.describe(device),
     };
     const facts = { generation: 0, issuedAt: now, tokenId: newTokenId() };
     const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
@@ -129,7 +132,7 @@ export class SessionLifecycle {
     token: RefreshToken,
     now: number,
     hasLookedAgain: boolean,
-    client: () => SessionInput['device'],
+    client: () => DeviceInput | undefined,
   ): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
@@ -149,12 +152,12 @@ export class SessionLifecycle {
       return { row, accessToken, refreshToken };
     } catch (error) {
       if (error instanceof LookAgainError && this.events.isObserved) {
-        this.events.emit({ type: 'stale', ...error.stale, request: partyOf(client) }, now);
+        this.events.emit({ type: 'stale', ...error.stale, request: this.partyOf(client) }, now);
       }
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
         this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
-        const theft = { ...stale, userId, request: partyOf(client) };
+        const theft = { ...stale, userId, request: this.partyOf(client) };
         this.events.emit({ type: 'theft', ...theft }, now);
         await this.thefts.answer(theft);
       }
@@ -197,6 +200,11 @@ export class SessionLifecycle {
     }
   }
 
+  private partyOf(client: () => DeviceInput | undefined): Device | undefined {
+    const device = client();
+    return device && this.devices.describe(device);
+  }
+
   private checkSize({ token }: SignedAccessToken, claims: JsonValue): void {
     const excess = token.length + UNPROVEN_OVERHEAD - this.maxTokenLength;
     if (excess <= 0) return;
@@ -204,11 +212,6 @@ export class SessionLifecycle {
       `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
-}
-
-function partyOf(client: () => SessionInput['device']): Device | undefined {
-  const device = client();
-  return device && toDevice(device);
 }
 
 function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {

@@ -19,7 +19,7 @@ const UNCHANGED =
  * written by `settle`. The mark says which call has revoked it: see `SessionStore.end`.
  */
 const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reason, {expiresAt} = :unsettled,
-  {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
+  {secretHash} = '', {claims} = 'null', {data} = 'null', {label} = NULL, {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
 
 /** What is told of a revoked session. */
 const ENDED = '{* of id, userId}';
@@ -36,7 +36,9 @@ const UPDATABLE = `{id} = :id AND ${LIVE_BY_OPTIONS} AND {version} = COALESCE(:v
 export const SESSION_SQL = {
   find: 'SELECT {*} FROM {} WHERE {id} = :id',
 
-  findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
+  /** Newest first: an id begins with the time of the sign-in. So it is the whole cursor, and stays one when its row is gone. */
+  findPageForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND {id} < :before AND ${LIVE_BY_OPTIONS}
+    ORDER BY {id} DESC LIMIT :count`,
 
   findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
@@ -53,7 +55,7 @@ export const SESSION_SQL = {
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, authTime, amr, userAgent, ip}`,
+    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, authTime, amr, label, userAgent, ip}`,
 
   /**
    * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
@@ -65,6 +67,8 @@ export const SESSION_SQL = {
     RETURNING {* of id, userId, claims, expiresAt, remember, authTime, amr}`,
 
   updateData: `UPDATE {} SET {data} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
+
+  updateLabel: `UPDATE {} SET {label} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 
   updateClaims: `UPDATE {} SET {claims} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 

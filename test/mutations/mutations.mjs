@@ -292,7 +292,7 @@ export const mutations = [
   {
     rule: 'look again: before a session is over',
     file: ROTATOR,
-    from: 'throw isFinal\n          ? new SessionOverError(endOf(row, now))\n          : new LookAgainError(staleness(token, row, now));',
+    from: 'throw isFinal\n          ? new SessionOverError(endOf(row, now))\n          : new LookAgainError(this.staleness(token, row, now));',
     to: 'throw new SessionOverError(endOf(row, now));',
     why: 'a late request of the previous session clears the cookies of the present one',
     suites: ['look again'],
@@ -901,7 +901,7 @@ export const mutations = [
     rule: 'all sessions of a user are revoked by their ids alone',
     file: 'lib/session/session-manager.ts',
     from: 'const ids = await this.store.findIdsForUser(checkUserId(userId), this.clock.now());',
-    to: "const ids = (await this.store.findAllForUser(checkUserId(userId), this.clock.now())).map(({ id, data }) => (data === null ? '' : id));",
+    to: "const ids = (await this.store.findPageForUser(checkUserId(userId), this.clock.now(), 1_000)).rows.map(({ id, data }) => (data === null ? '' : id));",
     why: 'one damaged row keeps the user from signing out everywhere',
     suites: ['damaged and stricter'],
   },

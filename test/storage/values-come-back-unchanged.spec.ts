@@ -119,7 +119,7 @@ describe.each(kinds)('values on $name', (kind) => {
     }
     expect(seen).toEqual(USER_IDS.flatMap((userId) => [userId, userId]));
     const found = await Promise.all(USER_IDS.map((userId) => two.service.findAllForUser(userId)));
-    expect(found.map((all) => all.map((each) => [each.userId, each.id]))).toEqual(
+    expect(found.map(({ sessions }) => sessions.map((each) => [each.userId, each.id]))).toEqual(
       [...ids].map((entry) => [entry]),
     );
     const left: [revoked: number, live: number][] = [];
@@ -136,7 +136,7 @@ describe.each(kinds)('values on $name', (kind) => {
     const [{ service }] = (await world.start(1)) as [Instance];
     for (const userId of ['x'.repeat(253), '€'.repeat(42)]) {
       await service.tokens.issue({ userId });
-      expect(await service.findAllForUser(userId)).toHaveLength(1);
+      expect((await service.findAllForUser(userId)).sessions).toHaveLength(1);
       await expect(service.tokens.issue({ userId: `${userId}x${userId[0]}` })).rejects.toThrow(
         InvalidUserIdError,
       );
