@@ -95,6 +95,7 @@ describe('defaults', () => {
         partitioned: false,
         formerDomains: [],
       },
+      devices: { userAgent: true, ip: true },
       caches: { private: true, clearAtSignOut: false },
       cleanup: { interval: HOUR, batchSize: 1_000 },
     });
@@ -144,6 +145,9 @@ describe('values that are accepted', () => {
     ['lookAgain', false, false],
     ['theft', 'user', 'user'],
     ['theft', source, source],
+    ['devices.userAgent', false, false],
+    ['devices.ip', true, true],
+    ['devices.ip', source, source],
     ['events', 'everywhere', 'everywhere'],
     ['cookies.lookAgainName', 'again', 'again'],
     ['refresh', 'transparent', 'transparent'],
@@ -712,7 +716,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
     });
   });
 

@@ -10,7 +10,7 @@ export interface ClientNames {
 
 const UNKNOWN: ClientNames = { browser: null, system: null };
 
-/** The largest number of user agents whose names are remembered: one takes 20 µs to parse. */
+/** The largest number of user agents whose names are remembered: one takes 10 µs to parse. */
 const CACHE_SIZE = 1_000;
 const cache = new Map<string, ClientNames>();
 

@@ -163,6 +163,29 @@ describe.each(kinds)('values on $name', (kind) => {
     expect((await service.find(session.id))!.data).toBe(data);
   });
 
+  test.each([
+    'Ann’s phone',
+    'Zoë Ærøskøbing 東京 العربية ñ ǆ ﬁ',
+    '👩‍👩‍👧‍👦🏳️‍🌈',
+    'a\ud83d',
+    `'"\\ \`; -- % _ $1 ? :name \\u0041 {}[]`,
+    ' a ',
+    'null',
+    '书'.repeat(64),
+    '📱'.repeat(32),
+  ])('the label %j comes back', async (label) => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const { session } = await one.service.tokens.issue({ userId: 1, device: { label } });
+    const other = await one.service.tokens.issue({ userId: 1 });
+    await one.service.rename(other.session.id, label);
+    expect(session.label).toBe(label);
+    const { sessions } = await two.service.findAllForUser(1);
+    expect(sessions.map((each) => each.label)).toEqual([label, label]);
+    pass(TTL);
+    const refreshed = await two.service.tokens.refresh(other.refreshToken.token);
+    expect(refreshed.session.label).toBe(label);
+  });
+
   test('what a client says of itself cannot break a sign-in', async () => {
     const [{ service }] = (await world.start(1)) as [Instance];
     const device = { userAgent: `Bröwser\u0000😀${'x'.repeat(1_000)}`, ip: `fe80::1%${'z'.repeat(100)}` };
