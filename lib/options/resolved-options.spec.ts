@@ -339,6 +339,15 @@ describe('choices that are refused', () => {
     }
   });
 
+  it.each(['devices.userAgent', 'devices.ip'])('%s: what is neither a boolean nor a function', (path) => {
+    for (const wrong of ['false', 'truncate', '', 0, 1, null, [], {}]) {
+      expect(refusal(having(path, wrong))).toEqual({
+        option: path,
+        message: 'must be true, false, or a function that returns what is kept.',
+      });
+    }
+  });
+
   it.each(['cookies.secure', 'cookies.partitioned'])(
     '%s: what is not a boolean, such as a text from the environment',
     (path) => {
@@ -729,6 +738,7 @@ describe('names that are not known', () => {
       'cookies',
       'accessName, refreshName, lookAgainName, indicatorName, prefix, domain, path, refreshPath, sameSite, secure, partitioned, formerDomains',
     ],
+    ['devices', 'userAgent, ip'],
     ['cleanup', 'interval, batchSize'],
   ])('are refused within %s, even when undefined', (group, known) => {
     for (const value of [1, undefined]) {
