@@ -88,8 +88,8 @@ export class SessionService {
 
   /**
    * Makes a new session in the place of the request's: the user has just proved again who they are, or their privileges
-   * change. It has the user, claims, data and lifetimes of the one before, which ends. Requests under way with the old tokens
-   * go on with the new ones.
+   * change. It has the user, claims, data, label and lifetimes of the one before, which ends. Requests under way with the old
+   * tokens go on with the new ones.
    *
    * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
    *   `session.authenticatedAt` if the user has proved nothing, and only privileges change

@@ -10,6 +10,7 @@ const ROTATOR = 'lib/session/session-rotator.ts';
 const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
+const DEVICES = 'lib/session/devices.ts';
 const STATEMENTS = 'lib/storage/session.sql.ts';
 const FEED = 'lib/revocation/revocation-checker.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
@@ -1064,5 +1065,37 @@ export const mutations = [
     to: 'over = error;',
     why: 'a planted token clears the cookies of a client whose own token cannot be checked yet',
     suites: ['planted cookies'],
+  },
+  {
+    rule: 'devices: a function that fails lets nothing through',
+    file: DEVICES,
+    from: "      this.report(fact, 'has returned neither a text nor null');",
+    to: "      this.report(fact, 'has returned neither a text nor null');\n      return text;",
+    why: 'an address is stored although the application says that none is',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: what is switched off is not told, although the row has it',
+    file: DEVICES,
+    from: 'ip: this.options.ip === false ? null : ip,',
+    to: 'ip,',
+    why: 'addresses get into logs after they were switched off',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: a revoked session loses its label',
+    file: STATEMENTS,
+    from: ' {label} = NULL,',
+    to: '',
+    why: 'what a user has typed stays after signing out',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: a label stays when its user proves who they are',
+    file: 'lib/session/session-manager.ts',
+    from: 'device: { label, ...changes.device },',
+    to: '',
+    why: 'a device loses its name with each step-up',
+    suites: ['devices'],
   },
 ];
