@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { clientNames } from './client-names.js';
 
-const parsed = vi.hoisted(() => vi.fn());
+const parsed = vi.hoisted(() => vi.fn<(userAgent: string) => void>());
 vi.mock('bowser', async (original) => {
   const { getParser } = await original<typeof import('bowser')>();
   return {
@@ -62,7 +62,7 @@ describe('the names of', () => {
     ['T?sted/1.0', null, null],
     ['hello, world', null, null],
     ['<script>alert(1)</script>/1.0', null, null],
-    [`${'x'.repeat(255)}`, null, null],
+    ['x'.repeat(255), null, null],
     ['(((((((', null, null],
     // Cut in the middle.
     [IPHONE.slice(0, 40), null, 'iOS'],
@@ -143,8 +143,9 @@ describe('the names of', () => {
   });
 });
 
+const agent = (n: number) => `Remembered/${n}`;
+
 it('parses a user agent once, and does not remember more than a thousand', () => {
-  const agent = (n: number) => `Remembered/${n}`;
   const first = clientNames(agent(0));
   parsed.mockClear();
   expect(clientNames(agent(0))).toBe(first);

@@ -70,6 +70,8 @@ describe('of a client', () => {
   });
 });
 
+const returnsNothing = () => undefined as unknown as null;
+
 describe('a function that fails', () => {
   it.each<[string, unknown]>([
     [
@@ -104,8 +106,7 @@ describe('a function that fails', () => {
 
   it('is logged once for each function', () => {
     const logged = vi.spyOn(Logger.prototype, 'error').mockReturnValue();
-    const fails = () => undefined as unknown as null;
-    const failing = devices({ ip: fails, userAgent: fails });
+    const failing = devices({ ip: returnsNothing, userAgent: returnsNothing });
     for (let count = 0; count < 3; count++) failing.describe(CLIENT);
     expect(logged).toHaveBeenCalledTimes(2);
   });

@@ -96,6 +96,53 @@ class DevicesController {
 /** A session as JSON. */
 type Listed = Omit<SessionInfo, 'createdAt' | 'lastSeenAt' | 'expiresAt' | 'authenticatedAt'>;
 
+async function signIn(app: AccountApp, input: object = {}, userAgent = CHROME): Promise<Browser> {
+  const browser = app.browser();
+  const headers = { 'user-agent': userAgent };
+  const answer = await browser.post('/login', { userId: 'ann', ...input }, { headers });
+  expect(answer).toMatchObject({ status: 200 });
+  return browser;
+}
+
+/** The id of the session of a browser. */
+const idOf = async (browser: Browser) => ((await browser.get('/me')).body as { id: string }).id;
+
+async function listOf(browser: Browser, query = ''): Promise<{ sessions: Listed[]; next: string | null }> {
+  const answer = await browser.get(`/devices${query}`);
+  expect(answer).toMatchObject({ status: 200 });
+  return answer.body as { sessions: Listed[]; next: string | null };
+}
+
+/** Rows of a user, each a second newer than the one before. */
+async function fill(app: AccountApp, userIds: readonly string[], at = Date.now()): Promise<string[]> {
+  const dataSource = await connect(app.database);
+  const rows = dataSource.getRepository(SessionEntity);
+  const [row] = await rows.find();
+  const made = userIds.map((userId, n) =>
+    Object.assign(new SessionEntity(), row, {
+      id: newSessionId(at + n * 1_000),
+      userId: JSON.stringify(userId),
+      createdAt: at + n * 1_000,
+    }),
+  );
+  await rows.insert(made);
+  await dataSource.destroy();
+  return made.map(({ id }) => id).toReversed();
+}
+
+/** The ids of all pages. */
+const pages = async (app: AccountApp, userId: string, limit: number, between = async () => {}) => {
+  const found: string[][] = [];
+  for (let after: string | undefined; ;) {
+    const { sessions, next } = await app.sessions.findAllForUser(userId, { limit, after });
+    found.push(sessions.map(({ id }) => id));
+    expect(found.length).toBeLessThan(20);
+    if (next === null) return found;
+    after = next;
+    await between();
+  }
+};
+
 const kinds = databases.map((kind) => ({
   kind,
   adapter: kind.name === 'postgres' ? ('fastify' as const) : ('express' as const),
@@ -105,22 +152,6 @@ describe.each(kinds)('the devices of a user on $kind.name', ({ kind, adapter }) 
   const apps = accountApps(adapter, kind);
   const start = (options?: DeviceOptions) =>
     apps({ devices: options }, { metadata: { controllers: [DevicesController] } });
-
-  async function signIn(app: AccountApp, input: object = {}, userAgent = CHROME): Promise<Browser> {
-    const browser = app.browser();
-    const headers = { 'user-agent': userAgent };
-    const answer = await browser.post('/login', { userId: 'ann', ...input }, { headers });
-    expect(answer).toMatchObject({ status: 200 });
-    return browser;
-  }
-
-  const idOf = async (browser: Browser) => ((await browser.get('/me')).body as { id: string }).id;
-
-  async function listOf(browser: Browser, query = ''): Promise<{ sessions: Listed[]; next: string | null }> {
-    const answer = await browser.get(`/devices${query}`);
-    expect(answer).toMatchObject({ status: 200 });
-    return answer.body as { sessions: Listed[]; next: string | null };
-  }
 
   describe('have', () => {
     it('labels, browsers and systems in words, and one of them is the current one', async () => {
@@ -281,35 +312,6 @@ describe.each(kinds)('the devices of a user on $kind.name', ({ kind, adapter }) 
   });
 
   describe('are listed in pages', () => {
-    /** Rows of a user, each a second newer than the one before. */
-    async function fill(app: AccountApp, userIds: readonly string[], at = Date.now()): Promise<string[]> {
-      const dataSource = await connect(app.database);
-      const rows = dataSource.getRepository(SessionEntity);
-      const [row] = await rows.find();
-      const made = userIds.map((userId, n) =>
-        Object.assign(new SessionEntity(), row, {
-          id: newSessionId(at + n * 1_000),
-          userId: JSON.stringify(userId),
-          createdAt: at + n * 1_000,
-        }),
-      );
-      await rows.insert(made);
-      await dataSource.destroy();
-      return made.map(({ id }) => id).toReversed();
-    }
-
-    const pages = async (app: AccountApp, userId: string, limit: number, between = async () => {}) => {
-      const found: string[][] = [];
-      for (let after: string | undefined; ;) {
-        const { sessions, next } = await app.sessions.findAllForUser(userId, { limit, after });
-        found.push(sessions.map(({ id }) => id));
-        expect(found.length).toBeLessThan(20);
-        if (next === null) return found;
-        after = next;
-        await between();
-      }
-    };
-
     it.each([
       [1, [1, 1, 1, 1, 1, 1]],
       [2, [2, 2, 2]],
@@ -324,7 +326,7 @@ describe.each(kinds)('the devices of a user on $kind.name', ({ kind, adapter }) 
       const ids = [...(await fill(app, Array(5).fill('ann'))), last];
       const found = await pages(app, 'ann', limit);
       expect(found.map((page) => page.length)).toEqual(sizes);
-      expect([...found.flat()].toSorted()).toEqual(ids.toSorted());
+      expect(found.flat().toSorted()).toEqual(ids.toSorted());
       expect(found.flat()).toEqual(found.flat().toSorted().toReversed());
       expect(found.flat().slice(0, 4)).toEqual(ids.slice(0, 4));
     });

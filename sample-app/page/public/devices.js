@@ -15,10 +15,13 @@ export async function showDevices(onSignedOutHere) {
   offerMore(next, show);
 }
 
+let loadMore;
+$('devices-more').addEventListener('click', () => loadMore().catch((error) => log(error.message, 'bad')));
+
 /** The next page of a user with very many devices. */
 function offerMore(after, show) {
   $('devices-more').hidden = after === null;
-  $('devices-more').onclick = async () => {
+  loadMore = async () => {
     const { sessions, next } = await call('GET', `/sessions?after=${after}`);
     $('devices').append(...sessions.map(show));
     offerMore(next, show);
