@@ -4,6 +4,7 @@ export type {
   CleanupOptions,
   CsrfMode,
   CsrfOptions,
+  DeviceOptions,
   RefreshMode,
   RefreshTokenOptions,
   RevocationMode,
@@ -45,14 +46,17 @@ export { VerifiedSession } from './session/verified-session.js';
 export type { JsonObject, JsonValue } from './types/json.js';
 export type { Register, SessionClaims, SessionData, Update, UserId } from './types/register.js';
 export type {
+  DeviceInput,
   IssuedSession,
   IssuedToken,
+  ListOptions,
   RefreshedSession,
   SessionInfo,
   RevokeAllOptions,
   RevokeOptions,
   SessionInput,
   SessionChanges,
+  SessionPage,
 } from './session/session.types.js';
 export type {
   AllRevokedEvent,
@@ -66,6 +70,7 @@ export type {
   TokenTheftEvent,
 } from './session/session-event.js';
 export type { Device } from './types/device.js';
+export { truncateIp } from './util/truncate-ip.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';

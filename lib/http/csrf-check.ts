@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { CsrfError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
-import { toDevice } from '../session/session-input.js';
+import type { Devices } from '../session/devices.js';
 import type { SessionEvents } from '../session/session-events.js';
 import type { Clock } from '../util/clock.js';
 import { deviceOf } from './device-of.js';
@@ -31,7 +31,11 @@ export class CsrfCheck {
   constructor(
     private readonly tokens: Pick<RefreshTokens, 'csrfToken' | 'isCsrfToken'> | undefined,
     private readonly options: ResolvedOptions['csrf'],
-    private readonly told?: { readonly events: SessionEvents; readonly clock: Clock },
+    private readonly told?: {
+      readonly events: SessionEvents;
+      readonly devices: Devices;
+      readonly clock: Clock;
+    },
   ) {}
 
   /** Whether a request has to be checked at all. A connection is upgraded by a safe method, and may do anything then. */
@@ -77,7 +81,8 @@ export class CsrfCheck {
       const { method = '', headers } = request;
       const path = pathOf(request).slice(0, LONGEST);
       const origin = headers.origin?.slice(0, LONGEST);
-      const facts = { method, path, origin, request: toDevice(deviceOf(request)), message: error.message };
+      const device = told.devices.describe(deviceOf(request));
+      const facts = { method, path, origin, request: device, message: error.message };
       told.events.emit({ type: 'csrf_refused', ...facts }, told.clock.now());
     }
     return error;

@@ -1,7 +1,8 @@
+import type { DeviceInput } from '../session/session.types.js';
 import { type HttpRequest, requestHeader } from './messages.js';
 
 /** The client of a request, as it describes itself, and as the adapter sees it. */
-export function deviceOf(request: HttpRequest): { userAgent: string | undefined; ip: string | undefined } {
+export function deviceOf(request: HttpRequest): DeviceInput {
   return { userAgent: requestHeader(request, 'user-agent'), ip: plainAddress(request.ip) };
 }
 

@@ -3,7 +3,13 @@ import type { SignedAccessToken } from '../protocol/access-token.js';
 import type { SessionCap } from '../session/session-cap.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import { toInfo } from '../session/session-manager.js';
-import type { IssuedSession, IssuedToken, RefreshedSession, SessionInput } from '../session/session.types.js';
+import type {
+  DeviceInput,
+  IssuedSession,
+  IssuedToken,
+  RefreshedSession,
+  SessionInput,
+} from '../session/session.types.js';
 import { VerifiedSession } from '../session/verified-session.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
@@ -73,7 +79,7 @@ export class SessionTokens {
    */
   async refresh(
     refreshToken: string,
-    options: { lookedAgain?: string; device?: SessionInput['device'] } = {},
+    options: { lookedAgain?: string; device?: DeviceInput } = {},
   ): Promise<RefreshedSession> {
     const now = this.#parts.clock.now();
     const token = await this.#parts.refreshTokens.authenticate(refreshToken, now);

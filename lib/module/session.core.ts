@@ -22,6 +22,7 @@ import { RefreshTokens } from '../tokens/refresh-tokens.js';
 import { PublishedRevocations } from '../revocation/published-revocations.js';
 import { createFeed, createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
 import type { FeedListener, RevocationFeed } from '../revocation/revocation-feed.js';
+import { Devices } from '../session/devices.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
@@ -81,6 +82,7 @@ export function createSessionCore(
   const sessions = new SessionStore(dataSource, clock, { tombstone, ...options.refreshToken });
   const notBefores = new NotBeforeStore(dataSource);
   const events = new SessionEvents(module);
+  const devices = new Devices(options.devices);
   const rotated =
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
@@ -125,11 +127,12 @@ export function createSessionCore(
   const lifecycle = new SessionLifecycle(
     accessTokens,
     refreshTokens,
-    new SessionRotator(sessions, options),
+    new SessionRotator(sessions, options, devices),
     revocation,
     events,
     thefts,
     bulk,
+    devices,
     options,
     Math.min(...transports.map((each) => each.maxAccessTokenLength)),
   );
@@ -143,7 +146,7 @@ export function createSessionCore(
     clock,
   );
   const cap = new SessionCap(sessions, manager, options.maxSessionsPerUser);
-  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, clock });
+  const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, devices, clock });
   const responses = new LateResponses(
     events,
     async (id) => {

@@ -20,11 +20,13 @@ import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionEvent } from '../session/session-event.js';
 import type {
+  ListOptions,
   RevokeAllOptions,
   RevokeOptions,
   SessionChanges,
   SessionInfo,
   SessionInput,
+  SessionPage,
 } from '../session/session.types.js';
 import type { OnlyMembersOf, SessionClaims, SessionData, Update, UserId } from '../types/register.js';
 import { SessionTokens, type TokenParts } from './session-tokens.js';
@@ -95,8 +97,8 @@ export class SessionService {
 
   /**
    * Makes a new session in the place of the request's: the user has just proved again who they are, or their privileges
-   * change. It has the user, claims, data and lifetimes of the one before, which ends. Requests under way with the old tokens
-   * go on with the new ones.
+   * change. It has the user, claims, data, label and lifetimes of the one before, which ends. Requests under way with the old
+   * tokens go on with the new ones.
    *
    * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
    *   `session.authenticatedAt` if the user has proved nothing, and only privileges change
@@ -245,9 +247,30 @@ export class SessionService {
     return this.#parts.manager.find(id);
   }
 
-  /** All live sessions of a user, newest first. */
-  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
-    return this.#parts.manager.findAllForUser(userId);
+  /**
+   * The live sessions of a user, newest first, in pages: a user may have any number, and each has claims and data. If there
+   * are more, `next` is the `after` of the next page. A sign-in or a sign-out in between moves no other session to another
+   * page.
+   *
+   * @throws {@link InvalidUserIdError} | {@link InvalidInputError}
+   * @example
+   * ```ts
+   * const { sessions, next } = await this.sessions.findAllForUser(session.userId, { current: session.id });
+   * ```
+   */
+  async findAllForUser(userId: UserId, options: ListOptions = {}): Promise<SessionPage> {
+    return this.#parts.manager.findAllForUser(userId, options);
+  }
+
+  /**
+   * Gives the device of a session a name, as its user knows it: `'Ann’s phone'`. Any characters but control characters come
+   * back as they were. Check before that the session is the user's own.
+   *
+   * @param label at most 64 characters, as `maxlength` of HTML counts them; null for none
+   * @throws {@link SessionNotFoundError} | {@link InvalidInputError}
+   */
+  async rename(id: string, label: string | null): Promise<void> {
+    await this.#parts.manager.rename(id, label);
   }
 
   /**

@@ -97,6 +97,7 @@ describe('defaults', () => {
         partitioned: false,
         formerDomains: [],
       },
+      devices: { userAgent: true, ip: true },
       caches: { private: true, clearAtSignOut: false },
       cleanup: { interval: HOUR, batchSize: 1_000 },
     });
@@ -146,6 +147,9 @@ describe('values that are accepted', () => {
     ['lookAgain', false, false],
     ['theft', 'user', 'user'],
     ['theft', source, source],
+    ['devices.userAgent', false, false],
+    ['devices.ip', true, true],
+    ['devices.ip', source, source],
     ['events', 'everywhere', 'everywhere'],
     ['cookies.lookAgainName', 'again', 'again'],
     ['refresh', 'transparent', 'transparent'],
@@ -333,6 +337,15 @@ describe('choices that are refused', () => {
       expect(refusal(having(path, wrong))).toEqual({
         option: path,
         message: `${JSON.stringify(wrong)} is not known. Known: ${known}.`,
+      });
+    }
+  });
+
+  it.each(['devices.userAgent', 'devices.ip'])('%s: what is neither a boolean nor a function', (path) => {
+    for (const wrong of ['false', 'truncate', '', 0, 1, null, [], {}]) {
+      expect(refusal(having(path, wrong))).toEqual({
+        option: path,
+        message: 'must be true, false, or a function that returns what is kept.',
       });
     }
   });
@@ -714,7 +727,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, csrf, cookies, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
     });
   });
 
@@ -727,6 +740,7 @@ describe('names that are not known', () => {
       'cookies',
       'accessName, refreshName, lookAgainName, indicatorName, prefix, domain, path, refreshPath, sameSite, secure, partitioned, formerDomains',
     ],
+    ['devices', 'userAgent, ip'],
     ['cleanup', 'interval, batchSize'],
   ])('are refused within %s, even when undefined', (group, known) => {
     for (const value of [1, undefined]) {

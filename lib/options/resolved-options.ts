@@ -17,6 +17,7 @@ import {
   wholeNumber,
 } from './option-checks.js';
 import type {
+  DeviceOptions,
   RefreshMode,
   RevocationMode,
   SessionModuleExtras,
@@ -53,6 +54,7 @@ export interface ResolvedOptions {
   readonly revocationPush: boolean;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
+  readonly devices: Readonly<Required<DeviceOptions>>;
   readonly caches: { readonly private: boolean; readonly clearAtSignOut: boolean };
   readonly cleanup: { readonly interval: number; readonly batchSize: number } | false;
 }
@@ -80,6 +82,7 @@ const KNOWN = {
     'revocationPush',
     'csrf',
     'cookies',
+    'devices',
     'caches',
     'cleanup',
     'database',
@@ -103,6 +106,7 @@ const KNOWN = {
     'partitioned',
     'formerDomains',
   ],
+  devices: ['userAgent', 'ip'],
   caches: ['private', 'clearAtSignOut'],
   cleanup: ['interval', 'batchSize'],
 };
@@ -279,6 +283,10 @@ export function resolveOptions(
     revocationPush,
     csrf,
     cookies,
+    devices: {
+      userAgent: flagOrFunction('devices.userAgent', input.devices?.userAgent),
+      ip: flagOrFunction('devices.ip', input.devices?.ip),
+    },
     caches: {
       private: flag('caches.private', input.caches?.private, true),
       clearAtSignOut: flag('caches.clearAtSignOut', input.caches?.clearAtSignOut, false),
@@ -366,6 +374,15 @@ function resolveCap(input: unknown): ResolvedOptions['maxSessionsPerUser'] {
     limit: wholeNumber('maxSessionsPerUser', cap.limit, 0, 1, 10_000),
     policy: oneOf('maxSessionsPerUser.policy', cap.policy, ['oldest', 'refuse'], 'oldest'),
   };
+}
+
+function flagOrFunction<TFunction extends Function>(
+  option: string,
+  value: boolean | TFunction | undefined,
+): boolean | TFunction {
+  const isGood = value === undefined || typeof value === 'boolean' || typeof value === 'function';
+  if (!isGood) fail(option, 'must be true, false, or a function that returns what is kept.');
+  return value ?? true;
 }
 
 function resolveCleanup(input: SessionModuleOptions['cleanup']): ResolvedOptions['cleanup'] {

@@ -165,6 +165,19 @@ export interface CleanupOptions {
   batchSize?: number;
 }
 
+/**
+ * What is kept of clients, and told of in events: all of it (`true`), nothing (`false`), or what a function makes of it, such
+ * as a shorter form or a hash. It also applies to the `device` that the application gives itself. A function gets the whole
+ * text as the client sent it, and returns a text, or null for nothing. It is not asynchronous. If it fails, nothing is kept,
+ * and this is logged once. Sessions from before keep what they have until they end.
+ */
+export interface DeviceOptions {
+  /** `User-Agent`. Without it, the browser and the system are not known. At most 255 characters are kept. @default true */
+  userAgent?: boolean | ((userAgent: string) => string | null);
+  /** The address of the client. {@link truncateIp} is such a function. At most 64 characters are kept. @default true */
+  ip?: boolean | ((ip: string) => string | null);
+}
+
 /** Options of `SessionModule`. Durations are seconds, or strings such as `'15m'`. */
 export interface SessionModuleOptions {
   /**
@@ -253,6 +266,8 @@ export interface SessionModuleOptions {
   csrf?: CsrfOptions;
   /** Cookies. */
   cookies?: SessionCookieOptions;
+  /** What is kept of clients: user agent and address. */
+  devices?: DeviceOptions;
   /** What caches may keep. */
   caches?: SessionCacheOptions;
   /** Clean-up of sessions that are over. With `false`, the application must call `removeExpired()`. */

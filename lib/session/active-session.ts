@@ -47,7 +47,16 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
 
   /** The session as the database has it. @throws {@link SessionNotFoundError} when it is over */
   async getInfo(): Promise<SessionInfo<TClaims>> {
-    return (await this.#manager.get(this.id)) as SessionInfo<TClaims>;
+    return (await this.#manager.get(this.id, this.id)) as SessionInfo<TClaims>;
+  }
+
+  /**
+   * Gives the device a name, or takes it away. See `SessionService.rename`.
+   *
+   * @throws {@link SessionNotFoundError} | {@link InvalidInputError}
+   */
+  async rename(label: string | null): Promise<void> {
+    await this.#manager.rename(this.id, label);
   }
 
   /** The session's data. @throws {@link SessionNotFoundError} when it is over */

@@ -1,7 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { RESERVED_CLAIMS } from '../protocol/access-token.payload.js';
-import { InvalidClaimsError, InvalidDataError, InvalidUserIdError } from '../errors/session.errors.js';
-import { checkSessionInput, checkUserId, normaliseClaims, normaliseData } from './session-input.js';
+import {
+  InvalidClaimsError,
+  InvalidDataError,
+  InvalidInputError,
+  InvalidUserIdError,
+} from '../errors/session.errors.js';
+import {
+  checkLabel,
+  checkSessionInput,
+  checkUserId,
+  normaliseClaims,
+  normaliseData,
+} from './session-input.js';
 import type { SessionInput } from './session.types.js';
 import { untyped } from '../../test/support/untyped.js';
 
@@ -115,14 +126,54 @@ describe('normaliseData', () => {
   });
 });
 
+describe('checkLabel', () => {
+  it.each([
+    'Ann’s phone',
+    ' Ann ',
+    'O\'Brien \\ "PC" <b>',
+    '書斎のパソコン',
+    'هاتف آن',
+    '\u200fهاتف',
+    '👩‍👩‍👧‍👦🏳️‍🌈',
+    '0',
+    'null',
+    'a\ud83d',
+    'x'.repeat(64),
+    '书'.repeat(64),
+    null,
+  ])('takes %j as it is', (label) => {
+    expect(checkLabel(label)).toBe(label);
+  });
+
+  it.each<[unknown, string]>([
+    ['', 'A label must be a text that is not blank, or null for none.'],
+    [' \t', 'A label must be a text that is not blank'],
+    ['\u3000', 'A label must be a text that is not blank'],
+    [undefined, 'A label must be a text that is not blank'],
+    [1, 'A label must be a text that is not blank'],
+    [['a'], 'A label must be a text that is not blank'],
+    [{ toString: () => 'a' }, 'A label must be a text that is not blank'],
+    ['x'.repeat(65), 'A label must have at most 64 characters.'],
+    ['📱'.repeat(33), 'A label must have at most 64 characters.'],
+    ...['\0', '\n', '\r', '\t', '\u001b', '\u007f', '\u0085', '\u009b', '\u2028', '\u2029'].map(
+      (character): [string, string] => [
+        `Ann${character}phone`,
+        'A label must not have line breaks or other control characters.',
+      ],
+    ),
+  ])('refuses %j', (label, message) => {
+    expect(() => checkLabel(label)).toThrow(InvalidInputError);
+    expect(() => checkLabel(label)).toThrow(message);
+  });
+});
+
 describe('checkSessionInput', () => {
   it('fills in what is absent', () => {
     expect(checkSessionInput({ userId: 1 }, YEAR, NOW)).toEqual({
       userId: 1,
       claims: {},
       data: {},
-      userAgent: null,
-      ip: null,
+      label: null,
       idleTtl: null,
       absoluteTtl: null,
       remember: 1,
@@ -140,20 +191,24 @@ describe('checkSessionInput', () => {
     });
   });
 
-  it('cuts what describes the device to the width of its columns', () => {
-    const device = { userAgent: 'x'.repeat(256), ip: 'y'.repeat(65) };
-    const { userAgent, ip } = checkSessionInput({ userId: 1, device }, YEAR, NOW);
-    expect(userAgent).toBe('x'.repeat(255));
-    expect(ip).toBe('y'.repeat(64));
+  it.each<[unknown, string]>([
+    [{ userAgent: 1 }, '"device.userAgent" must be a text, or null.'],
+    [{ ip: ['::1'] }, '"device.ip" must be a text, or null.'],
+    [{ label: 1 }, 'A label must be a text that is not blank, or null for none.'],
+    [{ name: 'x' }, '"device.name" is not known. Known here: userAgent, ip, label.'],
+    [null, 'device must be an object.'],
+  ])('refuses the device %j', (device, message) => {
+    const input = { userId: 1, device } as SessionInput;
+    expect(() => checkSessionInput(input, YEAR, NOW)).toThrow(InvalidInputError);
+    expect(() => checkSessionInput(input, YEAR, NOW)).toThrow(message);
   });
 
-  it('replaces what is not printable ASCII in what describes the device', () => {
-    const device = { userAgent: 'Browser\n/1 ü', ip: '::1\u007f' };
-    expect(checkSessionInput({ userId: 1, device }, YEAR, NOW)).toMatchObject({
-      userAgent: 'Browser?/1 ?',
-      ip: '::1?',
-    });
-  });
+  it.each([{}, { userAgent: null, ip: null, label: null }, { userAgent: undefined, label: undefined }])(
+    'takes the device %j, of which nothing is known',
+    (device) => {
+      expect(checkSessionInput({ userId: 1, device }, YEAR, NOW)).toMatchObject({ label: null });
+    },
+  );
 
   it.each([undefined, null, {}, { userId: '' }])('refuses an input without a user (%#)', (input) => {
     expect(() => checkSessionInput(input as SessionInput, YEAR, NOW)).toThrow(InvalidUserIdError);

@@ -5,7 +5,6 @@ import { toAsciiJson } from '../storage/columns.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from '../protocol/json.js';
 import type { SessionInput } from './session.types.js';
-import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
 /** The size of the `user_id` column, in characters of ASCII JSON. */
@@ -15,16 +14,18 @@ const MAX_USER_ID = 255;
  * one database to another.
  */
 const MAX_TEXT = 65_535;
-const MAX_USER_AGENT = 255;
-const MAX_IP = 64;
+/**
+ * The longest label, in UTF-16 code units, as `maxlength` of HTML counts. As ASCII JSON, it then fits into its column: six
+ * characters each, and two quotes.
+ */
+const MAX_LABEL = 64;
 
 /** A checked {@link SessionInput}, ready to be stored. */
 export interface CheckedSessionInput {
   readonly userId: UserId;
   readonly claims: JsonValue;
   readonly data: JsonValue;
-  readonly userAgent: string | null;
-  readonly ip: string | null;
+  readonly label: string | null;
   /** See the columns. Times in milliseconds. */
   readonly idleTtl: number | null;
   readonly absoluteTtl: number | null;
@@ -44,24 +45,21 @@ const KNOWN: ReadonlySet<string> = new Set([
   'authenticatedAt',
   'amr',
 ]);
-const KNOWN_OF_DEVICE: ReadonlySet<string> = new Set(['userAgent', 'ip']);
+const KNOWN_OF_DEVICE: ReadonlySet<string> = new Set(['userAgent', 'ip', 'label']);
 
 /**
  * @param longest the longest life of a session, in milliseconds
  * @param now epoch milliseconds
  * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
  */
-export function checkSessionInput(
-  input: SessionInput,
-  longest: number,
-  now: number,
-  device: SessionInput['device'] = input?.device,
-): CheckedSessionInput {
+export function checkSessionInput(input: SessionInput, longest: number, now: number): CheckedSessionInput {
   const userId = checkUserId(input?.userId);
   checkNames(input, KNOWN);
-  if (input.device !== undefined) checkNames(input.device, KNOWN_OF_DEVICE, 'device.');
+  const { device } = input;
+  if (device !== undefined) checkDevice(device);
   return {
     userId,
+    label: device?.label === undefined ? null : checkLabel(device.label),
     idleTtl: lifetime('ttl', input.ttl, longest),
     absoluteTtl: lifetime('absoluteTtl', input.absoluteTtl, longest),
     remember: flag('remember', input.remember, true),
@@ -69,11 +67,39 @@ export function checkSessionInput(
     amr: methods(input.amr),
     claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
     data: input.data === undefined ? {} : normaliseData(input.data),
-    ...toDevice(device),
   };
 }
 
-function checkNames(input: object, known: ReadonlySet<string>, prefix = ''): void {
+function checkDevice(device: object): void {
+  checkNames(device, KNOWN_OF_DEVICE, 'device.');
+  const { userAgent, ip } = device as Record<string, unknown>;
+  for (const [name, value] of Object.entries({ userAgent, ip })) {
+    if (value === undefined || value === null || typeof value === 'string') continue;
+    throw new InvalidInputError(`"device.${name}" must be a text, or null.`);
+  }
+}
+
+/**
+ * The name of a device, as a user has typed it.
+ *
+ * @throws {@link InvalidInputError}
+ */
+export function checkLabel(label: unknown): string | null {
+  if (label === null) return null;
+  if (typeof label !== 'string' || label.trim() === '') {
+    throw new InvalidInputError('A label must be a text that is not blank, or null for none.');
+  }
+  if (label.length > MAX_LABEL)
+    throw new InvalidInputError(`A label must have at most ${MAX_LABEL} characters.`);
+  // Also the separators of lines and paragraphs: a label is one line, in lists and in logs.
+  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(label)) {
+    throw new InvalidInputError('A label must not have line breaks or other control characters.');
+  }
+  return label;
+}
+
+/** @throws {@link InvalidInputError} for a member that is not known */
+export function checkNames(input: object, known: ReadonlySet<string>, prefix = ''): void {
   if (typeof input !== 'object' || input === null)
     throw new InvalidInputError(`${prefix.slice(0, -1)} must be an object.`);
   for (const name of Object.keys(input)) {
@@ -129,11 +155,6 @@ function flag(name: string, value: unknown, fallback: boolean): number {
   return (value ?? fallback) ? 1 : 0;
 }
 
-/** A client as it is stored, and told of in events. */
-export function toDevice(device: SessionInput['device']): Device {
-  return { userAgent: printable(device?.userAgent, MAX_USER_AGENT), ip: printable(device?.ip, MAX_IP) };
-}
-
 /** @throws {@link InvalidUserIdError} */
 export function checkUserId(userId: unknown): UserId {
   if (typeof userId === 'number') {
@@ -174,9 +195,4 @@ export function normaliseData(data: unknown): JsonValue {
 /** The value as a later read gives it. The caller cannot change it any more. */
 function copy(value: JsonValue): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
-}
-
-/** Replaces every character that is not printable ASCII by `?`, because a column may have any character set. */
-function printable(text: string | undefined, maxLength: number): string | null {
-  return text === undefined ? null : text.slice(0, maxLength).replace(/[^\x20-\x7e]/g, '?');
 }

@@ -18,14 +18,15 @@ import type { RevocableSession } from '../revocation/revocation-memory.js';
 import { expiryOfAccessToken, isYoung } from '../protocol/rotation.js';
 import type { SessionRotator } from './session-rotator.js';
 import type { SessionDetails, SessionEnd, SessionFacts, SessionRow } from '../storage/session.store.js';
+import type { Device } from '../types/device.js';
 import type { JsonValue } from '../types/json.js';
 import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
-import { checkSessionInput, toDevice } from './session-input.js';
-import type { SessionInput } from './session.types.js';
+import type { Devices } from './devices.js';
+import { checkSessionInput } from './session-input.js';
+import type { DeviceInput, SessionInput } from './session.types.js';
 import type { TheftResponse } from './theft-response.js';
-import type { Device } from '../types/device.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
@@ -60,6 +61,7 @@ export class SessionLifecycle {
     private readonly events: SessionEvents,
     private readonly thefts: TheftResponse,
     private readonly bulk: BulkRevocation,
+    private readonly devices: Devices,
     private readonly options: ResolvedOptions,
     /** The largest number of characters that an access token may have. The transports determine it. */
     private readonly maxTokenLength: number,
@@ -77,10 +79,10 @@ export class SessionLifecycle {
     input: SessionInput,
     now: number,
     insert: (row: SessionRow) => Promise<void>,
-    device?: SessionInput['device'],
+    device: DeviceInput | undefined = input?.device,
   ): Promise<TokenSet> {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
-    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now, device);
+    const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now);
     const sessionSecret = randomBytes(16);
     const createdAt = this.bulk.timeOfSession(now);
     const row: SessionRow = {
@@ -96,6 +98,7 @@ export class SessionLifecycle {
       revokedAt: null,
       revokedReason: null,
       ...checked,
+      ...this.devices.describe(device),
     };
     const facts = { generation: 0, issuedAt: now, tokenId: newTokenId() };
     const expiresAt = expiryOfAccessToken(facts, this.options.rotation);
@@ -135,7 +138,7 @@ export class SessionLifecycle {
     token: RefreshToken,
     now: number,
     hasLookedAgain: boolean,
-    client: () => SessionInput['device'],
+    client: () => DeviceInput | undefined,
   ): Promise<TokenSet> {
     const { sessionId, sessionSecret } = token;
     try {
@@ -156,12 +159,12 @@ export class SessionLifecycle {
       return { row, accessToken, refreshToken };
     } catch (error) {
       if (error instanceof LookAgainError && this.events.isObserved) {
-        this.events.emit({ type: 'stale', ...error.stale, request: partyOf(client) }, now);
+        this.events.emit({ type: 'stale', ...error.stale, request: this.partyOf(client) }, now);
       }
       if (error instanceof TokenTheftError) {
         const { sessionId: id, userId, stale } = error;
         this.revocation.revoked([id], { endedAt: now, reason: 'theft' });
-        const theft = { ...stale, userId, request: partyOf(client) };
+        const theft = { ...stale, userId, request: this.partyOf(client) };
         this.events.emit({ type: 'theft', ...theft }, now);
         await this.thefts.answer(theft);
       }
@@ -216,6 +219,11 @@ export class SessionLifecycle {
     if (end) throw new SessionOverError(end);
   }
 
+  private partyOf(client: () => DeviceInput | undefined): Device | undefined {
+    const device = client();
+    return device && this.devices.describe(device);
+  }
+
   private checkSize({ token }: SignedAccessToken, claims: JsonValue): void {
     const excess = token.length + UNPROVEN_OVERHEAD - this.maxTokenLength;
     if (excess <= 0) return;
@@ -223,11 +231,6 @@ export class SessionLifecycle {
       `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
-}
-
-function partyOf(client: () => SessionInput['device']): Device | undefined {
-  const device = client();
-  return device && toDevice(device);
 }
 
 /** The decision on a valid token, if nothing but its session's end can speak against it. */

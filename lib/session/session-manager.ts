@@ -1,3 +1,4 @@
+import { inspect, type InspectOptions } from 'node:util';
 import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
@@ -14,10 +15,19 @@ import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { type CheckedReason, checkRevokeOptions } from './revoke-options.js';
 import { isSessionId } from '../protocol/session-id.js';
-import { checkUserId, normaliseClaims, normaliseData } from './session-input.js';
+import { clientNames } from './client-names.js';
+import { checkListOptions } from './list-options.js';
+import { checkLabel, checkUserId, normaliseClaims, normaliseData } from './session-input.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
-import type { RevokeOptions, SessionChanges, SessionInfo, SessionInput } from './session.types.js';
+import type {
+  ListOptions,
+  RevokeOptions,
+  SessionChanges,
+  SessionInfo,
+  SessionInput,
+  SessionPage,
+} from './session.types.js';
 import type { Clock } from '../util/clock.js';
 
 const ATTEMPTS = 100;
@@ -40,12 +50,16 @@ export class SessionManager {
     return row && toInfo(row);
   }
 
-  async get(id: string): Promise<SessionInfo> {
-    return toInfo(await this.getRow(id));
+  async get(id: string, current?: string): Promise<SessionInfo> {
+    return toInfo(await this.getRow(id), current);
   }
 
-  async findAllForUser(userId: UserId): Promise<SessionInfo[]> {
-    return (await this.store.findAllForUser(checkUserId(userId), this.clock.now())).map(toInfo);
+  async findAllForUser(userId: UserId, options: ListOptions = {}): Promise<SessionPage> {
+    const user = checkUserId(userId);
+    const { limit, after, current } = checkListOptions(options);
+    const { rows, hasMore } = await this.store.findPageForUser(user, this.clock.now(), limit, after);
+    const sessions = rows.map((row) => toInfo(row, current));
+    return { sessions, next: hasMore ? sessions.at(-1)!.id : null };
   }
 
   async revoke(id: string, options?: RevokeOptions): Promise<boolean> {
@@ -79,7 +93,7 @@ export class SessionManager {
 
   /** The input for a session that goes on where this one ends. */
   async inputForNext(id: string, changes: SessionChanges): Promise<SessionInput> {
-    const { userId, claims, data, idleTtl, endsAt, createdAt, remember } = await this.getRow(id);
+    const { userId, claims, data, idleTtl, endsAt, createdAt, remember, label } = await this.getRow(id);
     return {
       userId,
       claims: claims as SessionClaims,
@@ -88,7 +102,14 @@ export class SessionManager {
       ...(idleTtl !== null && { ttl: idleTtl / 1_000 }),
       ...(endsAt !== null && { absoluteTtl: (endsAt - createdAt) / 1_000 }),
       ...changes,
+      device: { label, ...changes.device },
     };
+  }
+
+  async rename(id: string, label: string | null): Promise<void> {
+    const checked = checkLabel(label);
+    const isWritten = isSessionId(id) && (await this.store.rename(id, checked, this.clock.now()));
+    if (!isWritten) throw new SessionNotFoundError(id);
   }
 
   async updateData(id: string, next: unknown): Promise<void> {
@@ -163,9 +184,10 @@ async function callUpdate(next: Function, present: JsonValue): Promise<unknown> 
   return (await next(present)) as unknown;
 }
 
-export function toInfo(row: SessionDetails): SessionInfo {
-  const { id, userId, claims, data, userAgent, ip } = row;
-  return {
+/** @param current the id of the session that asks, if it is known */
+export function toInfo(row: SessionDetails, current?: string): SessionInfo {
+  const { id, userId, claims, data, label, userAgent, ip } = row;
+  const info: SessionInfo = {
     id,
     userId,
     claims: claims as SessionClaims,
@@ -176,7 +198,22 @@ export function toInfo(row: SessionDetails): SessionInfo {
     remember: row.remember === 1,
     authenticatedAt: new Date(row.authTime ?? row.createdAt),
     amr: row.amr ?? [],
+    label,
+    // Not many who get a session read these, and parsing takes longer than the rest.
+    get browser() {
+      return clientNames(userAgent).browser;
+    },
+    get system() {
+      return clientNames(userAgent).system;
+    },
     userAgent,
     ip,
+    current: current === undefined ? undefined : id === current,
   };
+  return Object.defineProperty(info, inspect.custom, { value: show });
+}
+
+/** inspect() would show "[Getter]" in the place of values. */
+function show(this: SessionInfo, _depth: number, options: InspectOptions): string {
+  return inspect({ ...this }, options);
 }

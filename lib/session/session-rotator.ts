@@ -18,6 +18,7 @@ import {
   type SessionRow,
   type SessionStore,
 } from '../storage/session.store.js';
+import type { Devices } from './devices.js';
 import { decideRefresh, decideUse, isKept } from '../protocol/rotation.js';
 
 /** The result of a refresh. */
@@ -43,6 +44,7 @@ export class SessionRotator {
   constructor(
     private readonly store: SessionStore,
     private readonly options: ResolvedOptions,
+    private readonly devices: Devices,
   ) {}
 
   /**
@@ -65,14 +67,14 @@ export class SessionRotator {
     const isFinal = hasLookedAgain || !this.options.lookAgain;
     return this.retryOnConflict(async () => {
       const row = await this.store.find(token.sessionId);
-      if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(staleness(token, null, now));
+      if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(this.staleness(token, null, now));
       // The secret is checked before anything else. A token with a right mac and a wrong secret was made by somebody who has
       // stolen the refresh key, not by a client.
       if (!hasBeenEnded(row) && !isPreimageOf(preimage, row.secretHash)) throw new SessionOverError();
       if (!isLive(row, now)) {
         throw isFinal
           ? new SessionOverError(endOf(row, now))
-          : new LookAgainError(staleness(token, row, now));
+          : new LookAgainError(this.staleness(token, row, now));
       }
 
       const decision = decideRefresh(row, token, now, this.options.rotation);
@@ -86,7 +88,7 @@ export class SessionRotator {
           return advanced && { row: advanced, generation: decision.generation, kept: undefined };
         }
         case 'old': {
-          const stale = staleness(token, row, now);
+          const stale = this.staleness(token, row, now);
           if (!isFinal) throw new LookAgainError(stale);
           if (!(await this.store.revokeStolen(row))) return undefined;
           throw new TokenTheftError(row.userId, stale);
@@ -167,26 +169,26 @@ export class SessionRotator {
     }
     throw new StorageUnavailableError('The session changed too often while it was being refreshed.');
   }
-}
 
-/** The facts by which an operator can tell a thief from a client that stores tokens wrongly. */
-function staleness(
-  { sessionId, tokenId, generation, issuedAt }: RefreshToken,
-  row: SessionRow | null,
-  now: number,
-): StaleRefreshToken {
-  const isOver = !row || !isLive(row, now);
-  const behind = isOver ? 0 : row.generation - generation;
-  const kind = isOver ? 'session_over' : behind === 0 ? 'sibling' : 'superseded';
-  return {
-    sessionId,
-    userId: row?.userId,
-    tokenId,
-    kind,
-    behind,
-    age: now - issuedAt,
-    sinceRotation: isOver ? undefined : now - row.lastSeenAt,
-    // The row of a session that was ended has no content.
-    device: row && !hasBeenEnded(row) ? { userAgent: row.userAgent, ip: row.ip } : undefined,
-  };
+  /** The facts by which an operator can tell a thief from a client that stores tokens wrongly. */
+  private staleness(
+    { sessionId, tokenId, generation, issuedAt }: RefreshToken,
+    row: SessionRow | null,
+    now: number,
+  ): StaleRefreshToken {
+    const isOver = !row || !isLive(row, now);
+    const behind = isOver ? 0 : row.generation - generation;
+    const kind = isOver ? 'session_over' : behind === 0 ? 'sibling' : 'superseded';
+    return {
+      sessionId,
+      userId: row?.userId,
+      tokenId,
+      kind,
+      behind,
+      age: now - issuedAt,
+      sinceRotation: isOver ? undefined : now - row.lastSeenAt,
+      // The row of a session that was ended has no content.
+      device: row && !hasBeenEnded(row) ? this.devices.recall(row) : undefined,
+    };
+  }
 }

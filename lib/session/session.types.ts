@@ -7,8 +7,11 @@ export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsI
   DataInput<TData> & {
     /** The user who signs in. */
     userId: UserId;
-    /** User agent and address for the list of devices. `create()` takes missing values from the request. */
-    device?: { userAgent?: string; ip?: string };
+    /**
+     * The client, for the list of devices. `create()` takes a missing user agent and address from the request. The option
+     * `devices` applies to both.
+     */
+    device?: DeviceInput & LabelInput;
     /**
      * The longest time between two refreshes of this session, at least one second and at most `refreshToken.absoluteTtl`.
      * @default `refreshToken.ttl` of the options, also if that changes later
@@ -26,6 +29,19 @@ export type SessionInput<TClaims = SessionClaims, TData = SessionData> = ClaimsI
     /** How the user did, as RFC 8176 names it, such as `['pwd', 'otp']`. @default none */
     amr?: readonly string[];
   };
+
+/** A client, as an application or a request describes it. */
+export interface DeviceInput {
+  /** `User-Agent`; null: it is not kept for this session. */
+  userAgent?: string | null;
+  /** Address; null: it is not kept for this session. */
+  ip?: string | null;
+}
+
+interface LabelInput {
+  /** A name that the user gives to the device; see {@link SessionInfo.label}. @default none */
+  label?: string | null;
+}
 
 /** What changes when a user proves again who they are. The rest is that of the session before. */
 export type SessionChanges = Partial<Omit<SessionInput, 'userId'>>;
@@ -67,10 +83,38 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly authenticatedAt: Date;
   /** How they did (RFC 8176); empty if the application does not say. */
   readonly amr: readonly string[];
-  /** `User-Agent` at sign-in. */
+  /** The name that the user has given to the device, at most 64 characters without control characters. */
+  readonly label: string | null;
+  /**
+   * The browser at sign-in in words, such as `Chrome` or `Safari`; of an app, the name that it gives itself. Null if it is not
+   * known. It is made from `userAgent` when it is read. Clients can say what they like.
+   */
+  readonly browser: string | null;
+  /** The operating system at sign-in in words, such as `Windows` or `iOS`; null if it is not known. Like `browser`. */
+  readonly system: string | null;
+  /** `User-Agent` at sign-in, as the option `devices` keeps it. */
   readonly userAgent: string | null;
-  /** Client address at sign-in. */
+  /** Client address at sign-in, as the option `devices` keeps it. */
   readonly ip: string | null;
+  /** Whether it is the session that the caller has named as the current one; `undefined` if the caller has named none. */
+  readonly current: boolean | undefined;
+}
+
+/** Which of a user's sessions are listed. */
+export interface ListOptions {
+  /** The largest number of sessions in the page: 1 to 1,000. @default 100 */
+  limit?: number;
+  /** The `next` of the page before. The session with this id may have ended. @default none: the first page */
+  after?: string;
+  /** The id of the session that asks: {@link SessionInfo.current} says which one that is. @default none */
+  current?: string;
+}
+
+/** A part of a user's sessions, newest first. */
+export interface SessionPage {
+  readonly sessions: SessionInfo[];
+  /** There are more: give this as `after`. `null` if this is the last page. */
+  readonly next: string | null;
 }
 
 /** Why sessions are revoked, and by whom. */

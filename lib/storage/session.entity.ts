@@ -83,6 +83,10 @@ export class SessionEntity {
   @Column({ name: 'revoked_reason', type: 'varchar', length: 16, nullable: true })
   revokedReason!: string | null;
 
+  /** The name that the user has given to the device, as JSON; null for none. */
+  @Column({ name: 'label', type: 'varchar', length: 386, nullable: true })
+  label!: string | null;
+
   /** `User-Agent` at sign-in. */
   @Column({ name: 'user_agent', type: 'varchar', length: 255, nullable: true })
   userAgent!: string | null;

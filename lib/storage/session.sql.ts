@@ -18,8 +18,8 @@ const UNCHANGED =
  * Deletes the content of a session that ends. The row keeps the user id, and why and when the session ended. The mark says
  * which call has ended it: see `SessionStore.end`.
  */
-const CLEAR = `{revokedReason} = :reason, {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL,
-  {ip} = NULL, {redeemedBy} = :mark`;
+const CLEAR = `{revokedReason} = :reason, {secretHash} = '', {claims} = 'null', {data} = 'null', {label} = NULL,
+  {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
 
 /** Revokes a session. The time is written by `settle`. */
 const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {expiresAt} = :unsettled, ${CLEAR}`;
@@ -45,7 +45,9 @@ const UPDATABLE = `{id} = :id AND ${LIVE_BY_OPTIONS} AND {version} = COALESCE(:v
 export const SESSION_SQL = {
   find: 'SELECT {*} FROM {} WHERE {id} = :id',
 
-  findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
+  /** Newest first: an id begins with the time of the sign-in. So it is the whole cursor, and stays one when its row is gone. */
+  findPageForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND {id} < :before AND ${LIVE_BY_OPTIONS}
+    ORDER BY {id} DESC LIMIT :count`,
 
   /** The first live sessions of a part of the table, in the order of ids, which is that of sign-ins. */
   findIdsBetween: `SELECT {* of id} FROM {} WHERE {id} > :after AND {id} < :before AND ${LIVE} ORDER BY {id} LIMIT :count`,
@@ -64,7 +66,7 @@ export const SESSION_SQL = {
   redeem: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :tokenId, {lastSeenAt} = :now, ${SLIDE}
     WHERE {id} = :id AND {secretHash} = :secretHash AND ${LIVE_BY_OPTIONS} AND ({generation} < :generation OR
       {generation} = :generation AND ({redeemedBy} IS NULL OR {redeemedBy} = :tokenId))
-    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, authTime, amr, userAgent, ip}`,
+    RETURNING {* of id, userId, claims, data, createdAt, lastSeenAt, expiresAt, remember, authTime, amr, label, userAgent, ip}`,
 
   /**
    * Does what `decideUse` allows. It returns only the columns that are used, because the driver takes about half a
@@ -76,6 +78,8 @@ export const SESSION_SQL = {
     RETURNING {* of id, userId, claims, expiresAt, remember, authTime, amr}`,
 
   updateData: `UPDATE {} SET {data} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
+
+  updateLabel: `UPDATE {} SET {label} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 
   updateClaims: `UPDATE {} SET {claims} = :value, {version} = {version} + 1 WHERE ${UPDATABLE}`,
 

@@ -17,11 +17,15 @@ import { revocationSql, SESSION_SQL } from './session.sql.js';
 import { type StatementResult, Statements } from './statements.js';
 
 /** A row of the table of sessions, with the JSON columns parsed. */
-export type SessionRow = Omit<SessionEntity, 'userId' | 'claims' | 'data' | 'amr' | 'revokedReason'> & {
+export type SessionRow = Omit<
+  SessionEntity,
+  'userId' | 'claims' | 'data' | 'amr' | 'label' | 'revokedReason'
+> & {
   userId: UserId;
   claims: JsonValue;
   data: JsonValue;
   amr: readonly string[] | null;
+  label: string | null;
   revokedReason: RevocationReason | null;
 };
 
@@ -50,10 +54,13 @@ export type SessionFacts = Pick<
 
 /** The part of a session that clients and applications get. Drivers need about half a microsecond for each column more. */
 export type SessionDetails = SessionFacts &
-  Pick<SessionRow, 'data' | 'createdAt' | 'lastSeenAt' | 'userAgent' | 'ip'>;
+  Pick<SessionRow, 'data' | 'createdAt' | 'lastSeenAt' | 'label' | 'userAgent' | 'ip'>;
 
 /** The largest number of ids in one statement. Every database allows that many parameters. */
 const CHUNK = 512;
+
+/** In every collation, this comes after all ids, which are hexadecimal digits and hyphens. */
+const AFTER_ALL_IDS = 'z';
 
 /** Databases with `UPDATE … RETURNING`. */
 const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3']);
@@ -116,13 +123,33 @@ export class SessionStore {
     return rows[0] ? this.rowOf(rows[0]) : null;
   }
 
-  /** Live sessions of a user, newest first. What cannot be read of one is null, so that it does not hide the others. */
-  async findAllForUser(userId: UserId, now: number): Promise<SessionRow[]> {
+  /**
+   * Live sessions of a user, newest first. What cannot be read of one is null, so that it does not hide the others.
+   *
+   * @param after the last session of the page before
+   * @returns at most `limit` sessions, and whether there are more
+   */
+  async findPageForUser(
+    userId: UserId,
+    now: number,
+    limit: number,
+    after: string = AFTER_ALL_IDS,
+  ): Promise<{ rows: SessionRow[]; hasMore: boolean }> {
     const user = toAsciiJson(userId);
-    const { rows } = await storageErrors(() => this.run.findAllForUser({ userId: user, now }));
-    return ofUser(rows, user)
-      .map((row) => this.rowOf(row, this.unreadable))
-      .filter((row) => isLive(row, now));
+    const { ttl, absoluteTtl } = this.times;
+    const count = limit + 1;
+    const found: SessionEntity[] = [];
+    let before = after;
+    // Once, unless the database takes other users for this one: their sessions do not count.
+    for (;;) {
+      const values = { userId: user, before, now, ttl, absoluteTtl, count };
+      const { rows } = await storageErrors(() => this.run.findPageForUser(values));
+      found.push(...ofUser(rows, user));
+      if (rows.length < count || found.length > limit) break;
+      before = rows.at(-1)!.id;
+    }
+    const rows = found.slice(0, limit).map((row) => this.rowOf(row, this.unreadable));
+    return { rows, hasMore: found.length > limit };
   }
 
   /** Ids of the live sessions of a user. This reads nothing else, because the rest may be large, or damaged. */
@@ -328,6 +355,15 @@ export class SessionStore {
     return affected === 1;
   }
 
+  /** Names the device of a live session, or takes its name away. @returns whether it was written */
+  async rename(id: string, label: string | null, now: number): Promise<boolean> {
+    const { ttl, absoluteTtl } = this.times;
+    const value = label === null ? null : toAsciiJson(label);
+    const values = { id, value, version: null, now, ttl, absoluteTtl };
+    const { affected } = await storageErrors(() => this.run.updateLabel(values));
+    return affected === 1;
+  }
+
   /**
    * Removes rows of sessions that are over. Any number of processes may do this at once.
    *
@@ -394,6 +430,7 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   values.claims = toAsciiJson(row.claims);
   values.data = toAsciiJson(row.data);
   values.amr = row.amr && toAsciiJson(row.amr);
+  values.label = row.label && toAsciiJson(row.label);
   return values;
 }
 
@@ -410,6 +447,8 @@ function detailsOf(
 ): SessionDetails {
   const details = factsOf(entity, unreadable) as SessionDetails;
   details.data = parsed(entity, 'data', unreadable);
+  if (entity.label !== null)
+    details.label = parsed(entity as { id: string; label: string }, 'label', unreadable) as string | null;
   return details;
 }
 
@@ -427,7 +466,7 @@ function factsOf(
 }
 
 /** The value of a JSON column. It may be damaged: servers that are not strict cut off what is too long. */
-function parsed<Column extends 'userId' | 'claims' | 'data' | 'amr'>(
+function parsed<Column extends 'userId' | 'claims' | 'data' | 'amr' | 'label'>(
   entity: { readonly id: string } & Readonly<Record<Column, string>>,
   column: Column,
   unreadable: Unreadable,

@@ -73,7 +73,7 @@ describe.each(adapters)('events over %s', (adapter) => {
     const app = await start();
     await app.signIn();
     const events = eventsOf(app);
-    const { id } = (await app.sessions.findAllForUser('alice'))[0]!;
+    const { id } = (await app.sessions.findAllForUser('alice')).sessions[0]!;
     const options = { reason: 'Not a reason' };
     for (const attempt of [
       app.sessions.revoke(id, options),

@@ -184,7 +184,7 @@ describe.each(adapters)('a response that leaves late over %s', (adapter) => {
       const app = await start({}, { metadata });
       const browser = await app.signIn();
       if (isExpired) pass('16m');
-      const [session] = await app.sessions.findAllForUser('alice');
+      const [session] = (await app.sessions.findAllForUser('alice')).sessions;
       const answer = await slowly(browser, query, () => app.sessions.revoke(session!.id));
       expect(answer.status).toBe(201);
       expect(setCookieNames(answer)).toEqual(['own']);

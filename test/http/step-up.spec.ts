@@ -244,7 +244,7 @@ describe.each(databases)('when and how a user proved who they are, on $name', (k
       session,
       refreshed.session,
       await sessions.find(session.id),
-      (await sessions.findAllForUser(2))[0],
+      (await sessions.findAllForUser(2)).sessions[0],
       await sessions.tokens.verify(newAccessToken!.token),
     ]) {
       expect(each).toMatchObject(expected);

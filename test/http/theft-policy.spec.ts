@@ -29,7 +29,7 @@ async function steal(app: AccountApp) {
   app.sessions.events.subscribe((event) => events.push(event));
   pass('5s');
   const answer = await thief.get('/me', { headers: THIEF });
-  const live = async (userId: string) => (await app.sessions.findAllForUser(userId)).length;
+  const live = async (userId: string) => (await app.sessions.findAllForUser(userId)).sessions.length;
   return { answer, stolen, events, alice: await live('alice'), bob: await live('bob') };
 }
 

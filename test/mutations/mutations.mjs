@@ -10,6 +10,7 @@ const ROTATOR = 'lib/session/session-rotator.ts';
 const VERIFIER = 'lib/tokens/access-token-verifier.ts';
 const JWS = 'lib/tokens/jws.ts';
 const STORE = 'lib/storage/session.store.ts';
+const DEVICES = 'lib/session/devices.ts';
 const STATEMENTS = 'lib/storage/session.sql.ts';
 const FEED = 'lib/revocation/revocation-feed.ts';
 const CHECKER = 'lib/revocation/revocation-checker.ts';
@@ -295,7 +296,7 @@ export const mutations = [
   {
     rule: 'look again: before a session is over',
     file: ROTATOR,
-    from: 'throw isFinal\n          ? new SessionOverError(endOf(row, now))\n          : new LookAgainError(staleness(token, row, now));',
+    from: 'throw isFinal\n          ? new SessionOverError(endOf(row, now))\n          : new LookAgainError(this.staleness(token, row, now));',
     to: 'throw new SessionOverError(endOf(row, now));',
     why: 'a late request of the previous session clears the cookies of the present one',
     suites: ['look again'],
@@ -646,8 +647,8 @@ export const mutations = [
   },
   {
     rule: 'key set: another server’s is bounded',
-    file: 'lib/keys/fetch-key-set.ts',
-    from: 'if (length > LONGEST_BODY)',
+    file: 'lib/util/fetch-text.ts',
+    from: 'if (length > longest)',
     to: 'if (false)',
     why: 'a few bytes of gzip take all memory',
     suites: ['key set'],
@@ -904,7 +905,7 @@ export const mutations = [
     rule: 'all sessions of a user are revoked by their ids alone',
     file: BULK,
     from: 'const ids = await this.sessions.findIdsForUser(userId, now);',
-    to: "const ids = (await this.sessions.findAllForUser(userId, now)).map(({ id, data }) => (data === null ? '' : id));",
+    to: "const ids = (await this.sessions.findPageForUser(userId, now, 1_000)).rows.map(({ id, data }) => (data === null ? '' : id));",
     why: 'one damaged row keeps the user from signing out everywhere',
     suites: ['damaged and stricter'],
   },
@@ -1079,8 +1080,8 @@ export const mutations = [
   {
     rule: 'a not-before is heard of before its rows have ended',
     file: FEED,
-    from: 'for (const each of notBefores) this.memory',
-    to: 'for (const each of notBefores) if (each.settledAt < now) this.memory',
+    from: 'for (const each of notBefores) {\n        this.memory',
+    to: 'for (const each of notBefores) {\n        if (each.settledAt < now) this.memory',
     why: 'while 100,000 rows are being ended, or after a crash, their access tokens go on',
     suites: ['revocation'],
   },
@@ -1127,8 +1128,8 @@ export const mutations = [
   {
     rule: 'the exception of a not-before is that of no other',
     file: MEMORY,
-    from: 'known.set(id, {',
-    to: "known.set('', {",
+    from: 'ofUser.set(id, {',
+    to: "ofUser.set('', {",
     why: 'a session that was ended lives again',
     suites: ['revocation'],
   },
@@ -1155,5 +1156,37 @@ export const mutations = [
     to: 'await Promise.resolve(each);',
     why: 'sessions live again when the not-before is forgotten',
     suites: ['revocation'],
+  },
+  {
+    rule: 'devices: a function that fails lets nothing through',
+    file: DEVICES,
+    from: "      this.report(fact, 'has returned neither a text nor null');",
+    to: "      this.report(fact, 'has returned neither a text nor null');\n      return text;",
+    why: 'an address is stored although the application says that none is',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: what is switched off is not told, although the row has it',
+    file: DEVICES,
+    from: 'ip: this.options.ip === false ? null : ip,',
+    to: 'ip,',
+    why: 'addresses get into logs after they were switched off',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: a revoked session loses its label',
+    file: STATEMENTS,
+    from: ' {label} = NULL,',
+    to: '',
+    why: 'what a user has typed stays after signing out',
+    suites: ['devices'],
+  },
+  {
+    rule: 'devices: a label stays when its user proves who they are',
+    file: 'lib/session/session-manager.ts',
+    from: 'device: { label, ...changes.device },',
+    to: '',
+    why: 'a device loses its name with each step-up',
+    suites: ['devices'],
   },
 ];

@@ -50,6 +50,7 @@ const SUITES = [
   ['planted cookies', ['test/http/planted-cookies.spec.ts']],
   ['lifetimes', ['test/http/lifetimes.spec.ts']],
   ['step-up', ['test/http/step-up.spec.ts']],
+  ['devices', ['lib/session', 'test/http/devices.spec.ts']],
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
   ['revocation', ['test/revocation']],

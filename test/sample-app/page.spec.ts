@@ -143,8 +143,8 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     await signIn(laptop, 'bob');
     await signIn(phone, 'bob');
     await press(laptop, 'Refresh');
-    await press(laptop, 'Sign out Safari on iPhone');
-    await sees(laptop, 'You signed out Safari on iPhone.');
+    await press(laptop, 'Sign out Safari on iOS');
+    await sees(laptop, 'You signed out Safari on iOS.');
     expect(problems).toEqual([]);
 
     await sees(phone, 'This session is over: it was signed out from another device');
@@ -153,6 +153,30 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     await press(laptop, 'Refresh');
     await press(laptop, 'Sign out all others');
     await sees(laptop, 'You signed out 1 other device.');
+  });
+
+  it('tells two browsers of one kind apart by the names that their user gives them', async () => {
+    const url = await start(FAST);
+    const [first, second] = [await visit(url), await visit(url)];
+    await signIn(first, 'bob');
+    await signIn(second, 'bob');
+    await press(second, 'Rename Chrome on Linux, this device');
+    const name = second.getByLabel('Name of the device');
+    await name.fill('<b>Büro</b> 🖥️');
+    // The list is loaded again with each new access token. That does not take away what is being typed.
+    await expect.poll(() => second.locator('#renewals').textContent(), PATIENTLY).toBe('1');
+    await name.press('Enter');
+    await second.getByRole('button', { name: 'Sign out <b>Büro</b> 🖥️, this device' }).waitFor();
+    await press(first, 'Refresh');
+    await sees(first, '<b>Büro</b> 🖥️');
+    await sees(first, /^Chrome on Linux · 127\.0\.0\.1 · seen (just now|\d+ minutes? ago) · signed in /);
+    await press(first, 'Rename <b>Büro</b> 🖥️');
+    await first.getByLabel('Name of the device').press('Escape');
+    await press(first, 'Rename <b>Büro</b> 🖥️');
+    await first.getByLabel('Name of the device').fill('');
+    await first.getByLabel('Name of the device').press('Enter');
+    await first.getByRole('button', { name: 'Sign out Chrome on Linux', exact: true }).waitFor();
+    expect(problems).toEqual([]);
   });
 
   it('edits the session’s data', async () => {

@@ -131,6 +131,7 @@ describe.each(matrix)(
         await stranger.get('/sessions'),
         await stranger.request('DELETE', '/sessions'),
         await stranger.request('DELETE', `/sessions/${UNKNOWN}`),
+        await stranger.request('PATCH', `/sessions/${UNKNOWN}`, { body: { label: 'x' } }),
         await stranger.get('/data'),
         await stranger.request('PUT', '/data', { body: 1 }),
         await stranger.post('/logout'),
@@ -150,21 +151,63 @@ describe.each(matrix)(
 
       const { status, body } = await laptop.get('/sessions');
       expect(status).toBe(200);
-      const sessions = body as Record<string, unknown>[];
+      const { sessions, next } = body as { sessions: Record<string, unknown>[]; next: unknown };
+      expect(next).toBeNull();
       expect(sessions.find(({ current }) => current)).toEqual({
         id: me.sessionId,
         current: true,
         createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
         lastSeenAt: expect.stringMatching(/Z$/),
         expiresAt: expect.stringMatching(/Z$/),
+        remember: true,
+        userId: 'alice',
+        authenticatedAt: expect.stringMatching(/Z$/),
+        amr: [],
+        label: null,
+        browser: 'Laptop',
+        system: null,
         userAgent: 'Laptop/1.0',
         ip: expect.stringContaining('127.0.0.1'),
       });
       expect(sessions.filter(({ current }) => current)).toHaveLength(1);
-      const ids = ((await phone.get('/sessions')).body as { id: string }[]).map(({ id }) => id);
+      const ids = (await listOf(phone)).map(({ id }) => id);
       expect(sessions.map(({ id }) => id)).toEqual(ids);
       expect(new Set(ids).size).toBe(ids.length);
     });
+
+    it('lists them in pages', async () => {
+      const browser = await signIn();
+      const { sessionId } = (await browser.get('/me')).body as Id;
+      const ids = (await listOf(browser)).map(({ id }) => id);
+      const older = (await browser.get(`/sessions?after=${sessionId}`)).body as { sessions: Device[] };
+      expect(older.sessions.map(({ id }) => id)).toEqual(ids.slice(ids.indexOf(sessionId) + 1));
+      const answer = await browser.get('/sessions?after=nonsense');
+      expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_input' } });
+    });
+
+    it('gives a device a name, from itself and from another', async () => {
+      const [laptop, phone] = [await signIn(), await signIn()];
+      const { sessionId: id } = (await phone.get('/me')).body as Id;
+      for (const [browser, label] of [
+        [laptop, 'Alice’s phone'],
+        [phone, '電話'],
+        [laptop, null],
+      ] as const) {
+        const answer = await browser.request('PATCH', `/sessions/${id}`, { body: { label } });
+        expect(answer).toMatchObject({ status: 204, body: undefined });
+        expect((await listOf(laptop)).find((each) => each.id === id)).toMatchObject({ label });
+      }
+    });
+
+    it.each([[null], [{}], [{ label: '' }], [{ label: 'a\nb' }], [{ label: 1 }], ['name'], [[]]])(
+      'answers 400 for the name in %j',
+      async (body) => {
+        const browser = await signIn();
+        const { sessionId } = (await browser.get('/me')).body as Id;
+        const answer = await browser.request('PATCH', `/sessions/${sessionId}`, { body });
+        expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_input' } });
+      },
+    );
 
     it('signs out one device from another, at once', async () => {
       const [laptop, phone] = [await signIn(), await signIn()];
@@ -191,14 +234,19 @@ describe.each(matrix)(
       ['another user’s id', async () => ((await (await signIn(BOB)).get('/me')).body as Id).sessionId],
     ])('answers 404 for %s', async (_, id) => {
       const browser = await signIn();
-      const answer = await browser.request('DELETE', `/sessions/${await id()}`);
-      expect(answer).toMatchObject({ status: 404, body: { statusCode: 404, code: 'session_not_found' } });
+      const path = `/sessions/${await id()}`;
+      for (const answer of [
+        await browser.request('DELETE', path),
+        await browser.request('PATCH', path, { body: { label: 'mine' } }),
+      ]) {
+        expect(answer).toMatchObject({ status: 404, body: { statusCode: 404, code: 'session_not_found' } });
+      }
     });
 
     it('signs out all other devices', async () => {
       const bob = await signIn(BOB);
       const [first, second, third] = [await signIn(BOB), await signIn(BOB), await signIn()];
-      const before = ((await bob.get('/sessions')).body as unknown[]).length;
+      const before = (await listOf(bob)).length;
       expect(await bob.request('DELETE', '/sessions')).toMatchObject({
         status: 200,
         body: { revoked: before - 1 },
@@ -207,7 +255,7 @@ describe.each(matrix)(
       expect(await first.get('/me')).toMatchObject({ status: 401 });
       expect(await second.get('/me')).toMatchObject({ status: 401 });
       expect(await third.get('/me')).toMatchObject({ status: 200 });
-      expect((await bob.get('/sessions')).body).toHaveLength(1);
+      expect(await listOf(bob)).toHaveLength(1);
       expect((await bob.request('DELETE', '/sessions')).body).toEqual({ revoked: 0 });
     });
 
@@ -341,7 +389,7 @@ describe.each(matrix)(
     ])('with TRUST_PROXY=%s shows %s as the device’s address', async (TRUST_PROXY, expected) => {
       const browser = new Browser(await start({ TRUST_PROXY }));
       await browser.post('/login', ALICE, { headers: { 'x-forwarded-for': '203.0.113.9' } });
-      const sessions = (await browser.get('/sessions')).body as { current: boolean; ip: string }[];
+      const sessions = (await listOf(browser)) as (Device & { current: boolean; ip: string })[];
       expect(sessions.find(({ current }) => current)!.ip).toContain(expected);
     });
 
@@ -504,6 +552,11 @@ describe.each(matrix)(
 );
 
 type Id = { sessionId: string };
+type Device = { id: string };
+
+async function listOf(browser: Browser): Promise<Device[]> {
+  return ((await browser.get('/sessions')).body as { sessions: Device[] }).sessions;
+}
 
 async function steal(owner: Browser): Promise<(step: string) => Promise<Answer>> {
   const copied = await owner.post('/demo/theft/copy');

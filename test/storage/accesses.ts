@@ -58,6 +58,7 @@ export function row(id: string, more: Partial<SessionRow> = {}): SessionRow {
     amr: null,
     revokedAt: null,
     revokedReason: null,
+    label: null,
     userAgent: null,
     ip: null,
     ...more,
@@ -134,9 +135,9 @@ export function accesses(kind: DatabaseKind): Access[] {
     ['insert', async ({ sessions }) => sessions.insert(row('new')), undefined],
     ['find', async ({ sessions }) => sessions.find('a'), row('a')],
     [
-      'findAllForUser',
-      async ({ sessions }) => sessions.findAllForUser('ann', NOW),
-      [row('a'), expect.objectContaining({ id: 'b' })],
+      'findPageForUser',
+      async ({ sessions }) => sessions.findPageForUser('ann', NOW, 10),
+      { rows: [expect.objectContaining({ id: 'b' }), row('a')], hasMore: false },
     ],
     [
       'findIdsForUser',
@@ -218,6 +219,7 @@ export function accesses(kind: DatabaseKind): Access[] {
       async ({ sessions }) => sessions.updateContent('a', 'data', 1, NOW, 2),
       false,
     ],
+    ['rename', async ({ sessions }) => sessions.rename('a', 'Phone', NOW), true],
     ['removeExpired', async ({ sessions }) => sessions.removeExpired(NOW, 10), 1],
     [
       'findAll keys',

@@ -47,7 +47,7 @@ describe.each(databases)('a row on $name with', (kind) => {
   test.each(damages)('%s hides no other in the list, and can be revoked by its id', async (_, damage) => {
     const logged = vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const { one, damaged, other } = await setUp(damage);
-    const list = await one.service.findAllForUser(1);
+    const list = (await one.service.findAllForUser(1)).sessions;
     expect(list.map(({ id }) => id)).toEqual([other.session.id, damaged.session.id]);
     expect(list[0]!.data).toEqual({ cart: ['b'] });
     for (const column of Object.keys(damage)) expect(list[1]).toMatchObject({ [column]: null });

@@ -194,7 +194,9 @@ async function expectToWork(dataSource: DataSource): Promise<void> {
   await service.tokens.verify(accessToken.token);
   await service.tokens.refresh(refreshToken.token);
   await service.updateData(session.id, { n: 2 });
-  expect(await service.findAllForUser('ann')).toContainEqual(expect.objectContaining({ id: session.id }));
+  expect((await service.findAllForUser('ann')).sessions).toContainEqual(
+    expect.objectContaining({ id: session.id }),
+  );
   expect(await service.revoke(session.id)).toBe(true);
 }
 

@@ -55,7 +55,7 @@ describe.each(databases.filter(({ name }) => name in partition))('partitions by 
       ids.push(session.id);
     }
     const listed = await service.findAllForUser('ann');
-    expect(listed.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+    expect(listed.sessions.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
     expect(await service.revoke(ids[0]!)).toBe(true);
     expect(await service.revokeAllForUser('ann')).toBe(ids.length - 1);
     await dataSource.query('UPDATE user_session SET expires_at = 1');

@@ -41,7 +41,7 @@ const cases: readonly (readonly [
   string,
   (store: SessionStore) => Promise<unknown>,
 ])[] = [
-  ['the list of a user', 'userId', '', async (store) => store.findAllForUser('user-7', NOW)],
+  ['the list of a user', 'userId', '', async (store) => store.findPageForUser('user-7', NOW, 20)],
   ['the ids of a user', 'userId', '', async (store) => store.findIdsForUser('user-7', NOW)],
   ['a read of the feed', 'revokedAt', '', async (store) => store.revokedSince(NOW - 6_000)],
   ['a read of the feed for events', 'revokedAt', '', async (store) => store.heardSince(NOW - 6_000)],

@@ -186,8 +186,16 @@ describe.each(databases.filter(({ name }) => name !== 'mysql'))('in one statemen
   });
 });
 
-function detailsOf({ data, createdAt, lastSeenAt, userAgent, ip, ...row }: SessionRow): SessionDetails {
-  return { ...factsOf(row as SessionRow), data, createdAt, lastSeenAt, userAgent, ip };
+function detailsOf({
+  data,
+  createdAt,
+  lastSeenAt,
+  label,
+  userAgent,
+  ip,
+  ...row
+}: SessionRow): SessionDetails {
+  return { ...factsOf(row as SessionRow), data, createdAt, lastSeenAt, label, userAgent, ip };
 }
 
 function factsOf({ id, userId, claims, expiresAt, remember, authTime, amr }: SessionRow): SessionFacts {

@@ -129,6 +129,18 @@ describe.each(databases)('round trips to $name', (kind) => {
     }
   });
 
+  test.each([1, 2, 3, 10])(
+    'a page of at most %i sessions costs one, whether or not there are more',
+    async (limit) => {
+      const [one] = (await world.start(1)) as [Instance];
+      for (let count = 0; count < 4; count++) await one.service.tokens.issue({ userId: 1 });
+      one.log.take();
+      const { next } = await one.service.findAllForUser(1, { limit });
+      expect(one.log.take()).toEqual([expect.stringMatching(/^SELECT/)]);
+      expect(next === null).toBe(limit >= 4);
+    },
+  );
+
   const startFour = async () => {
     const instances = await world.start(4, { revocation: 'none' });
     const count = () => instances.map(({ log }) => log.take(ON_SESSIONS).length).reduce((a, b) => a + b);

@@ -54,7 +54,7 @@ describe('a SQLite file that another connection has locked', () => {
       expect(performance.now() - begun).toBeGreaterThan(HELD - 20);
       expect(await held).toBeLessThan(MAX_BLOCK);
       expect((await core.service.find(session.id))!.data).toEqual({ n: 1 });
-      expect(await core.service.findAllForUser(2)).toHaveLength(1);
+      expect((await core.service.findAllForUser(2)).sessions).toHaveLength(1);
     },
   );
 

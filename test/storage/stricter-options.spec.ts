@@ -32,7 +32,7 @@ describe.each(databases)('a session on $name from before', (kind) => {
     const { issued, now } = await setUp(before, after);
     pass(end - 1);
     expect(await now.find(issued.session.id)).not.toBeNull();
-    expect(await now.findAllForUser(1)).toHaveLength(1);
+    expect((await now.findAllForUser(1)).sessions).toHaveLength(1);
     await now.updateData(issued.session.id, { cart: 2 });
     const refreshed = await now.tokens.refresh(issued.refreshToken.token);
     // No token outlives the session.
@@ -43,7 +43,7 @@ describe.each(databases)('a session on $name from before', (kind) => {
   /** What is tried with the session, and the result. */
   const outcomes: [string, (now: SessionService, issued: IssuedSession) => Promise<unknown>, unknown][] = [
     ['not found', async (now, { session }) => now.find(session.id), null],
-    ['not listed', async (now) => now.findAllForUser(1), []],
+    ['not listed', async (now) => now.findAllForUser(1), { sessions: [], next: null }],
     [
       'not refreshed',
       async (now, { refreshToken }) => codeOf(now.tokens.refresh(refreshToken.token)),

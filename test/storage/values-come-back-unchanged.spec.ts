@@ -119,7 +119,7 @@ describe.each(kinds)('values on $name', (kind) => {
     }
     expect(seen).toEqual(USER_IDS.flatMap((userId) => [userId, userId]));
     const found = await Promise.all(USER_IDS.map((userId) => two.service.findAllForUser(userId)));
-    expect(found.map((all) => all.map((each) => [each.userId, each.id]))).toEqual(
+    expect(found.map(({ sessions }) => sessions.map((each) => [each.userId, each.id]))).toEqual(
       [...ids].map((entry) => [entry]),
     );
     const left: [revoked: number, live: number][] = [];
@@ -136,7 +136,7 @@ describe.each(kinds)('values on $name', (kind) => {
     const [{ service }] = (await world.start(1)) as [Instance];
     for (const userId of ['x'.repeat(253), '€'.repeat(42)]) {
       await service.tokens.issue({ userId });
-      expect(await service.findAllForUser(userId)).toHaveLength(1);
+      expect((await service.findAllForUser(userId)).sessions).toHaveLength(1);
       await expect(service.tokens.issue({ userId: `${userId}x${userId[0]}` })).rejects.toThrow(
         InvalidUserIdError,
       );
@@ -161,6 +161,29 @@ describe.each(kinds)('values on $name', (kind) => {
     );
     await expect(service.updateData(session.id, untyped(`${data}x`))).rejects.toThrow(InvalidDataError);
     expect((await service.find(session.id))!.data).toBe(data);
+  });
+
+  test.each([
+    'Ann’s phone',
+    'Zoë Ærøskøbing 東京 العربية ñ ǆ ﬁ',
+    '👩‍👩‍👧‍👦🏳️‍🌈',
+    'a\ud83d',
+    `'"\\ \`; -- % _ $1 ? :name \\u0041 {}[]`,
+    ' a ',
+    'null',
+    '书'.repeat(64),
+    '📱'.repeat(32),
+  ])('the label %j comes back', async (label) => {
+    const [one, two] = (await world.start(2)) as [Instance, Instance];
+    const { session } = await one.service.tokens.issue({ userId: 1, device: { label } });
+    const other = await one.service.tokens.issue({ userId: 1 });
+    await one.service.rename(other.session.id, label);
+    expect(session.label).toBe(label);
+    const { sessions } = await two.service.findAllForUser(1);
+    expect(sessions.map((each) => each.label)).toEqual([label, label]);
+    pass(TTL);
+    const refreshed = await two.service.tokens.refresh(other.refreshToken.token);
+    expect(refreshed.session.label).toBe(label);
   });
 
   test('what a client says of itself cannot break a sign-in', async () => {

@@ -45,7 +45,7 @@ describe('the search of the log', () => {
   it('finds nothing in what may be logged', async () => {
     const sessions = await world.process({ accessToken: { algorithm: 'ES256' } });
     await sessions.tokens.issue({ userId: 'alice' });
-    const [session] = await sessions.findAllForUser('alice');
+    const [session] = (await sessions.findAllForUser('alice')).sessions;
     const texts = [
       inspect(session),
       JSON.stringify(await sessions.publicKeys()),

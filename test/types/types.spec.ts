@@ -9,7 +9,8 @@ type Case = [what: string, code: string, ...errors: number[]];
 const PRELUDE = `
 import {
   type ActiveSession, type AnySessionError, type AuthenticatedSession, CurrentSession, type SessionClaims, type SessionData,
-  type SessionEvent, type SessionInfo, type SessionInput, type SessionService, type SessionVerifier, type UserId,
+  type SessionEvent, type SessionInfo, type SessionInput, SessionModule, type SessionService, type SessionVerifier, truncateIp,
+  type UserId,
 } from 'nestjs-session-tokens';
 declare const session: ActiveSession;
 declare const sessions: SessionService;
@@ -34,8 +35,10 @@ declare module 'nestjs-session-tokens' {
 }
 `;
 
-/** TS2322 and TS2345: not assignable. TS2561: unknown member, did you mean? TS2339: no such member. */
-const [NOT_ASSIGNABLE, NO_ARGUMENT, MISSPELT_MEMBER, NO_MEMBER] = [2322, 2345, 2561, 2339];
+/** TS2322 and TS2345: not assignable. TS2561: unknown member, did you mean? TS2353: unknown member. TS2339: no such member. */
+const [NOT_ASSIGNABLE, NO_ARGUMENT, MISSPELT_MEMBER, NO_SUCH_MEMBER, NO_MEMBER] = [
+  2322, 2345, 2561, 2353, 2339,
+];
 
 const byDefault: Case[] = [
   [
@@ -107,6 +110,28 @@ const byDefault: Case[] = [
     NO_MEMBER,
   ],
   ['nothing secret is a member', 'session.manager', NO_MEMBER],
+  [
+    'sessions are listed in pages',
+    "sessions.findAllForUser(1, { limit: 10, after: 'a', current: session.id }).then(({ sessions: list, next }) => { const after: string | null = next; list[0]?.label; })",
+  ],
+  ['... with no other options', 'sessions.findAllForUser(1, { offset: 10 })', NO_SUCH_MEMBER],
+  ['... which are no list', 'sessions.findAllForUser(1).then((page) => page.length)', NO_MEMBER],
+  [
+    'browser, system and label may be unknown',
+    'declare const info: SessionInfo; is<Is<typeof info.browser | typeof info.system | typeof info.label, string | null>>()',
+  ],
+  [
+    '... and so may be which session asks',
+    'declare const info: SessionInfo; is<Is<typeof info.current, boolean | undefined>>()',
+  ],
+  ['a device has a name', "sessions.create(req, res, { userId: 1, device: { label: 'Ann’s phone' } })"],
+  ['... or none', 'session.rename(null)'],
+  ['... that is a text', 'sessions.rename("id", 1)', NO_ARGUMENT],
+  [
+    'what is kept of clients is a choice',
+    'SessionModule.forRoot({ devices: { ip: truncateIp, userAgent: false } })',
+  ],
+  ['... that does not wait', 'SessionModule.forRoot({ devices: { ip: async (ip) => ip } })', NOT_ASSIGNABLE],
 ];
 
 const registered: Case[] = [

@@ -59,6 +59,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'amr', type: 'varchar', length: '255', isNullable: true },
         { name: 'revoked_at', type: 'bigint', isNullable: true },
         { name: 'revoked_reason', type: 'varchar', length: '16', isNullable: true },
+        { name: 'label', type: 'varchar', length: '386', isNullable: true },
         { name: 'user_agent', type: 'varchar', length: '255', isNullable: true },
         { name: 'ip', type: 'varchar', length: '64', isNullable: true },
       ],

@@ -35,6 +35,18 @@ export function day(date) {
   });
 }
 
+/** How long ago a time was, in words: "3 minutes ago". */
+export function ago(then, now) {
+  const seconds = Math.max(0, now - then) / 1_000;
+  const [size, unit] = [
+    [86_400, 'day'],
+    [3_600, 'hour'],
+    [60, 'minute'],
+  ].find(([each]) => seconds >= each) ?? [0];
+  if (!unit) return 'just now';
+  return new Intl.RelativeTimeFormat('en').format(-Math.floor(seconds / size), unit);
+}
+
 /** A length of time in words. */
 export function duration(ms) {
   const units = [

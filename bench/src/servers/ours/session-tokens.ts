@@ -65,7 +65,7 @@ class AccountController {
   @UseGuards(SessionGuard)
   @Get('devices')
   async devices(@CurrentSession('userId') userId: string): Promise<object[]> {
-    return this.sessions.findAllForUser(userId);
+    return (await this.sessions.findAllForUser(userId)).sessions;
   }
 }
 
