@@ -43,6 +43,8 @@ export { VerifiedSession } from './session/verified-session.js';
 export type { JsonObject, JsonValue } from './types/json.js';
 export type { Register, SessionClaims, SessionData, Update, UserId } from './types/register.js';
 export type {
+  ImpersonatedSession,
+  ImpersonationInput,
   IssuedSession,
   IssuedToken,
   RefreshedSession,
@@ -61,12 +63,14 @@ export type {
   StaleTokenEvent,
   TokenTheftEvent,
 } from './session/session-event.js';
+export type { SessionActor } from './types/actor.js';
 export type { Device } from './types/device.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 
 export { SessionGuard } from './guard/session.guard.js';
 export {
   CurrentSession,
+  NoImpersonation,
   OptionalSession,
   RequireFresh,
   Session,
@@ -90,6 +94,7 @@ export {
   type AnySessionError,
   CsrfError,
   HeadersSentError,
+  ImpersonationRefusedError,
   InvalidClaimsError,
   InvalidDataError,
   InvalidInputError,

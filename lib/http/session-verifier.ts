@@ -3,7 +3,7 @@ import type { ResolvedVerifierOptions } from '../options/resolved-verifier-optio
 import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { VerifiedSession } from '../session/verified-session.js';
 import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
-import { NoCredentialsError } from '../errors/session.errors.js';
+import { NoCredentialsError, SessionOverError } from '../errors/session.errors.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
@@ -48,7 +48,11 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [new BearerReader(), new AccessCookie(options.cookieName)],
+      [
+        new BearerReader(),
+        new AccessCookie(options.impersonationName, true),
+        new AccessCookie(options.cookieName),
+      ],
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate),
       SYSTEM_CLOCK,
@@ -59,10 +63,14 @@ export class SessionVerifier implements SessionAuthenticator {
    * Verifies an access token.
    *
    * @throws {@link TryRefreshError} when it has expired, or was not issued for this service
+   * @throws {@link SessionOverError} when it has expired, and somebody acted as another user by it
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
     const verification = await this.#tokens.verify(accessToken, SYSTEM_CLOCK.now());
+    if (verification.status === 'expired' && verification.accessToken.actor) {
+      throw new SessionOverError({ reason: 'expired', impersonation: true });
+    }
     if (verification.status !== 'valid') throw tryRefresh();
     return new VerifiedSession(verification.accessToken);
   }
@@ -70,7 +78,8 @@ export class SessionVerifier implements SessionAuthenticator {
   /**
    * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
    *
-   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link CsrfError} | {@link KeysUnavailableError}
+   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} (after an impersonation) |
+   *   {@link CsrfError} | {@link KeysUnavailableError}
    */
   authenticate(
     request: HttpRequest,

@@ -10,6 +10,7 @@ import { SessionAuthority } from '../http/session-authority.js';
 import { SignInOut } from '../http/sign-in-out.js';
 import { BearerTransport } from '../http/transport/bearer-transport.js';
 import { CookieTransport } from '../http/transport/cookie-transport.js';
+import { ImpersonationCookie } from '../http/transport/impersonation-cookie.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
@@ -103,15 +104,17 @@ export function createSessionCore(
   const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
   const elsewhere =
     options.events === 'everywhere'
-      ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
+      ? createToldFeed(options, sessions, ({ id, userId, actor, revokedReason }, at) => {
           const reason = revokedReason ?? 'revoked';
-          const facts = { sessionId: id, userId, reason, by: undefined, elsewhere: true };
+          const parties = { sessionId: id, userId, actor: actor ?? undefined };
+          const facts = { ...parties, reason, by: undefined, elsewhere: true };
           events.emit({ type: 'revoked', ...facts }, at);
         })
       : undefined;
   const revocation = createRevocationChecker(options, sessions, elsewhere);
   const cookies = new CookieTransport(options, refreshRoute);
-  const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
+  const impersonation = new ImpersonationCookie(cookies);
+  const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const thefts = new TheftResponse(options.theft, async (userId) =>
@@ -162,6 +165,7 @@ export function createSessionCore(
     manager,
     authority,
     cookies,
+    impersonation,
     transports,
     csrf,
     responses,

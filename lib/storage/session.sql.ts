@@ -22,7 +22,7 @@ const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {revokedReason} = :reaso
   {secretHash} = '', {claims} = 'null', {data} = 'null', {userAgent} = NULL, {ip} = NULL, {redeemedBy} = :mark`;
 
 /** What is told of a revoked session. */
-const ENDED = '{* of id, userId}';
+const ENDED = '{* of id, userId, actor}';
 
 /** See `expiryAfter` of the store. */
 const LONGEST = '{createdAt} + :absoluteTtl';
@@ -38,13 +38,13 @@ export const SESSION_SQL = {
 
   findAllForUser: `SELECT {*} FROM {} WHERE {userId} = :userId AND ${LIVE} ORDER BY {createdAt} DESC, {id} DESC`,
 
-  findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
+  findIdsForUser: `SELECT {* of id, userId, actor} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
   revokedSince: 'SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE {revokedAt} >= :time',
 
   /** The same with whose sessions they were, and who has revoked them. */
   heardSince:
-    'SELECT {* of id, userId, revokedAt, revokedReason, redeemedBy} FROM {} WHERE {revokedAt} >= :time',
+    'SELECT {* of id, userId, actor, revokedAt, revokedReason, redeemedBy} FROM {} WHERE {revokedAt} >= :time',
 
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
