@@ -47,6 +47,8 @@ export type { JsonObject, JsonValue } from './types/json.js';
 export type { Register, SessionClaims, SessionData, Update, UserId } from './types/register.js';
 export type {
   DeviceInput,
+  ImpersonatedSession,
+  ImpersonationInput,
   IssuedSession,
   IssuedToken,
   ListOptions,
@@ -69,6 +71,7 @@ export type {
   StaleTokenEvent,
   TokenTheftEvent,
 } from './session/session-event.js';
+export type { SessionActor } from './types/actor.js';
 export type { Device } from './types/device.js';
 export { truncateIp } from './util/truncate-ip.js';
 export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
@@ -76,6 +79,7 @@ export { RESERVED_CLAIMS } from './protocol/access-token.payload.js';
 export { SessionGuard } from './guard/session.guard.js';
 export {
   CurrentSession,
+  NoImpersonation,
   OptionalSession,
   RequireFresh,
   Session,
@@ -100,6 +104,7 @@ export {
   type AnySessionError,
   CsrfError,
   HeadersSentError,
+  ImpersonationRefusedError,
   InvalidClaimsError,
   InvalidDataError,
   InvalidInputError,

@@ -14,6 +14,7 @@ import type { UserId } from '../types/register.js';
  * | `insufficient_user_authentication` | {@link InsufficientAuthenticationError} | 401 |
  * | `look_again` | {@link LookAgainError} | 307 for browsers, 401 for others |
  * | `csrf_failed` | {@link CsrfError} | 403 |
+ * | `impersonation_refused` | {@link ImpersonationRefusedError} | 403 |
  * | `session_not_found` | {@link SessionNotFoundError} | 404 |
  * | `signing_key_not_found` | {@link SigningKeyNotFoundError} | 404 |
  * | `invalid_user_id` | {@link InvalidUserIdError} | 400 |
@@ -38,6 +39,7 @@ export type SessionErrorCode =
   | 'insufficient_user_authentication'
   | 'look_again'
   | 'csrf_failed'
+  | 'impersonation_refused'
   | 'session_not_found'
   | 'signing_key_not_found'
   | 'invalid_user_id'
@@ -62,6 +64,7 @@ const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   insufficient_user_authentication: HttpStatus.UNAUTHORIZED,
   look_again: HttpStatus.UNAUTHORIZED,
   csrf_failed: HttpStatus.FORBIDDEN,
+  impersonation_refused: HttpStatus.FORBIDDEN,
   session_not_found: HttpStatus.NOT_FOUND,
   signing_key_not_found: HttpStatus.NOT_FOUND,
   invalid_user_id: HttpStatus.BAD_REQUEST,
@@ -165,17 +168,30 @@ export class SessionOverError extends SessionError<'session_over'> {
    * the cooldown does not allow to look for new keys yet. The client's cookies are then not cleared.
    */
   readonly final: boolean;
+  /**
+   * Whether it was a session in which somebody acted as another user. The response body has it, too, if it is `true`. The
+   * client is refused until it ends the impersonation (`sessions.endImpersonation()`), signs in, or signs out.
+   */
+  readonly impersonation: boolean;
 
   constructor({
     endedAt,
     reason,
     final = true,
-  }: { endedAt?: number; reason?: SessionEndReason; final?: boolean } = {}) {
-    const details = reason === undefined ? {} : { reason };
-    super('session_over', 'The session is over. Sign in again.', { details });
+    impersonation = false,
+  }: { endedAt?: number; reason?: SessionEndReason; final?: boolean; impersonation?: boolean } = {}) {
+    const details = {
+      ...(reason !== undefined && { reason }),
+      ...(impersonation && { impersonation }),
+    };
+    const message = impersonation
+      ? 'You do not act as another user any more. End the impersonation to go on as yourself.'
+      : 'The session is over. Sign in again.';
+    super('session_over', message, { details });
     this.endedAt = endedAt;
     this.reason = reason;
     this.final = final;
+    this.impersonation = impersonation;
   }
 }
 
@@ -264,6 +280,16 @@ export class TokenTheftError extends SessionError<'token_theft'> {
 export class CsrfError extends SessionError<'csrf_failed'> {
   constructor(message: string, options?: ErrorOptions) {
     super('csrf_failed', message, options);
+  }
+}
+
+/**
+ * Somebody acts as another user, and this is not for them: a route with `@NoImpersonation()` or `@RequireFresh()`, a refresh,
+ * `reauthenticate()`, or another impersonation. The session goes on.
+ */
+export class ImpersonationRefusedError extends SessionError<'impersonation_refused'> {
+  constructor() {
+    super('impersonation_refused', 'You act as another user, and this is for the user alone.');
   }
 }
 
@@ -424,6 +450,7 @@ export type AnySessionError =
   | LookAgainError
   | TokenTheftError
   | CsrfError
+  | ImpersonationRefusedError
   | SessionNotFoundError
   | SigningKeyNotFoundError
   | InvalidUserIdError

@@ -8,7 +8,7 @@ import { setRule } from './session.metadata.js';
 
 /** The properties that {@link CurrentSession} can give instead of the whole session. */
 export type SessionProperty =
-  'id' | 'userId' | 'claims' | 'tokenIssuedAt' | 'tokenExpiresAt' | 'authenticatedAt' | 'amr';
+  'id' | 'userId' | 'claims' | 'tokenIssuedAt' | 'tokenExpiresAt' | 'authenticatedAt' | 'amr' | 'actor';
 
 /** Selects what {@link CurrentSession} gives, if the application has several modules. */
 export interface SessionSelector {
@@ -68,7 +68,8 @@ export const OptionalSession = (optional = true, module?: string): CustomDecorat
 
 /**
  * The guard accepts only sessions whose user has proved who they are in the last time: at sign-in, or by
- * `sessions.reauthenticate()`. It refuses others with `insufficient_user_authentication` (401), and the session goes on.
+ * `sessions.reauthenticate()`. It refuses others with `insufficient_user_authentication` (401), and the session goes on. Who acts
+ * as the user is always refused, as by {@link NoImpersonation}.
  *
  * @param maxAge such as `'5m'`, or seconds. `false` undoes the controller's for one handler
  * @param module name of the module, if the application has several. @default all modules
@@ -81,6 +82,16 @@ export const RequireFresh = (maxAge: Duration | false, module?: string): CustomD
   }
   return setRule('maxAge', milliseconds, module);
 };
+
+/**
+ * The guard refuses sessions in which somebody acts as the user, with `impersonation_refused` (403): for what is the user's alone,
+ * such as to change the password, to pay, or to delete the account. `NoImpersonation(false)` undoes the controller's for one
+ * handler.
+ *
+ * @param module name of the module, if the application has several. @default all modules
+ */
+export const NoImpersonation = (refused = true, module?: string): CustomDecorator =>
+  setRule('noImpersonation', refused, module);
 
 /**
  * The guard does not check for cross-site request forgery.

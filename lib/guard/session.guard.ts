@@ -16,6 +16,7 @@ interface RouteRules {
   readonly optional: boolean;
   readonly csrf: boolean;
   readonly maxAge: number | undefined;
+  readonly impersonated: boolean;
 }
 
 /** The guards of modules that have a name. */
@@ -27,7 +28,7 @@ const named = new Map<string, Type<SessionGuard>>();
  *
  * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over`,
  * `token_theft` or `insufficient_user_authentication`, 307 (browsers) or 401 (others) with `look_again`, 403 with
- * `csrf_failed`, 503 when keys or database are unavailable.
+ * `csrf_failed` or `impersonation_refused`, 503 when keys or database are unavailable.
  *
  * You can extend it, with or without your own constructor. Override {@link getExchange} and {@link refuse} as you need.
  *
@@ -152,6 +153,7 @@ export class SessionGuard implements CanActivate {
       optional: read('optional') === true,
       csrf: read('skipCsrf') !== true,
       maxAge: typeof maxAge === 'number' ? maxAge : undefined,
+      impersonated: read('noImpersonation') !== true,
     };
     const ofHandler = this.#rules.get(handler) ?? new WeakMap<object, RouteRules>();
     this.#rules.set(handler, ofHandler.set(type, rules));

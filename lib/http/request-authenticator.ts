@@ -1,8 +1,9 @@
 import {
   type CsrfError,
   HeadersSentError,
+  ImpersonationRefusedError,
   InsufficientAuthenticationError,
-  type SessionOverError,
+  SessionOverError,
 } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
@@ -18,6 +19,8 @@ import type { TokenReader } from './transport/token-transport.js';
 
 /** The result for one access token of a request. */
 type Outcome = TokenUse | { readonly status: 'forged'; readonly error: CsrfError };
+
+const UNUSABLE = { status: 'unusable' } as const;
 
 /** The attempt to find the session with one transport. */
 interface Attempt<TTransport> {
@@ -41,6 +44,7 @@ export class RequestAuthenticator<
     private readonly tokens: {
       verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification>;
       hasForm(token: string): boolean;
+      namesActor(token: string): boolean;
     },
     private readonly transports: readonly TTransport[],
     private readonly csrf: CsrfCheck,
@@ -68,9 +72,9 @@ export class RequestAuthenticator<
       const token = transport.readAccessToken(headers);
       if (token === undefined) continue;
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
-      const first = this.tryToken(request, token, checksCsrf, now);
+      const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
-        return fresh(this.authority.accept(first, response, transport, now), options, now);
+        return allowed(this.authority.accept(first, response, transport, now), options, now);
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
@@ -83,13 +87,15 @@ export class RequestAuthenticator<
    * Refreshes the session of a request, whether or not its access token is still valid.
    *
    * @throws {@link NoCredentialsError} | {@link SessionOverError} | {@link TokenTheftError} | {@link LookAgainError} |
-   *   {@link CsrfError} | {@link HeadersSentError} | {@link KeysUnavailableError} | {@link StorageUnavailableError}
+   *   {@link CsrfError} | {@link ImpersonationRefusedError} | {@link HeadersSentError} | {@link KeysUnavailableError} |
+   *   {@link StorageUnavailableError}
    */
   async refresh(
     request: HttpRequest,
     response: HttpResponse,
     options: AuthenticateOptions = {},
   ): Promise<TSession> {
+    await this.refuseImpersonation(request);
     const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
     if (!transport) {
       await this.clearLeftovers(request, response);
@@ -105,6 +111,21 @@ export class RequestAuthenticator<
       { comparesSession: false },
       this.clock.now(),
     );
+  }
+
+  /**
+   * Nobody who acts as another user is refreshed. Nor are they answered as themselves, by the refresh token that they have, too.
+   */
+  private async refuseImpersonation(request: HttpRequest): Promise<void> {
+    const now = this.clock.now();
+    for (const transport of this.transports) {
+      if (transport.isAmbient && !transport.isForImpersonation) continue;
+      for (const token of transport.readAccessTokens(request)) {
+        const outcome = await this.tryToken(request, transport, token, false, now);
+        if (outcome.status === 'over' && outcome.error.impersonation) throw outcome.error;
+        if (outcome.status === 'active' && outcome.accessToken.actor) throw new ImpersonationRefusedError();
+      }
+    }
   }
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
@@ -162,7 +183,7 @@ export class RequestAuthenticator<
       if (!attempt) continue;
       const result = await this.finishAttempt(request, response, attempt, now);
       if (result instanceof Error) refusal = result;
-      else return fresh(result, options, now);
+      else return allowed(result, options, now);
     }
     throw refusal ?? noCredentials();
   }
@@ -179,7 +200,7 @@ export class RequestAuthenticator<
     if (token === undefined && !this.authority.mayExchange(request, response, transport)) return undefined;
     const checksCsrf = this.beginCsrfCheck(request, transport, options);
     const first: Attempt<TTransport>['first'] =
-      token === undefined ? { status: 'unusable' } : this.tryToken(request, token, checksCsrf, now);
+      token === undefined ? UNUSABLE : this.tryToken(request, transport, token, checksCsrf, now);
     return { transport, checksCsrf, first };
   }
 
@@ -200,8 +221,11 @@ export class RequestAuthenticator<
       if (outcome.status === 'forged') forged = outcome.error;
       const token = others.shift();
       if (token === undefined) break;
-      outcome = await this.tryToken(request, token, checksCsrf, now);
+      outcome = await this.tryToken(request, transport, token, checksCsrf, now);
     }
+    // Who has acted as another user must not go on as themselves, by other tokens of the request, without knowing it.
+    if (over?.impersonation) throw over;
+    if (forged && transport.isForImpersonation) throw this.csrf.refusal(request, forged);
     if (this.authority.mayExchange(request, response, transport))
       return this.authority.exchange(
         request,
@@ -222,33 +246,64 @@ export class RequestAuthenticator<
 
   private tryToken(
     request: HttpRequest,
+    transport: TTransport,
     token: string,
     checksCsrf: boolean,
     now: number,
   ): Outcome | Promise<Outcome> {
     const verification = this.tokens.verify(token, now);
-    return andThen(verification, (settled) => this.tryVerified(request, settled, checksCsrf, now));
+    return andThen(verification, (settled) =>
+      this.tryVerified(request, transport, token, settled, checksCsrf, now),
+    );
   }
 
   private tryVerified(
     request: HttpRequest,
+    transport: TTransport,
+    token: string,
     verification: AccessTokenVerification,
     checksCsrf: boolean,
     now: number,
   ): Outcome | Promise<Outcome> {
-    if (verification.status !== 'valid') return { status: 'unusable' };
+    if (verification.status !== 'valid') return this.judgeUnusable(transport, token, verification);
     const { accessToken } = verification;
+    // Somebody has put a token of another kind into the cookie.
+    if (transport.isForImpersonation && !accessToken.actor) return UNUSABLE;
     const mismatch = checksCsrf ? this.csrf.checkSession(request, accessToken.sessionId) : undefined;
     return mismatch ? { status: 'forged', error: mismatch } : this.authority.use(accessToken, now);
   }
+
+  /**
+   * A token of an impersonation that is not good any more says so. In its own cookie, it need not be authentic: the key of an old
+   * one may be gone. Elsewhere, a token that is not authentic may be meant for another module.
+   */
+  private judgeUnusable(
+    { isForImpersonation }: TTransport,
+    token: string,
+    verification: Exclude<AccessTokenVerification, { status: 'valid' }>,
+  ): Outcome {
+    if (verification.status === 'expired') {
+      const { actor, expiresAt } = verification.accessToken;
+      if (!actor) return UNUSABLE;
+      const end = { endedAt: expiresAt, reason: 'expired' };
+      return { status: 'over', error: new SessionOverError({ ...end, impersonation: true }) };
+    }
+    if (!isForImpersonation || !this.tokens.namesActor(token)) return UNUSABLE;
+    return { status: 'over', error: new SessionOverError({ impersonation: true }) };
+  }
 }
 
-/** @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago */
-function fresh<TSession extends AuthenticatedSession>(
+/**
+ * @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago
+ * @throws {@link ImpersonationRefusedError} when somebody acts as the user, who has proved nothing
+ */
+function allowed<TSession extends AuthenticatedSession>(
   session: TSession,
-  { maxAge }: AuthenticateOptions,
+  { maxAge, impersonated }: AuthenticateOptions,
   now: number,
 ): TSession {
+  if ((impersonated === false || maxAge !== undefined) && session.actor)
+    throw new ImpersonationRefusedError();
   if (maxAge !== undefined && now - session.authenticatedAt.getTime() > maxAge) {
     throw new InsufficientAuthenticationError(Math.floor(maxAge / 1_000));
   }

@@ -5,6 +5,11 @@ import type { HttpRequest, HttpResponse } from './messages.js';
 export interface AuthenticateOptions {
   /** Whether requests with unsafe methods are checked for cross-site request forgery. @default true */
   csrf?: boolean;
+  /**
+   * Whether sessions in which somebody acts as the user are accepted. Where {@link maxAge} is given they never are, because
+   * their user has proved nothing. @default true
+   */
+  impersonated?: boolean;
   /** How long ago the user may have proved who they are at most, in milliseconds. @default any time */
   maxAge?: number | undefined;
 }

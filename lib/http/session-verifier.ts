@@ -63,7 +63,11 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [new BearerReader(), new AccessCookie(options.cookieName)],
+      [
+        new BearerReader(),
+        new AccessCookie(options.impersonationName, true),
+        new AccessCookie(options.cookieName),
+      ],
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
@@ -74,23 +78,31 @@ export class SessionVerifier implements SessionAuthenticator {
    * Verifies an access token.
    *
    * @throws {@link TryRefreshError} when it has expired, or was not issued for this service
-   * @throws {@link SessionOverError} when its session is known to be over
+   * @throws {@link SessionOverError} when its session is known to be over, or when it has expired, and somebody acted as another
+   *   user by it
    * @throws {@link KeysUnavailableError} when the public keys cannot be fetched
    * @throws {@link RevocationsUnavailableError}
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
     const now = SYSTEM_CLOCK.now();
     const verification = await this.#tokens.verify(accessToken, now);
+    if (verification.status === 'expired' && verification.accessToken.actor) {
+      throw new SessionOverError({ reason: 'expired', impersonation: true });
+    }
     if (verification.status !== 'valid') throw tryRefresh();
     const end = await this.#revocations?.endOf(verification.accessToken, now);
-    if (end) throw new SessionOverError(end);
+    if (end) {
+      const impersonation = verification.accessToken.actor !== undefined;
+      throw new SessionOverError({ ...end, impersonation });
+    }
     return new VerifiedSession(verification.accessToken);
   }
 
   /**
    * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
    *
-   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link CsrfError} | {@link KeysUnavailableError}
+   * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} (after an impersonation) |
+   *   {@link CsrfError} | {@link KeysUnavailableError}
    */
   authenticate(
     request: HttpRequest,

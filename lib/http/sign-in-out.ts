@@ -1,10 +1,11 @@
-import { HeadersSentError } from '../errors/session.errors.js';
+import { HeadersSentError, InvalidInputError } from '../errors/session.errors.js';
 import type { ActiveSession } from '../session/active-session.js';
+import type { SessionActor } from '../types/actor.js';
 import type { RefreshToken } from '../protocol/refresh-token.codec.js';
 import type { SessionCap } from '../session/session-cap.js';
 import type { SessionLifecycle } from '../session/session-lifecycle.js';
 import type { SessionManager } from '../session/session-manager.js';
-import type { RevokeOptions, SessionInput } from '../session/session.types.js';
+import type { ImpersonationInput, RevokeOptions, SessionInput } from '../session/session.types.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import type { RefreshTokens } from '../tokens/refresh-tokens.js';
 import type { Clock } from '../util/clock.js';
@@ -16,10 +17,11 @@ import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
 
-/** Signs clients in and out over HTTP. Both end the sessions that the request carries. */
+/** Signs clients in and out over HTTP, also as other users. Sign-in and sign-out end the sessions that the request carries. */
 export class SignInOut {
   /**
    * @param transport writes the tokens of a sign-in
+   * @param impersonation carries the token of a user who acts as another one
    * @param transports read the tokens that a request may already carry
    */
   constructor(
@@ -30,6 +32,7 @@ export class SignInOut {
     private readonly manager: SessionManager,
     private readonly authority: SessionAuthority,
     private readonly transport: TokenTransport,
+    private readonly impersonation: TokenTransport,
     private readonly transports: readonly TokenTransport[],
     private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
@@ -52,6 +55,7 @@ export class SignInOut {
     const tokens = await this.lifecycle.issue(input, now, (row) => this.cap.insert(row, present.ids), device);
     await this.end(present, { reason: 'replaced', by: tokens.row.userId });
     this.transport.writeSignIn(request, response, tokens, now);
+    this.impersonation.clear(response, request);
     await this.csrf.giveToken(response, tokens.row.id, now);
     this.responses.release(response);
     return this.authority.sessionOf(tokens.accessToken, response, this.transport);
@@ -72,6 +76,78 @@ export class SignInOut {
     const present = await this.presentSessions(request, 'logout', this.clock.now());
     await this.end(present, { reason: 'logout' });
     this.clear(response, request);
+  }
+
+  /**
+   * Makes a session of another user, beside the actor's, which goes on.
+   *
+   * @param actor the session of the request
+   * @throws {@link SessionNotFoundError} when the actor's session is over
+   */
+  async impersonate(
+    request: HttpRequest,
+    response: HttpResponse,
+    actor: ActiveSession,
+    input: ImpersonationInput,
+  ): Promise<ActiveSession> {
+    if (areHeadersSent(response)) throw new HeadersSentError();
+    const now = this.clock.now();
+    await this.refuseBearer(request, actor.id, now);
+    const by = await this.manager.getRow(actor.id);
+    const device = { ...deviceOf(request), ...input?.device };
+    const tokens = await this.lifecycle.impersonate(
+      by,
+      input,
+      now,
+      async (row) => this.cap.exempt(row),
+      device,
+    );
+    this.impersonation.writeTokens(request, response, tokens, now);
+    await this.csrf.giveToken(response, tokens.row.id, now);
+    return this.authority.sessionOf(tokens.accessToken, response, this.impersonation);
+  }
+
+  /** The client would send the header on, and act as itself. */
+  private async refuseBearer(request: HttpRequest, sessionId: string, now: number): Promise<void> {
+    for (const transport of this.transports.filter(({ isAmbient }) => !isAmbient)) {
+      for (const token of transport.readAccessTokens(request)) {
+        const verification = await this.accessTokens.verify(token, now);
+        if (verification.status !== 'valid' || verification.accessToken.sessionId !== sessionId) continue;
+        throw new InvalidInputError(
+          'The request has a bearer token, and the impersonation would be in a cookie. Use sessions.tokens.impersonate().',
+        );
+      }
+    }
+  }
+
+  /**
+   * Ends the impersonation whose token a request carries, even if it is over. The actor's own cookies count again.
+   *
+   * @returns whether there was one
+   * @throws {@link CsrfError}
+   */
+  async endImpersonation(
+    request: HttpRequest,
+    response: HttpResponse,
+    { csrf = true }: AuthenticateOptions = {},
+  ): Promise<boolean> {
+    const tokens = this.impersonation.readAccessTokens(request);
+    if (tokens.length === 0) return false;
+    if (csrf) this.csrf.checkOrigin(request);
+    const now = this.clock.now();
+    const ids: string[] = [];
+    let actor: SessionActor | undefined;
+    for (const token of tokens) {
+      const verification = await this.accessTokens.verify(token, now);
+      if (verification.status === 'invalid' || !verification.accessToken.actor) continue;
+      ids.push(verification.accessToken.sessionId);
+      actor = verification.accessToken.actor;
+    }
+    if (ids.length > 0) await this.manager.revokeMany(ids, { reason: 'logout' });
+    this.impersonation.clear(response, request);
+    // The page needs that of the actor's session now.
+    if (actor) await this.csrf.giveToken(response, actor.sessionId, now);
+    return true;
   }
 
   /** Clears the client's tokens. */

@@ -1,10 +1,13 @@
-import { CsrfError, TryRefreshError } from '../errors/session.errors.js';
+import { CsrfError, SessionOverError, TryRefreshError } from '../errors/session.errors.js';
 import type { SignedAccessToken } from '../protocol/access-token.js';
 import type { SessionCap } from '../session/session-cap.js';
+import type { SessionManager } from '../session/session-manager.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
 import { toInfo } from '../session/session-manager.js';
 import type {
   DeviceInput,
+  ImpersonatedSession,
+  ImpersonationInput,
   IssuedSession,
   IssuedToken,
   RefreshedSession,
@@ -23,6 +26,7 @@ export interface TokenParts {
   readonly refreshTokens: RefreshTokens;
   readonly lifecycle: SessionLifecycle;
   readonly cap: SessionCap;
+  readonly manager: SessionManager;
   readonly clock: Clock;
 }
 
@@ -48,17 +52,38 @@ export class SessionTokens {
   }
 
   /**
+   * Makes a session in which one user acts as another one, and returns its access token. There is no refresh token. It ends
+   * when its time is over, when it is revoked, and with the actor's session. The application decides who may do that.
+   *
+   * @param actorSessionId the id of the actor's session
+   * @throws {@link SessionNotFoundError} when the actor's session is over
+   * @throws {@link ImpersonationRefusedError} when the actor's session is such a session itself
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+   */
+  async impersonate(actorSessionId: string, input: ImpersonationInput): Promise<ImpersonatedSession> {
+    const { lifecycle, cap, manager, clock } = this.#parts;
+    const actor = await manager.getRow(actorSessionId);
+    const now = clock.now();
+    const tokens = await lifecycle.impersonate(actor, input, now, async (row) => cap.exempt(row));
+    const { session, accessToken, csrfToken } = await this.#toRefreshed(tokens, now);
+    return { session, accessToken, csrfToken };
+  }
+
+  /**
    * Verifies an access token. On the first use of a token from a refresh, after the reuse window, the result has a
    * `newAccessToken` that replaces it.
    *
    * @param options.csrfToken the CSRF token of the request. If this member is there, it must be the session's
    * @throws {@link TryRefreshError} when it has expired, or this module has not made it
    * @throws {@link CsrfError} when `csrfToken` is there, and is not the session's
-   * @throws {@link SessionOverError} when its session is known to be over
+   * @throws {@link SessionOverError} when its session is known to be over, and when an impersonation has expired
    */
   async verify(accessToken: string, options: { csrfToken?: string } = {}): Promise<VerifiedSession> {
     const now = this.#parts.clock.now();
     const verification = await this.#parts.accessTokens.verify(accessToken, now);
+    // The client must not go on as the actor, by the actor's refresh token.
+    if (verification.status === 'expired' && verification.accessToken.actor)
+      throw new SessionOverError({ reason: 'expired', impersonation: true });
     if (verification.status !== 'valid') throw new TryRefreshError();
     this.#checkCsrfToken(verification.accessToken.sessionId, options);
     const verdict = await this.#parts.lifecycle.use(verification.accessToken, now);

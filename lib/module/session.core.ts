@@ -10,6 +10,7 @@ import { SessionAuthority } from '../http/session-authority.js';
 import { SignInOut } from '../http/sign-in-out.js';
 import { BearerTransport } from '../http/transport/bearer-transport.js';
 import { CookieTransport } from '../http/transport/cookie-transport.js';
+import { ImpersonationCookie } from '../http/transport/impersonation-cookie.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
@@ -117,7 +118,8 @@ export function createSessionCore(
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
   const cookies = new CookieTransport(options, refreshRoute);
-  const transports: readonly TokenTransport[] = [new BearerTransport(), cookies];
+  const impersonation = new ImpersonationCookie(cookies);
+  const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, tombstone);
@@ -179,6 +181,7 @@ export function createSessionCore(
     manager,
     authority,
     cookies,
+    impersonation,
     transports,
     csrf,
     responses,
@@ -213,9 +216,10 @@ export function createSessionCore(
 /** Makes events of what other processes revoke. */
 function eventsElsewhere(events: SessionEvents): FeedListener<HeardRevocation> {
   return {
-    revoked: ({ id, userId, revokedReason }, at) => {
-      const reason = revokedReason ?? 'revoked';
-      events.emit({ type: 'revoked', sessionId: id, userId, reason, by: undefined, elsewhere: true }, at);
+    revoked: ({ id, userId, actor, revokedReason }, at) => {
+      const parties = { sessionId: id, userId, actor: actor ?? undefined };
+      const facts = { ...parties, reason: revokedReason ?? 'revoked', by: undefined, elsewhere: true };
+      events.emit({ type: 'revoked', ...facts }, at);
     },
     revokedBefore: ({ userId, notBefore, except, reason }, at) => {
       const facts = { userId, before: new Date(notBefore), except, reason, by: undefined, elsewhere: true };

@@ -20,6 +20,7 @@ import type { SessionEvents } from '../session/session-events.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionEvent } from '../session/session-event.js';
 import type {
+  ImpersonationInput,
   ListOptions,
   RevokeAllOptions,
   RevokeOptions,
@@ -102,6 +103,7 @@ export class SessionService {
    *
    * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
    *   `session.authenticatedAt` if the user has proved nothing, and only privileges change
+   * @throws {@link ImpersonationRefusedError} when somebody acts as the user
    * @throws {@link NoCredentialsError} and the other errors of {@link authenticate} and {@link create}
    * @example
    * ```ts
@@ -115,9 +117,52 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     const { authenticator, manager, signInOut } = this.#parts;
-    const { id } = await authenticator.authenticate(request, response, options);
+    const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
     const input = await manager.inputForNext(id, changes);
     return signInOut.signIn(request, response, input, options);
+  }
+
+  /**
+   * Lets the user of the request act as another user: makes a session of that user, whose `actor` is the user of the request. The
+   * application decides who may do that, and as whom: call it on a guarded route, with `@RequireFresh`.
+   *
+   * The client keeps its own session. The impersonation has a cookie of its own, beside which no other counts. It ends when its
+   * time is over, when it is revoked, and with the actor's session, and is never refreshed. From then on, requests are refused
+   * with `session_over` and `impersonation: true`, until {@link endImpersonation} is called or somebody signs in or out: nothing
+   * that was begun as another user is done as the actor.
+   *
+   * @throws {@link ImpersonationRefusedError} when the user of the request acts as another one already
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
+   *   {@link HeadersSentError}, and the errors of {@link authenticate}
+   * @example
+   * ```ts
+   * await this.sessions.impersonate(req, res, { userId: user.id, claims: { role: user.role }, reason: 'case 4711' });
+   * ```
+   */
+  async impersonate(
+    request: HttpRequest,
+    response: HttpResponse,
+    input: ImpersonationInput,
+    options?: AuthenticateOptions,
+  ): Promise<ActiveSession> {
+    const { authenticator, signInOut } = this.#parts;
+    const actor = await authenticator.authenticate(request, response, { ...options, impersonated: false });
+    return signInOut.impersonate(request, response, actor, input);
+  }
+
+  /**
+   * Ends the impersonation of a client, and clears its cookie: with the next request, the actor is themselves again. The route
+   * must not have the guard, which refuses an impersonation that is over.
+   *
+   * @returns whether the request had the cookie of an impersonation
+   * @throws {@link CsrfError}
+   */
+  async endImpersonation(
+    request: HttpRequest,
+    response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): Promise<boolean> {
+    return this.#parts.signInOut.endImpersonation(request, response, options);
   }
 
   /**
@@ -161,7 +206,7 @@ export class SessionService {
 
   /**
    * Signs out: ends the sessions whose tokens the request carries, even if these tokens look old, and clears the client's
-   * cookies. The route needs no guard, because this is no error if nobody is signed in. In endpoint mode, only requests to
+   * cookies. An impersonation ends together with the actor's own session. The route needs no guard, because this is no error if nobody is signed in. In endpoint mode, only requests to
    * the refresh route carry the refresh token; all others carry only the access token.
    *
    * If the headers of the response have been sent, the sessions end all the same, but the client keeps its cookies.

@@ -4,6 +4,14 @@ import type { ResolvedCookieOptions } from './cookie-options.js';
 export const NAME_PREFIX = /^__(?:host-http|host|http|secure)-/i;
 
 /**
+ * The name of the cookie for users who act as others. It follows from that of the access cookie, so that no service can lack it:
+ * a service that did not know it would take such a user for themselves.
+ */
+export function impersonationName(accessName: string): string {
+  return `${accessName}_as`;
+}
+
+/**
  * A cookie's name with its prefix. Browsers do not let other hosts set cookies with `__Host-`, nor scripts those with
  * `__Host-Http-`. A browser that does not know `__Host-Http-` sees `__Host-`, so nothing is lost there.
  *

@@ -1,3 +1,4 @@
+import { impersonationName } from './cookie-name.js';
 import { COOKIE_PATH, fail, flag, list, oneOf, text, TOKEN } from './option-checks.js';
 import type { RefreshMode, SessionCookieOptions } from './session-module.options.js';
 
@@ -47,7 +48,8 @@ export function resolveCookies(
     if (!TOKEN.test(name)) fail(`cookies.${key}`, `${JSON.stringify(name)} is not a cookie name.`);
     checkNamePrefix(key, name, cookies, refresh);
   }
-  if (new Set(names.map((key) => cookies[key]!.toLowerCase())).size !== names.length) {
+  const all = [...names.map((key) => cookies[key]!), impersonationName(cookies.accessName)];
+  if (new Set(all.map((name) => name.toLowerCase())).size !== all.length) {
     fail('cookies', 'two cookies have the same name.');
   }
   for (const key of ['path', 'refreshPath'] as const) {

@@ -545,6 +545,8 @@ describe('origins, names, paths and domains that are refused', () => {
     { accessName: 'same', refreshName: 'same' },
     { accessName: 'Same', refreshName: 'sAME' },
     { refreshName: 'session_access' },
+    { refreshName: 'session_access_as' },
+    { accessName: 'a', indicatorName: 'A_as' },
     { indicatorName: 'session_refresh' },
   ])('cookies: two of one name (%j)', (cookies) => {
     expect(refusal({ cookies })).toEqual({

@@ -1,5 +1,5 @@
 import type { AccessTokenExpectations } from '../tokens/access-token-verifier.js';
-import { cookieName } from './cookie-name.js';
+import { cookieName, impersonationName } from './cookie-name.js';
 import type { RemoteKeysOptions } from '../keys/remote-keys.js';
 import { resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
@@ -34,6 +34,7 @@ export interface ResolvedVerifierOptions {
   readonly expected: AccessTokenExpectations;
   readonly revocations: ResolvedRemoteRevocations | undefined;
   readonly cookieName: string;
+  readonly impersonationName: string;
   readonly csrf: ResolvedCsrfOptions;
   /** See `caches.private`. */
   readonly marksPrivate: boolean;
@@ -96,6 +97,7 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
       cacheSize: wholeNumber('cacheSize', input.cacheSize, 10_000, 0, 10_000_000),
     },
     cookieName: cookieName(cookies.accessName, cookies, true),
+    impersonationName: cookieName(impersonationName(cookies.accessName), cookies, true),
     csrf,
     marksPrivate: flag('caches.private', input.caches?.private, true),
   };

@@ -20,6 +20,8 @@ const subject = {
   unproven: undefined,
 };
 const PREIMAGE = '0123456789abcdefABCDEF';
+const ACTOR = '0190abcd-0000-7000-8000-000000000002';
+const act = { sub: 'root', sid: ACTOR };
 const payload = { sub: 'ann', sid: '0190abcd-0000-7000-8000-000000000001', ...TIMES };
 
 const ANYBODY = { issuer: undefined, audience: undefined };
@@ -76,6 +78,23 @@ describe('the payload of an access token', () => {
     const made = payloadOf({ ...subject, unproven });
     expect(made['gen']).toEqual([3, 1_900_000_000_123, PREIMAGE]);
     expect(fromPayload(made)?.unproven).toEqual(unproven);
+  });
+
+  it.each([1, '1', 0, '用户'])('brings back the actor %j with its type, and with its session', (userId) => {
+    const actor = { userId, sessionId: ACTOR };
+    const made = payloadOf({ ...subject, actor: { ...actor, reason: 'case 1' } });
+    expect(made['act']).toEqual({
+      sub: String(userId),
+      sid: ACTOR,
+      ...(typeof userId === 'number' && { uid: userId }),
+    });
+    expect(fromPayload(made)?.actor).toEqual(actor);
+  });
+
+  it.each([undefined, null])('says nothing of an actor if it is %j', (actor) => {
+    const made = payloadOf({ ...subject, actor });
+    expect(made).toEqual(payload);
+    expect(fromPayload(made)?.actor).toBeUndefined();
   });
 
   it('says nothing of generations once it is proven', () => {
@@ -138,6 +157,22 @@ describe('the payload of an access token', () => {
     { uid: '1' },
     { sub: '1', uid: 2 },
     { sub: '01', uid: 1 },
+    { act: null },
+    { act: 'root' },
+    { act: [] },
+    { act: {} },
+    { act: { sub: 'root' } },
+    { act: { sid: ACTOR } },
+    { act: { ...act, sub: '' } },
+    { act: { ...act, sub: 1 } },
+    { act: { ...act, sid: 'a session' } },
+    { act: { ...act, sid: payload.sid } },
+    { act: { ...act, uid: 1 } },
+    { act: { ...act, sub: '01', uid: 1 } },
+    { act: { ...act, sub: '1', uid: '1' } },
+    { act: { ...act, iss: 'issuer' } },
+    { act: { ...act, act } },
+    { act, gen: [1, 2, PREIMAGE] },
     { gen: null },
     { gen: 1 },
     { gen: [] },
@@ -198,7 +233,7 @@ describe('checkClaims', () => {
     const unproven = { generation: 1, issuedAt: 2, preimage: PREIMAGE };
     const written = Object.keys(
       toPayload(
-        { ...subject, userId: 1, claims: null, unproven },
+        { ...subject, userId: 1, claims: null, unproven, actor: { userId: 1, sessionId: ACTOR } },
         { ...TIMES, iss: 'issuer', aud: 'audience' },
       ),
     );

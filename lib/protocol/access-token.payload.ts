@@ -1,6 +1,8 @@
 import type { JWTPayload } from 'jose';
 import { InvalidClaimsError } from '../errors/session.errors.js';
+import type { SessionActor } from '../types/actor.js';
 import type { JsonValue } from '../types/json.js';
+import type { UserId } from '../types/register.js';
 import { whyNotJson } from './json.js';
 import { isSessionId, timeOfSessionId } from './session-id.js';
 import type { AccessToken } from './access-token.js';
@@ -12,6 +14,7 @@ import type { AccessToken } from './access-token.js';
  * - `uid`: the user id, if it is a number. `sub` must be a string (RFC 7519, 4.1.2).
  * - `gen`: `[generation, issuedAt, preimage]`, only in unproven tokens.
  * - `claims`: the application's claims, if they are not an object.
+ * - `act`: who acts as the user (RFC 8693, 4.1), with `sub`, `uid` and `sid` like those of the token.
  * - `auth_time`, `amr`: as in OpenID Connect. Without `auth_time`, the user proved who they are when the session was made.
  */
 export const RESERVED_CLAIMS: readonly string[] = [
@@ -26,6 +29,7 @@ export const RESERVED_CLAIMS: readonly string[] = [
   'uid',
   'gen',
   'claims',
+  'act',
   'auth_time',
   'amr',
 ];
@@ -42,6 +46,8 @@ export type TokenSubject = Pick<AccessToken, 'sessionId' | 'userId' | 'claims' |
   readonly authTime?: number | null;
   /** Nothing if the application does not say. */
   readonly amr?: readonly string[] | null;
+  /** Nothing if the user acts. */
+  readonly actor?: SessionActor | null | undefined;
 };
 
 /** @throws {@link InvalidClaimsError} when the claims are not JSON or use a reserved name */
@@ -67,13 +73,12 @@ export function describeLargestClaim(claims: JsonValue): string {
 
 /** @param registered further claims of the token. JSON leaves out those that are undefined */
 export function toPayload(
-  { sessionId, userId, claims, authTime = null, amr, unproven }: TokenSubject,
+  { sessionId, userId, claims, authTime = null, amr, actor, unproven }: TokenSubject,
   registered: Pick<JWTPayload, 'iat' | 'exp' | 'iss' | 'aud'>,
 ): JWTPayload {
   const own = {
-    sub: String(userId),
-    sid: sessionId,
-    uid: typeof userId === 'number' ? userId : undefined,
+    ...subjectOf(userId, sessionId),
+    act: actor ? subjectOf(actor.userId, actor.sessionId) : undefined,
     auth_time: authTime === null ? undefined : Math.floor(authTime / 1_000),
     amr: amr ?? undefined,
     gen: unproven && [unproven.generation, unproven.issuedAt, unproven.preimage],
@@ -100,30 +105,52 @@ export function fromPayload(
   },
 ): AccessToken | undefined {
   if (!isRecord(payload as JsonValue)) return undefined;
-  const { iss, aud, nbf, jti, sub, sid, uid, gen, iat, exp, auth_time, amr, claims, ...rest } =
+  const { iss, aud, nbf, jti, sub, sid, uid, act, gen, iat, exp, auth_time, amr, claims, ...rest } =
     payload as JWTPayload;
   if (expected.issuer !== undefined && iss !== expected.issuer) return undefined;
   if (expected.audience !== undefined && aud !== expected.audience) return undefined;
   if (nbf !== undefined || jti !== undefined) return undefined;
-  if (typeof sub !== 'string' || sub === '' || !isSessionId(sid)) return undefined;
-  if (uid !== undefined && (typeof uid !== 'number' || !Number.isSafeInteger(uid) || String(uid) !== sub)) {
-    return undefined;
-  }
+  const userId = toUserId(sub, uid);
+  if (userId === undefined || !isSessionId(sid)) return undefined;
   if (!isTime(iat) || !isTime(exp) || exp < iat) return undefined;
   if (auth_time !== undefined && !isTime(auth_time)) return undefined;
   if (amr !== undefined && !isListOfTexts(amr)) return undefined;
   const unproven = gen === undefined ? undefined : fromGen(gen);
   if (unproven === null) return undefined;
+  const actor = act === undefined ? undefined : fromAct(act);
+  // An impersonation is never refreshed, so its tokens have no generation.
+  if (actor === null || (actor && (unproven || actor.sessionId === sid))) return undefined;
   return {
     sessionId: sid,
-    userId: uid ?? sub,
+    userId,
     claims: (claims === undefined ? rest : claims) as JsonValue,
     issuedAt: iat * 1_000,
     expiresAt: Math.min(exp, iat + (expected.ttl ?? Number.POSITIVE_INFINITY) / 1_000) * 1_000,
     authTime: auth_time === undefined ? timeOfSessionId(sid) : auth_time * 1_000,
     amr: amr ?? [],
+    actor,
     unproven,
   };
+}
+
+function subjectOf(userId: UserId, sessionId: string) {
+  return { sub: String(userId), sid: sessionId, uid: typeof userId === 'number' ? userId : undefined };
+}
+
+/** @returns `undefined` when the claims do not have the form that {@link toPayload} writes */
+function toUserId(sub: unknown, uid: unknown): UserId | undefined {
+  if (typeof sub !== 'string' || sub === '') return undefined;
+  if (uid === undefined) return sub;
+  return typeof uid === 'number' && Number.isSafeInteger(uid) && String(uid) === sub ? uid : undefined;
+}
+
+/** @returns null when the claim does not have the form that {@link toPayload} writes */
+function fromAct(act: unknown): SessionActor | null {
+  if (!isRecord(act as JsonValue)) return null;
+  const { sub, sid, uid, ...others } = act as Record<string, unknown>;
+  const userId = toUserId(sub, uid);
+  if (userId === undefined || !isSessionId(sid) || Object.keys(others).length > 0) return null;
+  return { userId, sessionId: sid };
 }
 
 /** @returns null when the claim does not have the form that {@link toPayload} writes */

@@ -1,3 +1,4 @@
+import type { SessionActor } from '../types/actor.js';
 import type { Unproven } from './rotation.js';
 import type { JsonValue } from '../types/json.js';
 import type { UserId } from '../types/register.js';
@@ -13,6 +14,8 @@ export interface AccessToken {
   readonly authTime: number;
   /** How they did (RFC 8176); empty if the application does not say. */
   readonly amr: readonly string[];
+  /** Who acts as the user, if it is somebody else. */
+  readonly actor: SessionActor | undefined;
   /** Present in unproven tokens only. */
   readonly unproven: UnprovenToken | undefined;
 }

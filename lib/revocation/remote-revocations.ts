@@ -63,7 +63,7 @@ export class RemoteRevocations {
   }
 
   private judge(session: RevocableSession, now = this.clock.now()): SessionEnd | undefined {
-    const end = this.memory.endOf(session);
+    const end = this.memory.endOf(session) ?? (session.actor && this.memory.endOf(session.actor));
     if (!end && this.options.whenStale === 'refuse' && now - this.trueAt > this.options.maxStaleness)
       throw new RevocationsUnavailableError();
     return end;

@@ -6,6 +6,8 @@ import type { UserId } from '../types/register.js';
 export interface RevocableSession {
   readonly sessionId: string;
   readonly userId: UserId;
+  /** Who acts as the user: a session of somebody else, which must not be over either. */
+  readonly actor?: { readonly sessionId: string; readonly userId: UserId } | undefined;
 }
 
 /** A not-before, as far as it is remembered. */

@@ -1,5 +1,6 @@
 import { inspect, type InspectOptions } from 'node:util';
 import type { AccessToken } from '../protocol/access-token.js';
+import type { SessionActor } from '../types/actor.js';
 import type { SessionClaims, UserId } from '../types/register.js';
 
 /**
@@ -34,7 +35,7 @@ export class AuthenticatedSession<TClaims = SessionClaims> {
 
   /**
    * When the user last proved who they are: at sign-in, or when the session before this one was reauthenticated. A refresh
-   * does not change it. Exact to a second.
+   * does not change it. Exact to a second. If there is an {@link actor}, when the actor did.
    */
   get authenticatedAt(): Date {
     return new Date(this.#token.authTime);
@@ -45,9 +46,15 @@ export class AuthenticatedSession<TClaims = SessionClaims> {
     return this.#token.amr;
   }
 
+  /** Who acts as the user, if it is somebody else (RFC 8693, 4.1); `undefined` if the user does. */
+  get actor(): SessionActor | undefined {
+    return this.#token.actor;
+  }
+
   toJSON(): object {
-    const { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr } = this;
-    return { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr };
+    const { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr, actor } = this;
+    const facts = { id, userId, claims, tokenIssuedAt, tokenExpiresAt, authenticatedAt, amr };
+    return actor ? { ...facts, actor } : facts;
   }
 
   [inspect.custom](_depth: number, options: InspectOptions): string {

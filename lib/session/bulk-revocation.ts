@@ -136,8 +136,9 @@ export class BulkRevocation {
 
   private announceEach(ended: readonly EndedSession[], { reason }: NotBefore, by?: string | number): void {
     const at = this.clock.now();
-    for (const { id, userId } of ended) {
-      this.events.emit({ type: 'revoked', sessionId: id, userId, reason, by, elsewhere: false }, at);
+    for (const { id, userId, actor } of ended) {
+      const parties = { sessionId: id, userId, actor: actor ?? undefined };
+      this.events.emit({ type: 'revoked', ...parties, reason, by, elsewhere: false }, at);
     }
   }
 }

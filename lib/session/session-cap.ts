@@ -37,6 +37,11 @@ export class SessionCap {
     await this.manager.revokeMany(newestFirst.slice(this.cap.limit), { reason: 'limit' });
   }
 
+  /** Stores a session that takes no place: somebody acts as the user. */
+  async exempt(row: SessionRow): Promise<void> {
+    await this.store.insert(row);
+  }
+
   private async insertIfFree(row: SessionRow, replaced: ReadonlySet<string>, limit: number): Promise<void> {
     const others = async () => {
       const ids = await this.idsOf(row.userId, replaced, row.createdAt);
@@ -53,7 +58,8 @@ export class SessionCap {
     throw new TooManySessionsError(limit);
   }
 
+  /** Somebody who acts as the user neither takes a place nor ends a session. */
   private async idsOf(userId: UserId, replaced: ReadonlySet<string>, now: number): Promise<string[]> {
-    return (await this.store.findIdsForUser(userId, now)).filter((id) => !replaced.has(id));
+    return (await this.store.findIdsForUser(userId, now, false)).filter((id) => !replaced.has(id));
   }
 }

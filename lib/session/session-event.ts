@@ -1,4 +1,5 @@
 import type { RevocationReason, TokenTheft, StaleRefreshToken } from '../errors/session.errors.js';
+import type { SessionActor } from '../types/actor.js';
 import type { Device } from '../types/device.js';
 import type { UserId } from '../types/register.js';
 
@@ -14,9 +15,11 @@ interface EventFacts {
 interface SessionFacts extends EventFacts {
   readonly sessionId: string;
   readonly userId: UserId;
+  /** Who acts as the user in this session; `undefined` if the user does. */
+  readonly actor?: SessionActor | undefined;
 }
 
-/** Somebody has signed in. */
+/** Somebody has signed in, or has begun to act as another user. */
 export interface SessionCreatedEvent extends SessionFacts {
   readonly type: 'created';
   /** The client that has signed in. */
@@ -53,6 +56,7 @@ export interface AllRevokedEvent extends EventFacts {
   readonly type: 'all_revoked';
   /** It is about no session alone. */
   readonly sessionId?: undefined;
+  readonly actor?: undefined;
   /** The user; `undefined` for everybody. */
   readonly userId: UserId | undefined;
   /** The newest of the sessions were made at this time. */
@@ -75,6 +79,8 @@ export interface AllRevokedEvent extends EventFacts {
  */
 export interface StaleTokenEvent extends EventFacts, StaleRefreshToken {
   readonly type: 'stale';
+  /** Nobody: an impersonation has no refresh token. */
+  readonly actor?: undefined;
   /** The client that came with the token; `undefined` if it is not known. */
   readonly request: Device | undefined;
 }
@@ -82,6 +88,8 @@ export interface StaleTokenEvent extends EventFacts, StaleRefreshToken {
 /** Two parties hold copies of the session's tokens. The session has been revoked; there is no event `revoked` for it. */
 export interface TokenTheftEvent extends EventFacts, TokenTheft {
   readonly type: 'theft';
+  /** Nobody: an impersonation has no refresh token. */
+  readonly actor?: undefined;
 }
 
 /** This process has made the next key, or somebody has called `rotateSigningKeys()` in it. It is about no session. */
@@ -114,6 +122,7 @@ export interface CsrfRefusedEvent extends EventFacts, NoSession {
 interface NoSession {
   readonly sessionId?: undefined;
   readonly userId?: undefined;
+  readonly actor?: undefined;
 }
 
 /** An event; see `SessionService.events`. `type` tells them apart. */

@@ -4,7 +4,7 @@ import { parseDuration } from '../options/duration.js';
 import { toAsciiJson } from '../storage/columns.js';
 import type { JsonValue } from '../types/json.js';
 import { whyNotJson } from '../protocol/json.js';
-import type { SessionInput } from './session.types.js';
+import type { ImpersonationInput, SessionInput } from './session.types.js';
 import type { UserId } from '../types/register.js';
 
 /** The size of the `user_id` column, in characters of ASCII JSON. */
@@ -98,6 +98,53 @@ export function checkLabel(label: unknown): string | null {
   return label;
 }
 
+/** A checked {@link ImpersonationInput}. */
+export interface CheckedImpersonationInput extends Pick<CheckedSessionInput, 'userId' | 'claims' | 'data'> {
+  /** In milliseconds. */
+  readonly life: number;
+  readonly reason: string | undefined;
+}
+
+const KNOWN_OF_IMPERSONATION: ReadonlySet<string> = new Set([
+  'userId',
+  'claims',
+  'data',
+  'device',
+  'ttl',
+  'reason',
+]);
+
+/** In characters of ASCII JSON. */
+const MAX_REASON = 255;
+
+/**
+ * @param longest the longest life of an impersonation, in milliseconds
+ * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+ */
+export function checkImpersonationInput(
+  input: ImpersonationInput,
+  longest: number,
+): CheckedImpersonationInput {
+  const userId = checkUserId(input?.userId);
+  checkNames(input, KNOWN_OF_IMPERSONATION);
+  if (input.device !== undefined) checkDevice(input.device);
+  const { reason } = input;
+  if (reason !== undefined && (typeof reason !== 'string' || toAsciiJson(reason).length > MAX_REASON)) {
+    throw new InvalidInputError(
+      `"reason" must be a text of at most ${MAX_REASON - 2} characters; one that is not ASCII counts as six.`,
+    );
+  }
+  return {
+    userId,
+    life:
+      lifetime('ttl', input.ttl, longest, 'than impersonations may last by the option accessToken.ttl') ??
+      longest,
+    reason,
+    claims: input.claims === undefined ? {} : normaliseClaims(input.claims),
+    data: input.data === undefined ? {} : normaliseData(input.data),
+  };
+}
+
 /** @throws {@link InvalidInputError} for a member that is not known */
 export function checkNames(input: object, known: ReadonlySet<string>, prefix = ''): void {
   if (typeof input !== 'object' || input === null)
@@ -108,7 +155,12 @@ export function checkNames(input: object, known: ReadonlySet<string>, prefix = '
   }
 }
 
-function lifetime(name: string, value: unknown, longest: number): number | null {
+function lifetime(
+  name: string,
+  value: unknown,
+  longest: number,
+  limit = 'than sessions may live by the option refreshToken.absoluteTtl',
+): number | null {
   if (value === undefined) return null;
   const milliseconds = parseDuration(value);
   if (milliseconds === undefined || milliseconds < 1_000) {
@@ -117,9 +169,7 @@ function lifetime(name: string, value: unknown, longest: number): number | null 
     );
   }
   if (milliseconds > longest) {
-    throw new InvalidInputError(
-      `"${name}" is longer than sessions may live by the option refreshToken.absoluteTtl, which is ${longest / 1_000} s.`,
-    );
+    throw new InvalidInputError(`"${name}" is longer ${limit}, which is ${longest / 1_000} s.`);
   }
   return milliseconds;
 }

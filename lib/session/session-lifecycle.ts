@@ -4,7 +4,9 @@ import type { AccessToken, SignedAccessToken, UnprovenToken } from '../protocol/
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { describeLargestClaim, UNPROVEN_OVERHEAD } from '../protocol/access-token.payload.js';
 import {
+  ImpersonationRefusedError,
   InvalidClaimsError,
+  InvalidInputError,
   LookAgainError,
   SessionOverError,
   TokenTheftError,
@@ -24,9 +26,10 @@ import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { newSessionId } from '../protocol/session-id.js';
 import type { Devices } from './devices.js';
-import { checkSessionInput } from './session-input.js';
-import type { DeviceInput, SessionInput } from './session.types.js';
+import { checkImpersonationInput, checkSessionInput } from './session-input.js';
+import type { DeviceInput, ImpersonationInput, SessionInput } from './session.types.js';
 import type { TheftResponse } from './theft-response.js';
+import type { SessionActor } from '../types/actor.js';
 
 /** The tokens that the client uses from now on. `refreshToken` is `undefined` when the client keeps the one that it has. */
 export interface TokenSet {
@@ -95,6 +98,7 @@ export class SessionLifecycle {
       lastSeenAt: now,
       expiresAt: now + Math.min(checked.idleTtl ?? ttl, absoluteTtl ?? longest),
       endsAt: absoluteTtl === null ? null : now + absoluteTtl,
+      actor: null,
       revokedAt: null,
       revokedReason: null,
       ...checked,
@@ -107,11 +111,63 @@ export class SessionLifecycle {
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await insert(row);
     await this.bulk.admit(row);
-    if (this.events.isObserved) {
-      const { id: sessionId, userId, userAgent, ip } = row;
-      this.events.emit({ type: 'created', sessionId, userId, device: { userAgent, ip } }, now);
-    }
+    this.tellOfNew(row, now);
     return { row, accessToken, refreshToken };
+  }
+
+  /**
+   * Makes a session in which one user acts as another one. It has an access token and nothing to refresh it with. It ends when
+   * that expires: the row as well, so that nothing prolongs it. The token is never longer-lived than others, because revocations
+   * are remembered for that long only.
+   *
+   * @param by the actor's live session
+   * @param device user agent and address for the list of devices. @default the device in the input
+   * @param insert stores the row
+   * @throws {@link ImpersonationRefusedError} when the actor acts as another user already
+   * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError}
+   */
+  async impersonate(
+    by: SessionRow,
+    input: ImpersonationInput,
+    now: number,
+    insert: (row: SessionRow) => Promise<void>,
+    device: DeviceInput | undefined = input?.device,
+  ): Promise<TokenSet> {
+    if (by.actor) throw new ImpersonationRefusedError();
+    const { life, reason, ...checked } = checkImpersonationInput(input, this.options.accessToken.ttl);
+    if (checked.userId === by.userId) throw new InvalidInputError('Nobody can act as themselves.');
+    // In whole seconds, as JWT times are.
+    const expiresAt = Math.floor(Math.min(now + life, by.expiresAt) / 1_000) * 1_000;
+    const createdAt = this.bulk.timeOfSession(now);
+    const row: SessionRow = {
+      id: newSessionId(createdAt),
+      // Of a secret that nobody has.
+      secretHash: hashSessionSecret(randomBytes(16)),
+      version: 1,
+      generation: 0,
+      redeemedBy: null,
+      createdAt,
+      lastSeenAt: now,
+      expiresAt,
+      idleTtl: life,
+      endsAt: expiresAt,
+      remember: 0,
+      // Who is there is the actor.
+      authTime: by.authTime ?? by.createdAt,
+      amr: by.amr,
+      actor: { userId: by.userId, sessionId: by.id, reason },
+      revokedAt: null,
+      label: null,
+      revokedReason: null,
+      ...checked,
+      ...this.devices.describe(device),
+    };
+    const accessToken = await this.sign(row, now, expiresAt);
+    this.checkSize(accessToken, row.claims);
+    await insert(row);
+    await this.bulk.admit(row);
+    this.tellOfNew(row, now);
+    return { row, accessToken, refreshToken: undefined };
   }
 
   /**
@@ -121,7 +177,8 @@ export class SessionLifecycle {
    * @returns a promise only if the decision needs to wait for something
    */
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
-    const { unproven } = accessToken;
+    const { unproven, actor } = accessToken;
+    if (actor) return this.useImpersonation(accessToken, actor, now);
     if (unproven && !isYoung(unproven, now, this.options.rotation)) return this.prove(accessToken, now);
     const end = this.revocation.endOf(accessToken, now);
     return andThen(end, (settled) => verdictOf(accessToken, settled));
@@ -195,6 +252,22 @@ export class SessionLifecycle {
     return this.accessTokens.sign(subjectOf(row, unproven), now, Math.min(expiresAt, row.expiresAt));
   }
 
+  /** Somebody acts as another user for no longer than their own session lives. */
+  private async useImpersonation(
+    accessToken: AccessToken,
+    actor: SessionActor,
+    now: number,
+  ): Promise<AccessVerdict> {
+    const end = (await this.revocation.endOf(accessToken, now)) ?? (await this.revocation.endOf(actor, now));
+    return verdictOf(accessToken, end);
+  }
+
+  private tellOfNew({ id: sessionId, userId, actor, userAgent, ip }: SessionRow, now: number): void {
+    if (!this.events.isObserved) return;
+    const device = { userAgent, ip };
+    this.events.emit({ type: 'created', sessionId, userId, actor: actor ?? undefined, device }, now);
+  }
+
   private async prove(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
     try {
       const row = await this.rotator.use(accessToken, now);
@@ -237,10 +310,13 @@ export class SessionLifecycle {
 export function verdictOf(accessToken: AccessToken, end: SessionEnd | undefined): AccessVerdict {
   return end === undefined
     ? { status: 'active', accessToken }
-    : { status: 'over', error: new SessionOverError(end) };
+    : {
+        status: 'over',
+        error: new SessionOverError({ ...end, impersonation: accessToken.actor !== undefined }),
+      };
 }
 
 function subjectOf(row: SessionFacts, unproven?: UnprovenToken) {
-  const { id, userId, claims, authTime, amr } = row;
-  return { sessionId: id, userId, claims, authTime, amr, unproven };
+  const { id, userId, claims, authTime, amr, actor } = row;
+  return { sessionId: id, userId, claims, authTime, amr, actor, unproven };
 }

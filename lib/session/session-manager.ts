@@ -158,7 +158,8 @@ export class SessionManager {
     return row && isLive(row, this.clock.now()) ? row : null;
   }
 
-  private async getRow(id: string): Promise<SessionRow> {
+  /** @throws {@link SessionNotFoundError} when it is not live */
+  async getRow(id: string): Promise<SessionRow> {
     const row = await this.findRow(id);
     if (!row) throw new SessionNotFoundError(id);
     return row;
@@ -173,9 +174,10 @@ export class SessionManager {
     );
     // The statement may have waited for a lock.
     const at = this.clock.now();
-    for (const { id, userId } of ended) {
-      const who = by ?? (reason === 'logout' ? userId : undefined);
-      this.events.emit({ type: 'revoked', sessionId: id, userId, reason, by: who, elsewhere: false }, at);
+    for (const { id, userId, actor } of ended) {
+      const who = by ?? (reason === 'logout' ? (actor?.userId ?? userId) : undefined);
+      const facts = { sessionId: id, userId, actor: actor ?? undefined, reason, by: who, elsewhere: false };
+      this.events.emit({ type: 'revoked', ...facts }, at);
     }
   }
 }
@@ -186,7 +188,7 @@ async function callUpdate(next: Function, present: JsonValue): Promise<unknown> 
 
 /** @param current the id of the session that asks, if it is known */
 export function toInfo(row: SessionDetails, current?: string): SessionInfo {
-  const { id, userId, claims, data, label, userAgent, ip } = row;
+  const { id, userId, claims, data, actor, label, userAgent, ip } = row;
   const info: SessionInfo = {
     id,
     userId,
@@ -198,6 +200,7 @@ export function toInfo(row: SessionDetails, current?: string): SessionInfo {
     remember: row.remember === 1,
     authenticatedAt: new Date(row.authTime ?? row.createdAt),
     amr: row.amr ?? [],
+    actor: actor ?? undefined,
     label,
     // Not many who get a session read these, and parsing takes longer than the rest.
     get browser() {

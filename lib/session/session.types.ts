@@ -1,5 +1,6 @@
 import type { RevocationReason } from '../errors/session.errors.js';
 import type { Duration } from '../options/duration.js';
+import type { SessionActor } from '../types/actor.js';
 import type { SessionClaims, SessionData, UserId, Written } from '../types/register.js';
 
 /** The input for a new session. */
@@ -42,6 +43,18 @@ interface LabelInput {
   /** A name that the user gives to the device; see {@link SessionInfo.label}. @default none */
   label?: string | null;
 }
+/** The input for a session in which somebody acts as another user. */
+export type ImpersonationInput<TClaims = SessionClaims, TData = SessionData> = ClaimsInput<TClaims> &
+  DataInput<TData> & {
+    /** The user as whom the actor acts. */
+    userId: UserId;
+    /** User agent and address of the actor's client. `impersonate()` over HTTP takes missing values from the request. */
+    device?: DeviceInput;
+    /** How long the impersonation lasts: at least one second and at most `accessToken.ttl`. @default `accessToken.ttl` */
+    ttl?: Duration;
+    /** Why, such as the number of a support case. For lists and events; at most 255 bytes. @default none */
+    reason?: string;
+  };
 
 /** What changes when a user proves again who they are. The rest is that of the session before. */
 export type SessionChanges = Partial<Omit<SessionInput, 'userId'>>;
@@ -83,6 +96,8 @@ export interface SessionInfo<TClaims = SessionClaims, TData = SessionData> {
   readonly authenticatedAt: Date;
   /** How they did (RFC 8176); empty if the application does not say. */
   readonly amr: readonly string[];
+  /** Who acts as the user in this session; `undefined` if the user does. */
+  readonly actor: SessionActor | undefined;
   /** The name that the user has given to the device, at most 64 characters without control characters. */
   readonly label: string | null;
   /**
@@ -145,6 +160,9 @@ export interface IssuedSession {
   /** For CSRF mode `token`. */
   readonly csrfToken: string;
 }
+
+/** The result of `tokens.impersonate()`. There is no refresh token. */
+export type ImpersonatedSession = Omit<IssuedSession, 'refreshToken'>;
 
 /** The result of `tokens.refresh()`. */
 export interface RefreshedSession {

@@ -71,6 +71,10 @@ export class SessionEntity {
   @Column({ name: 'amr', type: 'varchar', length: 255, nullable: true })
   amr!: string | null;
 
+  /** Who acts as the user, as JSON; null if the user does. It stays when the session is revoked. */
+  @Column({ name: 'actor', type: 'varchar', length: 640, nullable: true })
+  actor!: string | null;
+
   /**
    * When the session was revoked. The row then has no content, and stays until the last access token has expired. Only revoked
    * rows are in the index, so that sign-in does not write it. MySQL and MariaDB ignore the condition.

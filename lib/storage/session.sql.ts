@@ -25,7 +25,7 @@ const CLEAR = `{revokedReason} = :reason, {secretHash} = '', {claims} = 'null', 
 const REVOKE = `UPDATE {} SET {revokedAt} = :unsettled, {expiresAt} = :unsettled, ${CLEAR}`;
 
 /** What is told of a revoked session. */
-const ENDED = '{* of id, userId}';
+const ENDED = '{* of id, userId, actor}';
 
 /** See `expiryAfter` of the store. */
 const LONGEST = '{createdAt} + :absoluteTtl';
@@ -52,12 +52,12 @@ export const SESSION_SQL = {
   /** The first live sessions of a part of the table, in the order of ids, which is that of sign-ins. */
   findIdsBetween: `SELECT {* of id} FROM {} WHERE {id} > :after AND {id} < :before AND ${LIVE} ORDER BY {id} LIMIT :count`,
 
-  findIdsForUser: `SELECT {* of id, userId} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
+  findIdsForUser: `SELECT {* of id, userId, actor} FROM {} WHERE {userId} = :userId AND ${LIVE}`,
 
   revokedSince: `SELECT {* of id, revokedAt, revokedReason} FROM {} WHERE ${REVOKED_SINCE}`,
 
   /** The same with whose sessions they were, and who has revoked them. */
-  heardSince: `SELECT {* of id, userId, revokedAt, revokedReason, redeemedBy} FROM {} WHERE ${REVOKED_SINCE}`,
+  heardSince: `SELECT {* of id, userId, actor, revokedAt, revokedReason, redeemedBy} FROM {} WHERE ${REVOKED_SINCE}`,
 
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,

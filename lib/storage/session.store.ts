@@ -6,6 +6,7 @@ import {
   StorageUnavailableError,
 } from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
+import type { SessionActor } from '../types/actor.js';
 import type { JsonValue } from '../types/json.js';
 import type { Clock } from '../util/clock.js';
 import type { UserId } from '../types/register.js';
@@ -19,13 +20,14 @@ import { type StatementResult, Statements } from './statements.js';
 /** A row of the table of sessions, with the JSON columns parsed. */
 export type SessionRow = Omit<
   SessionEntity,
-  'userId' | 'claims' | 'data' | 'amr' | 'label' | 'revokedReason'
+  'userId' | 'claims' | 'data' | 'amr' | 'label' | 'actor' | 'revokedReason'
 > & {
   userId: UserId;
   claims: JsonValue;
   data: JsonValue;
   amr: readonly string[] | null;
   label: string | null;
+  actor: SessionActor | null;
   revokedReason: RevocationReason | null;
 };
 
@@ -39,18 +41,21 @@ export interface Revocation {
 /** The same, for those who are told of it. `userId` is null if the column is damaged. */
 export interface HeardRevocation extends Revocation {
   readonly userId: UserId;
+  readonly actor: SessionActor | null;
   /** Whether this process has revoked it. */
   readonly isOwn: boolean;
 }
 
 /** A session that a call has revoked. `userId` is null if the column is damaged. */
-export type EndedSession = Pick<SessionRow, 'id' | 'userId'>;
+export type EndedSession = Pick<SessionRow, 'id' | 'userId' | 'actor'>;
 
 /** The columns that tokens need, and the session's expiry. */
 export type SessionFacts = Pick<
   SessionRow,
   'id' | 'userId' | 'claims' | 'expiresAt' | 'remember' | 'authTime' | 'amr'
->;
+> &
+  // Statements for refreshes do not read it, because no impersonation is refreshed.
+  Partial<Pick<SessionRow, 'actor'>>;
 
 /** The part of a session that clients and applications get. Drivers need about half a microsecond for each column more. */
 export type SessionDetails = SessionFacts &
@@ -152,11 +157,16 @@ export class SessionStore {
     return { rows, hasMore: found.length > limit };
   }
 
-  /** Ids of the live sessions of a user. This reads nothing else, because the rest may be large, or damaged. */
-  async findIdsForUser(userId: UserId, now: number): Promise<string[]> {
+  /**
+   * Ids of the live sessions of a user. This parses nothing else, because the rest may be large, or damaged.
+   *
+   * @param impersonated whether sessions in which somebody else acts as the user count
+   */
+  async findIdsForUser(userId: UserId, now: number, impersonated = true): Promise<string[]> {
     const user = toAsciiJson(userId);
     const { rows } = await storageErrors(() => this.run.findIdsForUser({ userId: user, now }));
-    return ofUser(rows, user).map(({ id }) => id);
+    const counting = ofUser(rows, user).filter(({ actor }) => impersonated || actor === null);
+    return counting.map(({ id }) => id);
   }
 
   /** Ids of up to `count` live sessions between two ids, in the order of ids. */
@@ -289,7 +299,11 @@ export class SessionStore {
     const marked = this.hasReturning
       ? rows
       : (await storageErrors(() => this.run.findMarked({ ids, mark }))).rows;
-    return marked.map((row) => ({ id: row.id, userId: parsed(row, 'userId', this.unreadable) as UserId }));
+    return marked.map((row) => ({
+      id: row.id,
+      userId: parsed(row, 'userId', this.unreadable) as UserId,
+      actor: actorOf(row, this.unreadable),
+    }));
   }
 
   /** Logs that a column cannot be read. Its value is null then. */
@@ -327,10 +341,11 @@ export class SessionStore {
     const { rows } = await storageErrors(() => this.run.heardSince({ time, unsettled: UNSETTLED }));
     return rows.map((row) => ({
       id: row.id,
-      revokedAt: row.revokedAt!,
-      revokedReason: row.revokedReason,
       // The same rows are read again and again. So what is damaged is not logged here.
       userId: parsed(row, 'userId', () => null) as UserId,
+      actor: actorOf(row, () => null),
+      revokedAt: row.revokedAt!,
+      revokedReason: row.revokedReason,
       isOwn: this.marks.isOwn(row.redeemedBy),
     }));
   }
@@ -386,6 +401,7 @@ export class SessionStore {
   private rowOf(entity: SessionEntity, unreadable: Unreadable = refuseRow): SessionRow {
     const { ttl, absoluteTtl } = this.times;
     const row = detailsOf(entity, unreadable) as SessionRow;
+    row.actor = actorOf(entity, unreadable);
     // The options may have become stricter since the row was written.
     const idleEnd = row.lastSeenAt + (row.idleTtl ?? ttl);
     row.expiresAt = Math.min(row.expiresAt, idleEnd, row.createdAt + absoluteTtl);
@@ -431,6 +447,7 @@ function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
   values.data = toAsciiJson(row.data);
   values.amr = row.amr && toAsciiJson(row.amr);
   values.label = row.label && toAsciiJson(row.label);
+  values.actor = row.actor && toAsciiJson(row.actor);
   return values;
 }
 
@@ -438,6 +455,14 @@ type Unreadable = (error: StorageUnavailableError) => null;
 
 function refuseRow(error: StorageUnavailableError): never {
   throw error;
+}
+
+/** Who acts as the user of a session. */
+function actorOf(
+  { id, actor }: Pick<SessionEntity, 'id' | 'actor'>,
+  unreadable: Unreadable,
+): SessionActor | null {
+  return actor === null ? null : (parsed({ id, actor }, 'actor', unreadable) as SessionActor | null);
 }
 
 /** Parses the JSON columns of a row. It changes the entity, which nobody else uses. */
@@ -466,7 +491,7 @@ function factsOf(
 }
 
 /** The value of a JSON column. It may be damaged: servers that are not strict cut off what is too long. */
-function parsed<Column extends 'userId' | 'claims' | 'data' | 'amr' | 'label'>(
+function parsed<Column extends 'userId' | 'claims' | 'data' | 'amr' | 'label' | 'actor'>(
   entity: { readonly id: string } & Readonly<Record<Column, string>>,
   column: Column,
   unreadable: Unreadable,

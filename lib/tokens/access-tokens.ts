@@ -28,7 +28,7 @@ export class AccessTokens {
     now: number,
     expiresAt = now + this.options.ttl,
   ): Promise<SignedAccessToken> {
-    const { sessionId, userId, claims, authTime = null, amr, unproven } = subject;
+    const { sessionId, userId, claims, authTime = null, amr, actor, unproven } = subject;
     const key = await this.keys.current(now);
     const { issuer, audience } = this.options;
     const issued = Math.floor(now / 1_000);
@@ -42,6 +42,7 @@ export class AccessTokens {
       claims: deepFreeze(claims),
       authTime: authTime === null ? timeOfSessionId(sessionId) : Math.floor(authTime / 1_000) * 1_000,
       amr: amr ?? [],
+      actor: actor ? { userId: actor.userId, sessionId: actor.sessionId } : undefined,
       unproven,
       issuedAt: issued * 1_000,
       expiresAt: expiry * 1_000,
@@ -56,5 +57,10 @@ export class AccessTokens {
   /** See {@link AccessTokenVerifier.hasForm}. */
   hasForm(token: string): boolean {
     return this.verifier.hasForm(token);
+  }
+
+  /** See {@link AccessTokenVerifier.namesActor}. */
+  namesActor(token: string): boolean {
+    return this.verifier.namesActor(token);
   }
 }

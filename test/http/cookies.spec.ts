@@ -140,6 +140,8 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     cookies: SessionCookieOptions;
     access: NamedAttributes;
     refresh: NamedAttributes;
+    /** A cookie that the sign-in cannot see, so that it clears it. */
+    unseen?: NamedAttributes;
     /** Name of the marker. It has the attributes of the refresh cookie. */
     marker: string;
   }>([
@@ -160,6 +162,8 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     {
       when: 'they have a path',
       cookies: { path: '/app' },
+      // The sign-in at another path does not see this cookie.
+      unseen: ['__Secure-session_access_as', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
       access: ['__Secure-session_access', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
       refresh: ['__Secure-session_refresh', 'Path=/app; HttpOnly; Secure; SameSite=Lax'],
       marker: '__Secure-session_look_again',
@@ -208,11 +212,14 @@ describe.each(adapters)('cookies over %s', (adapter) => {
     },
   ])(
     'are set and cleared with exactly the same attributes when $when',
-    async ({ cookies, access, refresh, marker }) => {
+    async ({ cookies, access, refresh, marker, unseen }) => {
       const app = await start({ cookies });
       const browser = app.browser();
       const login = await browser.post('/login', { userId: 'alice' });
-      expect(lines(login)).toEqual([access, refresh].flatMap((each) => withTwin(each, setLine)));
+      expect(lines(login)).toEqual([
+        ...[access, refresh].flatMap((each) => withTwin(each, setLine)),
+        ...(unseen ? [clearedLine(unseen)] : []),
+      ]);
 
       const set = login.setCookies.filter(({ value }) => value !== '');
       const cookie = set.map(({ name, value }) => `${name}=${value}`).join('; ');

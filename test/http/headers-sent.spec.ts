@@ -108,6 +108,12 @@ class LateController {
       case 'create':
         await this.sessions.create(request, response, { userId: 'bob' });
         break;
+      case 'impersonate':
+        await this.sessions.impersonate(request, response, { userId: 'bob' });
+        break;
+      case 'endImpersonation':
+        await this.sessions.endImpersonation(request, response);
+        break;
       case 'refresh':
         await this.sessions.refresh(request, response);
         break;
@@ -138,6 +144,9 @@ interface Row {
 const rows: Row[] = [
   { action: 'create', client: 'nobody', outcome: 'headers_sent', live: 0 },
   { action: 'create', client: 'signed in', outcome: 'headers_sent', live: 1 },
+  { action: 'impersonate', client: 'nobody', outcome: 'no_credentials', live: 0 },
+  { action: 'impersonate', client: 'signed in', outcome: 'headers_sent', live: 1 },
+  { action: 'endImpersonation', client: 'signed in', outcome: 'done', live: 1 },
   { action: 'refresh', client: 'signed in', outcome: 'headers_sent', live: 1 },
   { action: 'refresh', client: 'expired', outcome: 'headers_sent', live: 1 },
   { action: 'refresh', client: 'stale', outcome: 'headers_sent', live: 1 },

@@ -69,6 +69,14 @@ const SUITES = [
   ['headers sent', ['test/http/headers-sent.spec.ts']],
   ['refresh path', ['test/http/refresh-path.spec.ts']],
   ['caches', ['test/http/caches.spec.ts']],
+  [
+    'impersonation',
+    [
+      'test/http/impersonation.spec.ts',
+      'test/attacks/impersonation.spec.ts',
+      'test/verifier/impersonation.spec.ts',
+    ],
+  ],
   ['session end', ['test/http/session-end.spec.ts']],
   ['modules', ['test/module/several-modules.spec.ts']],
   ['contexts', ['test/contexts']],

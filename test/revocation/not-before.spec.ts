@@ -107,7 +107,7 @@ describe.each(databases)('a not-before on $name', (kind) => {
         expect(await revoke(one)).toBe(1);
         for (const each of [one, two]) {
           expect(await each.service.find(issued.session.id)).toBeNull();
-          expect(await each.service.findAllForUser('ann')).toEqual([]);
+          expect((await each.service.findAllForUser('ann')).sessions).toEqual([]);
           await expect(insist(each.service, issued.refreshToken.token)).rejects.toMatchObject(OVER);
         }
         const [row] = await world.rows();

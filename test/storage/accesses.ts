@@ -22,7 +22,7 @@ export interface Storage {
   readonly notBefores: NotBeforeStore;
 }
 
-const ENDED = { id: 'a', userId: 'ann' };
+const ENDED = { id: 'a', userId: 'ann', actor: null };
 
 /** @param now the time at which revocations are settled. @default the time of the test */
 export function storeOn(dataSource: DataSource, now = () => Date.now()): SessionStore {
@@ -55,6 +55,7 @@ export function row(id: string, more: Partial<SessionRow> = {}): SessionRow {
     endsAt: null,
     remember: 1,
     authTime: null,
+    actor: null,
     amr: null,
     revokedAt: null,
     revokedReason: null,

@@ -45,7 +45,8 @@ describe.each(databases)('a rotation decision on $name', (kind) => {
   });
 
   test('is not written once the session has been revoked', async () => {
-    expect(await store.revoke(row.id, Date.now(), 'revoked')).toEqual({ id: row.id, userId: row.userId });
+    const ended = { id: row.id, userId: row.userId, actor: null };
+    expect(await store.revoke(row.id, Date.now(), 'revoked')).toEqual(ended);
     expect(await store.advance(row, { ...row, redeemedBy: 'a' }, LATER)).toBeUndefined();
     expect(await store.revokeStolen(row)).toBe(false);
     const tombstone = {

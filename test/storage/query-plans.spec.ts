@@ -182,6 +182,7 @@ async function fill(dataSource: DataSource): Promise<void> {
     claims: '{}',
     data: '{}',
     amr: null,
+    actor: null,
     userAgent: 'a'.repeat(100),
     // In no order: a database may read a table from its start if it knows that this is the order of the index.
     expiresAt: NOW + ((n * 7_919) % count) * 1_000,

@@ -17,7 +17,10 @@ export class AccessCookie implements TokenReader {
   readonly isAmbient = true;
 
   /** @param cookieName with its prefix */
-  constructor(private readonly cookieName: string) {}
+  constructor(
+    private readonly cookieName: string,
+    readonly isForImpersonation = false,
+  ) {}
 
   readAccessToken({ cookie }: IncomingHttpHeaders): string | undefined {
     return cookieValues(cookie, this.cookieName, 1)[0];

@@ -16,6 +16,7 @@ const NONE: ReadonlySet<string> = new Set();
 export class BearerReader implements TokenReader {
   /** A page of another site cannot make a browser send this header. */
   readonly isAmbient = false;
+  readonly isForImpersonation = false;
 
   readAccessToken({ authorization }: IncomingHttpHeaders): string | undefined {
     if (authorization === undefined || !/^bearer /i.test(authorization)) return undefined;

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { Logger } from '@nestjs/common';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
-import { cookieName } from '../../options/cookie-name.js';
+import { covers } from '../../options/cookie-options.js';
+import { cookieName, impersonationName } from '../../options/cookie-name.js';
 import type { ResolvedOptions } from '../../options/resolved-options.js';
 import type { SignedAccessToken } from '../../protocol/access-token.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
@@ -9,6 +10,7 @@ import {
   areHeadersSent,
   type HttpRequest,
   type HttpResponse,
+  pathOf,
   responseHeader,
   setResponseHeader,
 } from '../messages.js';
@@ -40,6 +42,7 @@ const NO_LINES: string[] = [];
 /** Tokens in cookies: reads them from requests, sets and clears them in responses. */
 export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
+  private readonly impersonation: Cookie;
   private readonly indicator: Cookie | undefined;
   private hasWarnedOfSize = false;
   private lazyRefresh: Cookie | undefined;
@@ -54,6 +57,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const access = cookie(cookies, cookies.accessName, cookies.path, true);
     super(access.name);
     this.access = access;
+    this.impersonation = impersonationCookie(options);
     this.indicator =
       cookies.indicatorName === undefined
         ? undefined
@@ -61,8 +65,15 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   }
 
   get maxAccessTokenLength(): number {
-    const { name, attributes } = this.access;
-    return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
+    return longestValueOf(this.access);
+  }
+
+  get maxImpersonationLength(): number {
+    return longestValueOf(this.impersonation);
+  }
+
+  get impersonationName(): string {
+    return this.impersonation.name;
   }
 
   /** The path of the refresh cookie. */
@@ -103,6 +114,25 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     now: number,
   ): void {
     this.write(response, this.accessLines(token, session, now));
+  }
+
+  /**
+   * The cookie lives as long as a refresh cookie can, not as long as its token. If the browser dropped it earlier, the actor's
+   * refresh cookie would count again, and a form that was filled in as another user would be saved for the actor.
+   */
+  writeImpersonation(response: HttpResponse, { token }: SignedAccessToken, now: number): void {
+    const life = { expiresAt: now + this.options.refreshToken.absoluteTtl, remember: 1 };
+    this.write(response, this.lines(this.impersonation, token, life, now, undefined));
+  }
+
+  /** @param request if it is known and would have the cookie, nothing is done unless it has */
+  clearImpersonation(response: HttpResponse, request?: HttpRequest, isSigningOut = false): void {
+    const { name, attributes } = this.impersonation;
+    const isSeen = request && covers(attributes.path, pathOf(request));
+    if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
+    const lines = [...this.twinCleared(this.impersonation, request), setCookieLine(name, '', 0, attributes)];
+    this.write(response, lines);
+    if (isSigningOut && this.options.caches.clearAtSignOut) clearCache(response);
   }
 
   /** The marker lives as long as a refresh token, because a client that does not follow the redirect looks again later. */
@@ -252,6 +282,21 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const path = cookies.refreshPath ?? (refresh === 'endpoint' ? this.refreshRoute() : cookies.path);
     return cookie(cookies, name, path, true);
   }
+}
+
+/**
+ * Wherever the guard may exchange a refresh cookie, it must see this one, too. The name is that of the access cookie's path, so
+ * that services that only verify know it.
+ */
+function impersonationCookie({ cookies, refresh }: ResolvedOptions): Cookie {
+  const { name, attributes } = cookie(cookies, impersonationName(cookies.accessName), cookies.path, true);
+  const path = (refresh === 'transparent' ? cookies.refreshPath : undefined) ?? cookies.path;
+  return { name, attributes: { ...attributes, path } };
+}
+
+/** The longest value that browsers accept. */
+function longestValueOf({ name, attributes }: Cookie): number {
+  return MAX_COOKIE - setCookieLine(name, '', Number.MAX_SAFE_INTEGER, attributes).length;
 }
 
 /** Clears a cookie; a partitioned one also as it was before it was partitioned. */

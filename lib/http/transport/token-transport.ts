@@ -12,6 +12,11 @@ export interface TokenReader {
    * send them, and the CSRF check applies.
    */
   readonly isAmbient: boolean;
+  /**
+   * Whether it carries only tokens of users who act as others. If a request has such a token, nothing else in it counts, however
+   * bad the token is.
+   */
+  readonly isForImpersonation: boolean;
   /** The first access token. It is nearly always the only one. Called for every request. */
   readAccessToken(headers: IncomingHttpHeaders): string | undefined;
   /** All access tokens. There are several if the client has duplicate cookies. */

@@ -57,6 +57,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'remember', type: int },
         { name: 'auth_time', type: 'bigint', isNullable: true },
         { name: 'amr', type: 'varchar', length: '255', isNullable: true },
+        { name: 'actor', type: 'varchar', length: '640', isNullable: true },
         { name: 'revoked_at', type: 'bigint', isNullable: true },
         { name: 'revoked_reason', type: 'varchar', length: '16', isNullable: true },
         { name: 'label', type: 'varchar', length: '386', isNullable: true },
