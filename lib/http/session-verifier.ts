@@ -1,4 +1,5 @@
-import type { VerificationKeys } from '../keys/signing-key.js';
+import type { ModuleState } from '../diagnostics/channels.js';
+import type { RemoteKeys } from '../keys/remote-keys.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
 import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { VerifiedSession } from '../session/verified-session.js';
@@ -36,14 +37,16 @@ const anyValidToken = (marksPrivate: boolean): TokenAuthority<TokenReader, Authe
  * access tokens until they expire.
  */
 export class SessionVerifier implements SessionAuthenticator {
+  readonly #keys: RemoteKeys;
   readonly #tokens: AccessTokenVerifier;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
 
   constructor(
     readonly module: string,
-    keys: VerificationKeys,
+    keys: RemoteKeys,
     options: ResolvedVerifierOptions,
   ) {
+    this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
     this.#authenticator = new RequestAuthenticator(
       module,
@@ -78,6 +81,17 @@ export class SessionVerifier implements SessionAuthenticator {
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
     return this.#authenticator.authenticate(request, response, options);
+  }
+
+  /** @internal */
+  state(): ModuleState {
+    const { module } = this;
+    return {
+      module,
+      verifications: { ...this.#tokens.counts },
+      feed: undefined,
+      keys: [this.#keys.state()],
+    };
   }
 
   isUnauthenticated(error: unknown): boolean {

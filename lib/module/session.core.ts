@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import type { ModuleState } from '../diagnostics/channels.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { CsrfCheck } from '../http/csrf-check.js';
@@ -19,11 +20,7 @@ import { ProvidedSigningKeys } from '../keys/provided-signing-keys.js';
 import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
-import {
-  createRevocationChecker,
-  createToldFeed,
-  type RevocationFeed,
-} from '../revocation/revocation-checker.js';
+import { createRevocationChecker, createToldFeed, RevocationFeed } from '../revocation/revocation-checker.js';
 import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
@@ -47,6 +44,8 @@ export interface SessionCore {
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
   readonly clock: DatabaseClock;
+  /** What the module can tell of itself. It asks nobody. */
+  state(): ModuleState;
 }
 
 /**
@@ -74,16 +73,14 @@ export function createSessionCore(
   module: string = DEFAULT_MODULE,
 ): SessionCore {
   const clock = new DatabaseClock(dataSource);
-  const sessions = new SessionStore(dataSource, clock, {
-    tombstone: longestLife(options) + TOMBSTONE_MARGIN,
-    ...options.refreshToken,
-  });
+  const times = { tombstone: longestLife(options) + TOMBSTONE_MARGIN, ...options.refreshToken };
+  const sessions = new SessionStore(dataSource, clock, times, module);
   const events = new SessionEvents(module);
   const rotated =
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
       events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
-  const keys = new KeyStore(dataSource);
+  const keys = new KeyStore(dataSource, module);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
   const signingKeys = source
@@ -95,12 +92,12 @@ export function createSessionCore(
         interval: options.revocationInterval,
         rotated: rotated('access'),
       });
-  const times = {
+  const refreshKeyTimes = {
     rotation: rotationOfRefreshKeys(options),
     // A session may have a longer time between two refreshes than the options say, up to this.
     lifetime: options.refreshToken.absoluteTtl,
   };
-  const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
+  const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const elsewhere =
     options.events === 'everywhere'
       ? createToldFeed(options, sessions, ({ id, userId, revokedReason }, at) => {
@@ -181,5 +178,15 @@ export function createSessionCore(
     options,
     clock,
   });
-  return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock };
+  const feed = revocation instanceof RevocationFeed ? revocation : elsewhere;
+  const state = (): ModuleState => {
+    const now = clock.peek();
+    return {
+      module,
+      verifications: { ...accessTokens.counts },
+      feed: feed?.state(now),
+      keys: [signingKeys.state(now), refreshTokens.keyState(now)],
+    };
+  };
+  return { service, authenticator, manager, events, elsewhere, signingKeys, refreshTokens, clock, state };
 }

@@ -1,4 +1,4 @@
-import { Logger } from '@nestjs/common';
+import type { FeedState } from '../diagnostics/channels.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import {
   endOf,
@@ -9,6 +9,7 @@ import {
   type SessionStore,
 } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
+import { Trouble } from '../util/trouble.js';
 
 /** Tells whether the session of a valid access token has been revoked. */
 export interface RevocationChecker {
@@ -100,7 +101,13 @@ export interface FeedTimes {
  * drops a revocation when the last access token of the session has expired, so its memory is bounded.
  */
 export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker {
-  private readonly logger = new Logger(RevocationFeed.name);
+  private readonly trouble = new Trouble({
+    begins: 'Revoked sessions could not be read; they are accepted until their access tokens expire.',
+    ends: 'Revoked sessions can be read again.',
+  });
+  private readonly reads = { succeeded: 0, failed: 0 };
+  /** When the last read began. */
+  private begunAt = 0;
   private readonly sessions = new Map<string, SessionEnd>();
   private readAt = Number.NEGATIVE_INFINITY;
   private fullyReadAt = Number.NEGATIVE_INFINITY;
@@ -161,7 +168,15 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return this.reading;
   }
 
+  /** How the reads have gone. */
+  state(now: number): FeedState {
+    // A read that never ends is no better than one that fails.
+    const since = this.trouble.since ?? (this.reading ? this.begunAt : now);
+    return { reads: { ...this.reads }, lag: Math.max(0, now - since) };
+  }
+
   private async poll(now: number): Promise<void> {
+    this.begunAt = now;
     const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
       const revocations = await this.store.revokedSince(this.startOfRead(isFull, now));
@@ -176,12 +191,12 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
       this.hasRead = true;
       for (const each of news) this.learn?.(each, Math.min(each.revokedAt, now));
       if (isFull) this.fullyReadAt = now;
+      this.reads.succeeded++;
+      this.trouble.worked(now);
     } catch (error) {
       // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.
-      this.logger.error(
-        'Revoked sessions could not be read; they are accepted until their access tokens expire.',
-        error,
-      );
+      this.reads.failed++;
+      this.trouble.failed(error, now);
       this.isComplete = false;
     }
     this.readAt = now;
