@@ -216,9 +216,9 @@ export function instrumentSessions({
 
   // Node ends the process if a subscriber throws.
   const channels = [
-    [SESSION_CHANNEL, (event: unknown) => void harmless(() => count(event))],
+    [SESSION_CHANNEL, (event: unknown) => harmless(() => count(event))],
     [operations.name, measure],
-    [statements.name, (run: unknown) => void harmless(() => time(run))],
+    [statements.name, (run: unknown) => harmless(() => time(run))],
   ] as const;
   for (const [channel, listener] of channels) subscribe(channel, listener);
   meter.addBatchObservableCallback(observe, observed);

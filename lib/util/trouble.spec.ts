@@ -31,7 +31,7 @@ describe('a trouble', () => {
 
   it.each(courses)('of the course "%s" is told when it begins and when it ends', (course, expected) => {
     const trouble = new Trouble({ begins: 'begins', ends: 'It works again.' });
-    for (const [second, result] of [...course].entries()) {
+    for (const [second, result] of course.split('').entries()) {
       const now = NOW + second * 1_000;
       if (result === '+') trouble.worked(now);
       else trouble.failed(course[second - 1] === '-' ? new Error('later') : FIRST, now);
