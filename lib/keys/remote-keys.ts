@@ -31,7 +31,7 @@ export class RemoteKeys implements VerificationKeys {
     this.list = new KeyList(
       async (importKey) => {
         const jwks = await fetchKeySet(jwksUri, timeout).catch((error: unknown) => {
-          // Logs have this message: without user, password and query of the address.
+          // Logs have this message: without the query of the address.
           const address = jwksUri.origin + jwksUri.pathname;
           throw new KeysUnavailableError(`The keys at ${address} could not be fetched.`, {
             cause: error,

@@ -84,6 +84,10 @@ function resolveUri(value: unknown): URL {
   if (!uri || !/^https?:$/.test(uri.protocol)) {
     fail('jwksUri', 'must be an address such as "https://accounts.example.com/.well-known/jwks.json".');
   }
+  // fetch() refuses such an address, with an error that quotes it.
+  if (uri.username !== '' || uri.password !== '') {
+    fail('jwksUri', 'must have no user and no password. Public keys need none.');
+  }
   // Whoever can change the response in transit can replace the keys, and so make tokens.
   if (uri.protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(uri.hostname)) {
     fail('jwksUri', 'must be an https: address; http: is for loopback addresses only.');

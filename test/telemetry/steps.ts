@@ -8,7 +8,7 @@ import type { Series } from './telemetry.js';
 export interface Step {
   readonly name: string;
   /** @returns what is to be measured */
-  prepare(app: AccountApp): Promise<() => Promise<unknown>>;
+  readonly prepare: (app: AccountApp) => Promise<() => Promise<unknown>>;
   /** How the series change; all others stay. */
   readonly changes: Series;
 }
