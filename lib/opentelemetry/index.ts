@@ -44,6 +44,9 @@ const KIND = 'session_tokens.kind';
 const PURPOSE = 'session_tokens.purpose';
 const STATEMENT = 'session_tokens.statement';
 
+/** The kinds of thefts. A token of a session that is over is none. */
+const THEFTS = ['superseded', 'sibling'];
+
 /** The buckets that the semantic conventions have for the duration of database operations, in seconds. */
 const DURATION = {
   unit: 's',
@@ -196,10 +199,16 @@ export function instrumentSessions({
     });
   };
 
+  const seen = new Set<string>();
   const observed: Observable[] = [verifications, cacheHits, feedReads, feedLag, keyReads, keyAge];
   const observe = (results: BatchObservableResult) => {
     for (const { module: name, verifications: verified, feed, keys } of moduleStates()) {
       const module = { [MODULE]: name };
+      if (!seen.has(name)) {
+        seen.add(name);
+        // An alert sees a counter rise, but not that it is there for the first time.
+        for (const kind of THEFTS) thefts.add(0, { ...module, [KIND]: kind });
+      }
       for (const result of ['valid', 'expired', 'invalid'] as const)
         results.observe(verifications, verified[result], { ...module, [RESULT]: result });
       results.observe(cacheHits, verified.cached, module);

@@ -43,6 +43,14 @@ describe.each(adapters)('over %s', (adapter) => {
     expect(await changesOf(telemetry(), before)).toEqual(Object.fromEntries(expected));
   });
 
+  it('thefts are there before the first one, so that an alert sees them rise', async () => {
+    await start();
+    expect(await telemetry().series()).toMatchObject({
+      'thefts{module=default,kind=superseded}': 0,
+      'thefts{module=default,kind=sibling}': 0,
+    });
+  });
+
   it('the statements of a sign-in and a refresh are measured by their names', async () => {
     const app = await start();
     const browser = await app.signIn();
