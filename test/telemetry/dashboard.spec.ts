@@ -43,6 +43,14 @@ function prometheusName({ descriptor, dataPointType, ...metric }: MetricData): s
   return descriptor.name.replaceAll('.', '_') + unit + (isCounter ? '_total' : '');
 }
 
+function attributesOf({ dataPoints }: MetricData): string[] {
+  return [...new Set(dataPoints.flatMap(({ attributes }) => Object.keys(attributes)))].toSorted();
+}
+
+function sorted<T extends { readonly name?: string }>(metrics: readonly T[]): T[] {
+  return metrics.toSorted((a, b) => (a.name! < b.name! ? -1 : 1));
+}
+
 /** The names of metrics and labels in expressions of PromQL. */
 function namesIn(expressions: readonly string[]): { metrics: Set<string>; labels: Set<string> } {
   const text = expressions.join('\n').replaceAll(/"[^"]*"/g, '""');
@@ -194,8 +202,6 @@ describe('what is emitted', () => {
     });
     return telemetry().metrics();
   };
-  const attributesOf = ({ dataPoints }: MetricData) =>
-    [...new Set(dataPoints.flatMap(({ attributes }) => Object.keys(attributes)))].toSorted();
 
   it('is in the dashboard, and in the documentation, and they and the alerts have nothing else', async () => {
     const metrics = await emitted();
@@ -240,8 +246,7 @@ describe('what is emitted', () => {
         .map((name) => name.replace('session_tokens.', ''))
         .filter((name) => name !== 'module'),
     }));
-    const byName = (a: { name?: string }, b: { name?: string }) => (a.name! < b.name! ? -1 : 1);
-    expect(documented.toSorted(byName)).toEqual(facts.toSorted(byName));
+    expect(sorted(documented)).toEqual(sorted(facts));
   });
 });
 
