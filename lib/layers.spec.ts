@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 
 /** From top to bottom, as `docs/architecture.md` draws them. A folder imports only what is below it. */
 const LAYERS = [
+  'opentelemetry',
   'module',
   'guard',
   'http',
@@ -16,6 +17,7 @@ const LAYERS = [
   'storage',
   'protocol',
   'errors',
+  'diagnostics',
   'util',
   'types',
 ];

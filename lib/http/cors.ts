@@ -1,5 +1,5 @@
-import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
+import { logger } from '../util/logger.js';
 import { ACCESS_TOKEN_HEADER } from './transport/bearer-transport.js';
 
 /** Options for Nest's `app.enableCors()`, on either adapter. */
@@ -16,9 +16,7 @@ export interface SessionCorsOptions {
 export function corsOptions(options: ResolvedOptions, allowedHeaders: readonly string[]): SessionCorsOptions {
   const { mode, header, trustedOrigins } = options.csrf;
   if (trustedOrigins.size === 0) {
-    new Logger('SessionModule').warn(
-      'corsOptions() allows no origin: list those of your pages in csrf.trustedOrigins.',
-    );
+    logger.warn('corsOptions() allows no origin: list those of your pages in csrf.trustedOrigins.');
   }
   const ours = mode === 'token' || mode === 'header' ? [header] : [];
   return {

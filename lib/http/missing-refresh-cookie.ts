@@ -1,4 +1,4 @@
-import { Logger } from '@nestjs/common';
+import { logger } from '../util/logger.js';
 import { type HttpRequest, pathOf } from './messages.js';
 
 /**
@@ -18,7 +18,7 @@ export class MissingRefreshCookie {
     if (this.hasWarned || this.cookiePath() === '/') return;
     this.hasWarned = true;
     const path = pathOf(request).slice(0, 200);
-    new Logger('SessionModule').warn(
+    logger.warn(
       `A client asked for a refresh at ${JSON.stringify(path)} with an access cookie, but without a refresh cookie. The refresh cookie has the path ${JSON.stringify(this.cookiePath())}. If browsers request the refresh route at another path, because a proxy changes paths or the application is mounted in another one, set cookies.refreshPath to that path. This is logged once.`,
     );
   }

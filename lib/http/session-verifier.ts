@@ -1,4 +1,5 @@
-import type { VerificationKeys } from '../keys/signing-key.js';
+import type { ModuleState } from '../diagnostics/channels.js';
+import type { RemoteKeys } from '../keys/remote-keys.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
 import type { RemoteRevocations } from '../revocation/remote-revocations.js';
 import { AuthenticatedSession } from '../session/authenticated-session.js';
@@ -48,17 +49,19 @@ const anyValidToken = (
  * are revoked: it accepts their access tokens until they expire.
  */
 export class SessionVerifier implements SessionAuthenticator {
+  readonly #keys: RemoteKeys;
   readonly #tokens: AccessTokenVerifier;
   readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
 
   constructor(
     readonly module: string,
-    keys: VerificationKeys,
+    keys: RemoteKeys,
     options: ResolvedVerifierOptions,
     revocations?: RemoteRevocations,
   ) {
     this.#revocations = revocations;
+    this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
     this.#authenticator = new RequestAuthenticator(
       module,
@@ -110,6 +113,17 @@ export class SessionVerifier implements SessionAuthenticator {
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
     return this.#authenticator.authenticate(request, response, options);
+  }
+
+  /** @internal */
+  state(): ModuleState {
+    const { module } = this;
+    return {
+      module,
+      verifications: { ...this.#tokens.counts },
+      feed: this.#revocations?.state(),
+      keys: [this.#keys.state()],
+    };
   }
 
   isUnauthenticated(error: unknown): boolean {

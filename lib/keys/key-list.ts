@@ -1,4 +1,6 @@
 import type { JWK } from 'jose';
+import type { ReadCounts } from '../diagnostics/channels.js';
+import type { Trouble } from '../util/trouble.js';
 import { Reloader, type ReloadTimes } from './reloader.js';
 import { importKey, type VerificationKey, type VerificationKeys } from './signing-key.js';
 
@@ -14,9 +16,14 @@ export class KeyList implements VerificationKeys {
   constructor(
     private readonly load: (importKey: KeyImport) => Promise<readonly VerificationKey[]>,
     times: ReloadTimes,
-    onFailure?: (error: unknown) => void,
+    trouble: Pick<Trouble, 'failed' | 'worked'>,
   ) {
-    this.reloader = new Reloader(() => this.read(), times, onFailure);
+    this.reloader = new Reloader(() => this.read(), times, trouble);
+  }
+
+  /** How the loads have gone since the start. */
+  get counts(): ReadCounts {
+    return this.reloader.counts;
   }
 
   async reload(now: number): Promise<void> {

@@ -30,7 +30,7 @@ describe('a ring of keys', () => {
   });
   afterEach(() => dataSource.destroy());
 
-  const ring = (rotation: number, purpose = 'access') =>
+  const ring = (rotation: number, purpose: 'access' | 'refresh' = 'access') =>
     new KeyRing<string>(store, {
       purpose,
       rotation,

@@ -1,12 +1,14 @@
-import { Logger } from '@nestjs/common';
 import { SigningKeyNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { KeyStore, StoredKey } from '../storage/key.store.js';
+import type { KeyState } from '../diagnostics/channels.js';
+import { logger } from '../util/logger.js';
+import { Trouble } from '../util/trouble.js';
 import { Reloader } from './reloader.js';
 
 /** The settings of a key ring. All times in milliseconds. */
 export interface KeyRingSettings<K> {
   /** The `purpose` of this ring's keys in the database. */
-  readonly purpose: string;
+  readonly purpose: 'access' | 'refresh';
   /** How long a key signs before the next one takes over. */
   readonly rotation: number;
   /** The longest lifetime of a token. */
@@ -70,7 +72,6 @@ const ROTATION_ATTEMPTS = 10;
  * refresh.
  */
 export class KeyRing<K> {
-  private readonly logger = new Logger(KeyRing.name);
   private entries: readonly RingEntry<K>[] = [];
   private byName: ReadonlyMap<string, RingEntry<K>> = new Map();
   private sealed: ReadonlySet<string> = new Set();
@@ -95,8 +96,10 @@ export class KeyRing<K> {
     this.reloader = new Reloader(
       (now) => this.read(now),
       { interval, maxAge, cooldown },
-      (error) =>
-        this.logger.error(`The ${settings.purpose} keys could not be read; those known stay in use.`, error),
+      new Trouble({
+        begins: `The ${settings.purpose} keys could not be read; those known stay in use.`,
+        ends: `The ${settings.purpose} keys can be read again.`,
+      }),
     );
   }
 
@@ -115,8 +118,18 @@ export class KeyRing<K> {
   /** The key that signs now. */
   async current(now: number): Promise<K> {
     await this.reloader.ensureUsable(now);
-    const entry = this.entries.findLast(({ stored }) => stored.activeAt <= now) ?? this.entries[0];
-    return entry!.key;
+    return this.entryAt(now)!.key;
+  }
+
+  /** How the reads of the ring have gone, and the age of the key that signs now. */
+  state(now: number): KeyState {
+    const activeAt = this.entryAt(now)?.stored.activeAt;
+    const age = activeAt === undefined ? undefined : Math.max(0, now - activeAt);
+    return { purpose: this.settings.purpose, reads: this.reloader.counts, age };
+  }
+
+  private entryAt(now: number): RingEntry<K> | undefined {
+    return this.entries.findLast(({ stored }) => stored.activeAt <= now) ?? this.entries[0];
   }
 
   /**
@@ -282,7 +295,7 @@ export class KeyRing<K> {
     try {
       await this.store.replaceMaterial(stored, material);
     } catch (error) {
-      this.logger.warn(`The key "${stored.kid}" could not be stored under the newest secret.`, error);
+      logger.warn(`The key "${stored.kid}" could not be stored under the newest secret.`, error);
     }
   }
 

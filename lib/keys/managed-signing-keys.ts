@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { KeyState } from '../diagnostics/channels.js';
 import type { KeyStore } from '../storage/key.store.js';
 import { type DroppedKeys, KeyRing, type KeyRotation, type RingChange } from './key-ring.js';
 import type { KeySealer } from './key-sealer.js';
@@ -87,6 +88,10 @@ export class ManagedSigningKeys implements SigningKeys {
     // This process may see the newest key late. Half of the time is left for that.
     const maxAge = Math.min(LONGEST_PUBLIC_AGE, this.ring.publishAhead / 2);
     return { keys: publicJwks(this.ring.all()), maxAge };
+  }
+
+  state(now: number): KeyState {
+    return this.ring.state(now);
   }
 
   async rotate(now: number, drop?: DroppedKeys): Promise<KeyRotation> {

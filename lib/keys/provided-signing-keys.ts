@@ -1,4 +1,5 @@
 import type { JWK } from 'jose';
+import type { KeyState } from '../diagnostics/channels.js';
 import { InvalidOptionError, KeysUnavailableError } from '../errors/session.errors.js';
 import type { KeyRotation } from './key-ring.js';
 import { type KeyImport, KeyList } from './key-list.js';
@@ -9,6 +10,7 @@ import {
   type SigningKeySource,
   type VerificationKey,
 } from './signing-key.js';
+import { Trouble } from '../util/trouble.js';
 import type { PublicKeys, SigningKeys } from './signing-keys.js';
 
 const MAX_AGE = 5 * 60_000;
@@ -21,7 +23,15 @@ export class ProvidedSigningKeys implements SigningKeys {
 
   constructor(source: SigningKeySource) {
     const times = { interval: MAX_AGE, maxAge: MAX_AGE, cooldown: COOLDOWN };
-    this.list = new KeyList((importKey) => load(source, importKey), times);
+    const trouble = new Trouble({
+      begins: "The application's signing keys could not be loaded; those known stay in use.",
+      ends: "The application's signing keys can be loaded again.",
+    });
+    this.list = new KeyList((importKey) => load(source, importKey), times, {
+      // Without the cause: it comes from the application, and may contain a secret of a key vault.
+      failed: (error, now) => trouble.failed((error as Error).message, now),
+      worked: (now) => trouble.worked(now),
+    });
   }
 
   async start(now: number): Promise<void> {
@@ -54,6 +64,11 @@ export class ProvidedSigningKeys implements SigningKeys {
       'signingKeys.source',
       'gives the keys, so that it is the one to rotate and to drop them.',
     );
+  }
+
+  /** When the application has begun to use its key is not known. */
+  state(): KeyState {
+    return { purpose: 'access', reads: this.list.counts, age: undefined };
   }
 
   async removeRetired(): Promise<void> {

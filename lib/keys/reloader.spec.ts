@@ -6,7 +6,7 @@ const MAX_AGE = 5_000;
 const COOLDOWN = 100;
 
 function setUp() {
-  const state = { loads: 0, reported: 0, failure: undefined as Error | undefined };
+  const state = { loads: 0, reported: 0, recovered: 0, failure: undefined as Error | undefined };
   const reloader = new Reloader(
     async () => {
       state.loads++;
@@ -14,7 +14,7 @@ function setUp() {
       if (state.failure) throw state.failure;
     },
     { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN },
-    () => state.reported++,
+    { failed: () => state.reported++, worked: () => state.recovered++ },
   );
   return { state, reloader };
 }
@@ -46,6 +46,10 @@ describe('freshen', () => {
     expect(reloader.freshen(INTERVAL + COOLDOWN - 1)).toBeUndefined();
     await reloader.freshen(INTERVAL + COOLDOWN);
     expect(state).toMatchObject({ loads: 3, reported: 2 });
+    state.failure = undefined;
+    await reloader.freshen(2 * INTERVAL);
+    expect(state).toMatchObject({ loads: 4, reported: 2, recovered: 2 });
+    expect(reloader.counts).toEqual({ succeeded: 2, failed: 2 });
   });
 });
 

@@ -1,3 +1,6 @@
+import type { ReadCounts } from '../diagnostics/channels.js';
+import type { Trouble } from '../util/trouble.js';
+
 /** All in milliseconds. */
 export interface ReloadTimes {
   /** The age at which the next call loads the value again. */
@@ -17,13 +20,19 @@ export class Reloader {
   private failure: { readonly at: number; readonly error: unknown } | undefined;
   private loading: Promise<void> | undefined;
   private freshening: Promise<void> | undefined;
+  private readonly reads = { succeeded: 0, failed: 0 };
 
   constructor(
     private readonly load: (now: number) => Promise<void>,
     private readonly times: ReloadTimes,
-    /** Called for each load that fails while the old value stays in use. */
-    private readonly onFailure: (error: unknown) => void = () => undefined,
+    /** Told of each load after the first one that has succeeded. */
+    private readonly trouble: Pick<Trouble, 'failed' | 'worked'>,
   ) {}
+
+  /** How the loads have gone since the start. */
+  get counts(): ReadCounts {
+    return { ...this.reads };
+  }
 
   /**
    * Loads the value again if it is due. If the load fails, the old value stays in use, and the next try waits for the
@@ -37,7 +46,7 @@ export class Reloader {
     if (Math.abs(now - this.loadedAt) < interval) return undefined;
     if (!this.loading && this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
     this.freshening ??= this.reload(now)
-      .catch(this.onFailure)
+      .catch(() => undefined)
       .finally(() => {
         this.freshening = undefined;
       });
@@ -91,8 +100,13 @@ export class Reloader {
       await this.load(now);
       this.loadedAt = now;
       this.failure = undefined;
+      this.reads.succeeded++;
+      this.trouble.worked(now);
     } catch (error) {
       this.failure = { at: now, error };
+      this.reads.failed++;
+      // Whoever loads for the first time starts, and says more.
+      if (Number.isFinite(this.loadedAt)) this.trouble.failed(error, now);
       throw error;
     }
   }

@@ -1,7 +1,8 @@
-import { Logger } from '@nestjs/common';
+import type { KeyState } from '../diagnostics/channels.js';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import { fetchKeySet } from './fetch-key-set.js';
 import { type KeyImport, KeyList } from './key-list.js';
+import { Trouble } from '../util/trouble.js';
 import type { VerificationKey, VerificationKeys } from './signing-key.js';
 
 /** Where the public keys are, and how often they are fetched. Times in milliseconds. */
@@ -17,7 +18,11 @@ export interface RemoteKeysOptions {
 
 /** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
 export class RemoteKeys implements VerificationKeys {
-  private readonly logger = new Logger(RemoteKeys.name);
+  private readonly trouble = new Trouble({
+    begins:
+      'The public keys could not be fetched; those known stay in use. While none are known, requests are answered 503.',
+    ends: 'The public keys can be fetched again.',
+  });
   private readonly list: KeyList;
 
   constructor(options: RemoteKeysOptions) {
@@ -26,7 +31,7 @@ export class RemoteKeys implements VerificationKeys {
     this.list = new KeyList(
       async (importKey) => {
         const jwks = await fetchKeySet(jwksUri, timeout).catch((error: unknown) => {
-          // Logs have this message: without user, password and query of the address.
+          // Logs have this message: without the query of the address.
           const address = jwksUri.origin + jwksUri.pathname;
           throw new KeysUnavailableError(`The keys at ${address} could not be fetched.`, {
             cause: error,
@@ -35,7 +40,7 @@ export class RemoteKeys implements VerificationKeys {
         return usableKeys(jwks, importKey);
       },
       times,
-      (error) => this.logger.error('The public keys could not be fetched; those known stay in use.', error),
+      this.trouble,
     );
   }
 
@@ -44,11 +49,12 @@ export class RemoteKeys implements VerificationKeys {
     try {
       await this.list.reload(now);
     } catch (error) {
-      this.logger.warn(
-        'The public keys could not be fetched yet; until then requests are answered 503.',
-        error,
-      );
+      this.trouble.failed(error, now);
     }
+  }
+
+  state(): KeyState {
+    return { purpose: 'public', reads: this.list.counts, age: undefined };
   }
 
   find(kid: string): VerificationKey | undefined {

@@ -1,4 +1,5 @@
 import type { JWK } from 'jose';
+import type { KeyState } from '../diagnostics/channels.js';
 import type { DroppedKeys, KeyRotation } from './key-ring.js';
 import type { SigningKey, VerificationKeys } from './signing-key.js';
 
@@ -17,6 +18,8 @@ export interface SigningKeys extends VerificationKeys {
    */
   rotate(now: number, drop?: DroppedKeys): Promise<KeyRotation>;
   removeRetired(now: number): Promise<void>;
+  /** How the reads of the keys have gone, and the age of the key that signs now. */
+  state(now: number): KeyState;
 }
 
 export interface PublicKeys {

@@ -1,5 +1,6 @@
-import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
+import { logger } from '../util/logger.js';
+import { Trouble } from '../util/trouble.js';
 import type { SessionCore } from './session.core.js';
 
 /** The longest wait of a timer. With a longer wait, the timer would fire at once. */
@@ -7,7 +8,10 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Regularly removes sessions that are over, and retired keys whose last token has expired. */
 export class SessionMaintenance {
-  private readonly logger = new Logger(SessionMaintenance.name);
+  private readonly trouble = new Trouble({
+    begins: 'Sessions that are over could not be removed; the next run tries again.',
+    ends: 'Sessions that are over can be removed again.',
+  });
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
 
@@ -37,12 +41,13 @@ export class SessionMaintenance {
   async run(): Promise<void> {
     try {
       const removed = await this.core.manager.removeExpired();
-      if (removed > 0) this.logger.debug(`Removed ${removed} sessions that were over.`);
+      if (removed > 0) logger.debug(`Removed ${removed} sessions that were over.`);
       const now = this.core.clock.now();
       await this.core.signingKeys.removeRetired(now);
       await this.core.refreshTokens.removeRetiredKeys(now);
+      this.trouble.worked(now);
     } catch (error) {
-      this.logger.error('Sessions that are over could not be removed; the next run tries again.', error);
+      this.trouble.failed(error, this.core.clock.now());
     }
   }
 }

@@ -1,4 +1,5 @@
-import { Logger, Module } from '@nestjs/common';
+import { Module, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { answerForState } from '../diagnostics/channels.js';
 import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
 import { SessionGuard } from '../guard/session.guard.js';
 import { nameOf } from './named-module.js';
@@ -10,6 +11,7 @@ import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
 import { SessionVerifier } from '../http/session-verifier.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
+import { logger } from '../util/logger.js';
 
 /** The module for services that verify access tokens and have no database of sessions. */
 @Module({
@@ -18,7 +20,6 @@ import { SYSTEM_CLOCK } from '../util/clock.js';
       provide: SessionVerifier,
       useFactory: async (input: SessionVerifierOptions, extras: SessionVerifierExtras) => {
         const { options, warnings } = resolveVerifierOptions(input);
-        const logger = new Logger('SessionModule');
         for (const warning of warnings) logger.warn(warning);
         const keys = new RemoteKeys(options.keys);
         await keys.start(SYSTEM_CLOCK.now());
@@ -34,4 +35,21 @@ import { SYSTEM_CLOCK } from '../util/clock.js';
     SessionGuard,
   ],
 })
-export class SessionVerifierModule extends VerifierModuleClass {}
+export class SessionVerifierModule
+  extends VerifierModuleClass
+  implements OnModuleInit, OnApplicationShutdown
+{
+  private endAnswers: (() => void) | undefined;
+
+  constructor(private readonly verifier: SessionVerifier) {
+    super();
+  }
+
+  onModuleInit(): void {
+    this.endAnswers ??= answerForState(() => this.verifier.state());
+  }
+
+  onApplicationShutdown(): void {
+    this.endAnswers?.();
+  }
+}

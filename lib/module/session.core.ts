@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import type { ModuleState } from '../diagnostics/channels.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { CsrfCheck } from '../http/csrf-check.js';
@@ -52,6 +53,8 @@ export interface SessionCore {
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
   readonly clock: DatabaseClock;
+  /** What the module can tell of itself. It asks nobody. */
+  state(): ModuleState;
 }
 
 /**
@@ -79,16 +82,16 @@ export function createSessionCore(
   module: string = DEFAULT_MODULE,
 ): SessionCore {
   const clock = new DatabaseClock(dataSource);
-  const tombstone = longestLife(options) + TOMBSTONE_MARGIN;
-  const sessions = new SessionStore(dataSource, clock, { tombstone, ...options.refreshToken });
-  const notBefores = new NotBeforeStore(dataSource);
+  const times = { tombstone: longestLife(options) + TOMBSTONE_MARGIN, ...options.refreshToken };
+  const sessions = new SessionStore(dataSource, clock, times, module);
+  const notBefores = new NotBeforeStore(dataSource, module);
   const events = new SessionEvents(module);
   const devices = new Devices(options.devices);
   const rotated =
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
       events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
-  const keys = new KeyStore(dataSource);
+  const keys = new KeyStore(dataSource, module);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
   const signingKeys = source
@@ -100,14 +103,14 @@ export function createSessionCore(
         interval: options.revocationInterval,
         rotated: rotated('access'),
       });
-  const times = {
+  const refreshKeyTimes = {
     rotation: rotationOfRefreshKeys(options),
     // A session may have a longer time between two refreshes than the options say, up to this.
     lifetime: options.refreshToken.absoluteTtl,
   };
-  const refreshTokens = new RefreshTokens(keys, sealer, times, rotated('refresh'));
+  const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const stores = { sessions, notBefores };
-  const notifications = options.revocationPush ? new PostgresNotifications(dataSource) : undefined;
+  const notifications = options.revocationPush ? new PostgresNotifications(dataSource, clock) : undefined;
   const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
@@ -122,7 +125,7 @@ export function createSessionCore(
   const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
-  const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, tombstone);
+  const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, times.tombstone);
   const thefts = new TheftResponse(options.theft, async (userId) =>
     bulk.revokeAllForUser(userId, { reason: 'theft' }),
   );
@@ -210,7 +213,28 @@ export function createSessionCore(
       await feed.stop();
     },
   };
-  return { service, authenticator, manager, events, elsewhere, push, signingKeys, refreshTokens, clock };
+  const readsFeed = options.revocation === 'feed' || elsewhere || options.revocationsPath !== undefined;
+  const state = (): ModuleState => {
+    const now = clock.peek();
+    return {
+      module,
+      verifications: { ...accessTokens.counts },
+      feed: readsFeed ? feed.state(now) : undefined,
+      keys: [signingKeys.state(now), refreshTokens.keyState(now)],
+    };
+  };
+  return {
+    service,
+    authenticator,
+    manager,
+    events,
+    elsewhere,
+    push,
+    signingKeys,
+    refreshTokens,
+    clock,
+    state,
+  };
 }
 
 /** Makes events of what other processes revoke. */

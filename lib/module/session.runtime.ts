@@ -1,5 +1,4 @@
 import {
-  Logger,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
   type OnModuleDestroy,
@@ -8,6 +7,7 @@ import {
 } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
+import { answerForState } from '../diagnostics/channels.js';
 import { meetNeighbours } from './neighbours.js';
 import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
@@ -17,6 +17,7 @@ import { InvalidOptionError } from '../errors/session.errors.js';
 import { type ResolvedOptions, resolveOptions } from '../options/resolved-options.js';
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { createSessionCore, type SessionCore } from './session.core.js';
+import { logger } from '../util/logger.js';
 import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
 
 /** The smallest difference of clocks that is reported, in milliseconds. A slow query can look like a smaller difference. */
@@ -28,13 +29,14 @@ const MEASURABLE = 5_000;
 export class SessionRuntime
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown
 {
+  private endAnswers: (() => void) | undefined;
+
   private constructor(
     readonly core: SessionCore,
     private readonly database: SessionDataSource,
     private readonly maintenance: SessionMaintenance,
     private readonly refreshRoute: RefreshRoute,
     private readonly modules: ModulesContainer,
-    private readonly logger: Logger,
     private readonly clockTolerance: number,
   ) {}
 
@@ -50,7 +52,6 @@ export class SessionRuntime
     routing: RoutingContext,
     refreshController: Type | undefined,
   ): Promise<SessionRuntime> {
-    const logger = new Logger('SessionModule');
     const { options, warnings, notes } = resolveOptions(input, extras);
     for (const note of notes) logger.log(note);
     for (const warning of warnings) logger.warn(warning);
@@ -78,7 +79,6 @@ export class SessionRuntime
       new SessionMaintenance(core, options.cleanup),
       refreshRoute,
       routing.modules,
-      logger,
       options.accessToken.clockTolerance,
     );
   }
@@ -91,10 +91,11 @@ export class SessionRuntime
     await this.core.elsewhere?.start();
     await this.core.push?.start();
     this.maintenance.start();
+    this.endAnswers ??= answerForState(() => this.core.state());
   }
 
   onApplicationBootstrap(): void {
-    this.refreshRoute.announce(this.logger);
+    this.refreshRoute.announce(logger);
   }
 
   /**
@@ -102,16 +103,12 @@ export class SessionRuntime
    * tokens go by their own clocks. The application starts all the same.
    */
   private async setClock(): Promise<void> {
-    const ahead = await this.core.clock.synchronise().catch((error: unknown) => {
-      this.logger.warn(
-        `The database's clock could not be read. Sessions go by this machine's clock until it can: ${String(error)}`,
-      );
-      return 0;
-    });
+    // If it cannot be read, the clock logs that.
+    const ahead = await this.core.clock.synchronise().catch(() => 0);
     // If each of two machines differs by half of the tolerance, they may differ from each other by all of it.
     if (Math.abs(ahead) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
     const seconds = Math.round(Math.abs(ahead) / 1_000);
-    this.logger.warn(
+    logger.warn(
       `The clock of this machine is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} the database's. Sessions go by the database's clock. Set both by NTP, because services that only verify tokens go by theirs.`,
     );
   }
@@ -123,6 +120,7 @@ export class SessionRuntime
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.endAnswers?.();
     this.core.events.complete();
     const { dataSource, isOwn } = this.database;
     // If an application is closed twice, Nest 11 calls this twice.

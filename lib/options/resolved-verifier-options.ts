@@ -135,6 +135,10 @@ function resolveUri(option: string, value: unknown, example: string): URL {
   if (!uri || !/^https?:$/.test(uri.protocol)) {
     fail(option, `must be an address such as "https://accounts.example.com${example}".`);
   }
+  // fetch() refuses such an address, with an error that quotes it.
+  if (uri.username !== '' || uri.password !== '') {
+    fail(option, 'must have no user and no password. Public keys need none.');
+  }
   // Whoever can change the response in transit can replace the keys, and so make tokens, and can hold back revocations.
   if (uri.protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(uri.hostname)) {
     fail(option, 'must be an https: address; http: is for loopback addresses only.');

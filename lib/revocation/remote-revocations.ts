@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
-import { KeysUnavailableError, RevocationsUnavailableError } from '../errors/session.errors.js';
+import type { FeedState } from '../diagnostics/channels.js';
+import { RevocationsUnavailableError } from '../errors/session.errors.js';
 import type { VerificationKeys } from '../keys/signing-key.js';
 import { digestOfUser, type RevocationList } from '../protocol/revocation-list.codec.js';
 import type { ResolvedRemoteRevocations } from '../options/resolved-verifier-options.js';
@@ -9,6 +9,7 @@ import type { SessionEnd } from '../storage/session.store.js';
 import { verifyRevocations } from '../tokens/signed-revocations.js';
 import type { Clock } from '../util/clock.js';
 import { fetchText } from '../util/fetch-text.js';
+import { Trouble } from '../util/trouble.js';
 import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /** The longest list, in bytes: about half a million revoked sessions. */
@@ -23,7 +24,8 @@ const PATIENCE = 1_000;
  * old one as new.
  */
 export class RemoteRevocations {
-  private readonly logger = new Logger('SessionModule');
+  private readonly trouble: Trouble;
+  private readonly reads = { succeeded: 0, failed: 0 };
   private readonly memory = new RevocationMemory(digestOfUser);
   private askedAt = Number.NEGATIVE_INFINITY;
   /** When the newest list was true. */
@@ -33,7 +35,6 @@ export class RemoteRevocations {
   private asking: Promise<void> | undefined;
   /** What tokens wait for. */
   private awaited: Promise<void> | undefined;
-  private isFailing = false;
   /** For how long revocations matter, in milliseconds. */
   private keep = 0;
 
@@ -43,7 +44,25 @@ export class RemoteRevocations {
     private readonly issuer: string | undefined,
     private readonly options: ResolvedRemoteRevocations,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    const { uri, whenStale } = options;
+    const consequence =
+      whenStale === 'accept'
+        ? 'revoked sessions are accepted until their access tokens expire'
+        : 'requests will be answered 503';
+    this.trouble = new Trouble({
+      // Without the query of the address.
+      begins: `The revocations at ${uri.origin}${uri.pathname} could not be read. If that goes on, ${consequence}.`,
+      ends: 'The revocations of the issuer can be read again.',
+    });
+  }
+
+  /** How the requests for lists have gone. */
+  state(): FeedState {
+    const now = this.clock.now();
+    const since = this.trouble.since ?? (this.asking ? this.askedAt : now);
+    return { reads: { ...this.reads }, lag: Math.max(0, now - since) };
+  }
 
   /** Asks for the first list, so that the first request need not wait. If that fails, the service starts all the same. */
   async start(): Promise<void> {
@@ -72,8 +91,14 @@ export class RemoteRevocations {
   private ask(now: number): void {
     this.askedAt = now;
     this.asking = this.fetch(now).then(
-      () => this.succeeded(),
-      (error: unknown) => this.failed(error),
+      () => {
+        this.reads.succeeded++;
+        this.trouble.worked(this.clock.now());
+      },
+      (error: unknown) => {
+        this.reads.failed++;
+        this.trouble.failed(error, this.clock.now());
+      },
     );
     const done = () => {
       this.awaited = undefined;
@@ -122,26 +147,5 @@ export class RemoteRevocations {
       const id = `${notBefore}.${except}`;
       this.memory.addNotBefore({ id, userId: user, notBefore, except, reason }, now, now);
     }
-  }
-
-  private succeeded(): void {
-    if (!this.isFailing) return;
-    this.isFailing = false;
-    this.logger.log('The revocations of the issuer can be read again.');
-  }
-
-  private failed(error: unknown): void {
-    if (this.isFailing) return;
-    this.isFailing = true;
-    const { uri, whenStale } = this.options;
-    const consequence =
-      whenStale === 'accept'
-        ? 'revoked sessions are accepted until their access tokens expire'
-        : 'requests will be answered 503';
-    const known = error instanceof KeysUnavailableError ? error.message : String(error);
-    // Without user, password and query of the address.
-    this.logger.error(
-      `The revocations at ${uri.origin}${uri.pathname} could not be read: ${known} If that goes on, ${consequence}.`,
-    );
   }
 }

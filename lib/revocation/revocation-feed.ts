@@ -1,7 +1,8 @@
-import { Logger } from '@nestjs/common';
+import type { FeedState } from '../diagnostics/channels.js';
 import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
+import { Trouble } from '../util/trouble.js';
 import type { RevocationChecker } from './revocation-checker.js';
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
@@ -52,7 +53,13 @@ export interface FeedNews extends News {
  * drops a revocation when the last access token of the session has expired, so its memory is bounded.
  */
 export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker {
-  private readonly logger = new Logger(RevocationFeed.name);
+  private readonly trouble = new Trouble({
+    begins: 'Revoked sessions could not be read; they are accepted until their access tokens expire.',
+    ends: 'Revoked sessions can be read again.',
+  });
+  private readonly reads = { succeeded: 0, failed: 0 };
+  /** When the last read began. */
+  private begunAt = 0;
   private readonly memory = new RevocationMemory();
   private readAt = Number.NEGATIVE_INFINITY;
   /** When the last successful read began. */
@@ -158,7 +165,15 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return this.reading;
   }
 
+  /** How the reads have gone. */
+  state(now: number): FeedState {
+    // A read that never ends is no better than one that fails.
+    const since = this.trouble.since ?? (this.reading ? this.begunAt : now);
+    return { reads: { ...this.reads }, lag: Math.max(0, now - since) };
+  }
+
   private async poll(now: number): Promise<void> {
+    this.begunAt = now;
     const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
       const since = this.startOfRead(isFull, now);
@@ -183,12 +198,12 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
       for (const each of news) listener?.revoked(each, Math.min(each.revokedAt, now));
       for (const each of newNotBefores) listener?.revokedBefore(each, Math.min(each.settledAt, now));
       if (isFull) this.fullyReadAt = now;
+      this.reads.succeeded++;
+      this.trouble.worked(now);
     } catch (error) {
       // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.
-      this.logger.error(
-        'Revoked sessions could not be read; they are accepted until their access tokens expire.',
-        error,
-      );
+      this.reads.failed++;
+      this.trouble.failed(error, now);
       this.isComplete = false;
     }
     this.readAt = now;

@@ -1,6 +1,6 @@
-import { Logger } from '@nestjs/common';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { Device } from '../types/device.js';
+import { logger } from '../util/logger.js';
 import type { DeviceInput } from './session.types.js';
 
 /** The sizes of the columns. */
@@ -9,7 +9,6 @@ type Fact = keyof typeof MAX_LENGTH;
 
 /** What the application wants to know of clients, before it is stored or told. */
 export class Devices {
-  private readonly logger = new Logger('SessionModule');
   private readonly failed = new Set<Fact>();
 
   constructor(private readonly options: ResolvedOptions['devices']) {}
@@ -54,7 +53,7 @@ export class Devices {
   private report(fact: Fact, what: string): void {
     if (this.failed.has(fact)) return;
     this.failed.add(fact);
-    this.logger.error(
+    logger.error(
       `The function devices.${fact} ${what}. While it fails, nothing is kept in its place. This is logged once.`,
     );
   }

@@ -1,9 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
-import { Logger } from '@nestjs/common';
 import { Observable, type Observer, type Operator, Subject, Subscriber, type Subscription } from 'rxjs';
+import { logger } from '../util/logger.js';
 import type { NewSessionEvent, SessionEvent } from './session-event.js';
-
-const logger = new Logger('SessionModule');
 
 /** The name of the channel of `node:diagnostics_channel` with the events of all session modules of this process. */
 export const SESSION_CHANNEL = 'nestjs-session-tokens:session';
@@ -20,7 +18,7 @@ export class SessionEvents {
   );
 
   /** @param module name of the module */
-  constructor(private readonly module: string) {}
+  constructor(readonly module: string) {}
 
   /** Whether the application listens. If it does not, frequent events need not be made. */
   get isObserved(): boolean {

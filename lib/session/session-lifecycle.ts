@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { operate, operations } from '../diagnostics/channels.js';
 import { andThen } from '../util/and-then.js';
 import type { AccessToken, SignedAccessToken, UnprovenToken } from '../protocol/access-token.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
@@ -53,6 +54,9 @@ export type AccessVerdict =
   /** The token's generation is over. The refresh token decides. */
   | { readonly status: 'stale' }
   | { readonly status: 'over'; readonly error: SessionOverError };
+
+/** What is said of a proof: the words for its verdicts, and codes of errors. */
+const PROOFS = { active: 'proven', stale: 'look_again', over: 'session_over' } as const;
 
 /** What happens to the tokens of a session: sign-in, use, refresh. Without HTTP. */
 export class SessionLifecycle {
@@ -191,7 +195,22 @@ export class SessionLifecycle {
    * @param client gives the client, for events
    * @throws {@link LookAgainError} | {@link SessionOverError} | {@link TokenTheftError}
    */
-  async refresh(
+  refresh(
+    token: RefreshToken,
+    now: number,
+    hasLookedAgain: boolean,
+    client: () => SessionInput['device'],
+  ): Promise<TokenSet> {
+    if (!operations.hasSubscribers) return this.exchange(token, now, hasLookedAgain, client);
+    return operate({
+      name: 'refresh',
+      module: this.events.module,
+      run: () => this.exchange(token, now, hasLookedAgain, client),
+      resultOf: ({ refreshToken }) => (refreshToken === undefined ? 'kept' : 'exchanged'),
+    });
+  }
+
+  private async exchange(
     token: RefreshToken,
     now: number,
     hasLookedAgain: boolean,
@@ -268,7 +287,17 @@ export class SessionLifecycle {
     this.events.emit({ type: 'created', sessionId, userId, actor: actor ?? undefined, device }, now);
   }
 
-  private async prove(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
+  private prove(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
+    if (!operations.hasSubscribers) return this.proveGeneration(accessToken, now);
+    return operate({
+      name: 'prove',
+      module: this.events.module,
+      run: () => this.proveGeneration(accessToken, now),
+      resultOf: ({ status }) => PROOFS[status],
+    });
+  }
+
+  private async proveGeneration(accessToken: AccessToken, now: number): Promise<AccessVerdict> {
     try {
       const row = await this.rotator.use(accessToken, now);
       if (!row) return { status: 'stale' };

@@ -1,12 +1,10 @@
-import { Logger } from '@nestjs/common';
 import type { TokenTheft } from '../errors/session.errors.js';
 import type { TheftPolicy } from '../options/session-module.options.js';
 import type { UserId } from '../types/register.js';
+import { logger } from '../util/logger.js';
 
 /** What is revoked after a theft, beside the stolen session, which is over already. */
 export class TheftResponse {
-  private readonly logger = new Logger('SessionModule');
-
   constructor(
     private readonly policy: TheftPolicy,
     private readonly revokeAll: (userId: UserId) => Promise<unknown>,
@@ -20,8 +18,8 @@ export class TheftResponse {
       if (scope === 'user') await this.revokeAll(theft.userId);
       else if (scope !== 'session') throw new TypeError('It must return "session" or "user".');
     } catch (error) {
-      this.logger.error(
-        `The answer to the theft of session ${theft.sessionId} failed. This session is revoked; others of its user may not be.`,
+      logger.error(
+        `The answer to the theft of session ${theft.sessionId} of user ${JSON.stringify(theft.userId)} failed. This session is revoked; others of its user may not be.`,
         error,
       );
     }

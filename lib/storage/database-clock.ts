@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { Clock } from '../util/clock.js';
+import { Trouble } from '../util/trouble.js';
 import { withQueryRunner } from './query-runner.js';
 
 type Query = (sql: string) => Promise<unknown>;
@@ -25,6 +26,11 @@ export class DatabaseClock implements Clock {
   private ahead = 0;
   /** When the database's clock was read, by this machine's clock. `undefined` if it is not to be read again. */
   private readAt: number | undefined;
+  private readonly trouble = new Trouble({
+    begins:
+      "The database's clock could not be read. Until it can, sessions go by this machine's clock and the difference that is known.",
+    ends: "The database's clock can be read again.",
+  });
 
   constructor(private readonly dataSource: DataSource) {
     this.sql = READ[dataSource.options.type];
@@ -34,10 +40,15 @@ export class DatabaseClock implements Clock {
   now(): number {
     const machine = Date.now();
     if (this.readAt !== undefined && Math.abs(machine - this.readAt) > INTERVAL) {
-      // If the database does not answer, the known difference stays in use.
+      // If the database does not answer, the known difference stays in use. The log has it.
       this.synchronise().catch(() => undefined);
     }
     return machine - this.ahead;
+  }
+
+  /** The same, but it never asks the database. */
+  peek(): number {
+    return Date.now() - this.ahead;
   }
 
   /**
@@ -50,6 +61,17 @@ export class DatabaseClock implements Clock {
     const { sql } = this;
     if (sql === undefined) return 0;
     this.readAt = Date.now();
+    try {
+      const ahead = await this.measure(sql);
+      this.trouble.worked(Date.now());
+      return ahead;
+    } catch (error) {
+      this.trouble.failed(error, Date.now());
+      throw error;
+    }
+  }
+
+  private async measure(sql: string): Promise<number> {
     return withQueryRunner(this.dataSource, async (queryRunner) => {
       // Connect first, because the time for that must not count as time of the query.
       await queryRunner.connect();

@@ -11,8 +11,9 @@ export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
 export class KeyStore {
   private readonly run;
 
-  constructor(dataSource: DataSource) {
-    const statements = new Statements(dataSource, SessionKeyEntity);
+  /** @param module see {@link Statements} */
+  constructor(dataSource: DataSource, module?: string) {
+    const statements = new Statements(dataSource, SessionKeyEntity, module);
     this.run = statements.prepare({ ...KEY_SQL, insert: statements.insertion });
   }
 

@@ -44,8 +44,9 @@ export class NotBeforeStore {
   private readonly run;
   private readonly marks = new Marks();
 
-  constructor(dataSource: DataSource) {
-    const statements = new Statements(dataSource, NotBeforeEntity);
+  /** @param module name of the module, for telemetry */
+  constructor(dataSource: DataSource, module?: string) {
+    const statements = new Statements(dataSource, NotBeforeEntity, module);
     this.run = statements.prepare({ ...NOT_BEFORE_SQL, insert: statements.insertion });
   }
 

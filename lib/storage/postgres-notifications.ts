@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { Marks } from './marks.js';
+import type { Clock } from '../util/clock.js';
+import { Trouble } from '../util/trouble.js';
 import { withQueryRunner } from './query-runner.js';
 import { SessionEntity } from './session.entity.js';
 
@@ -32,18 +33,24 @@ const FIRST_NOTIFICATION = 5_000;
  * connection of its own. Nothing relies on it: who is not told asks all the same, later.
  */
 export class PostgresNotifications {
-  private readonly logger = new Logger('SessionModule');
+  private readonly trouble = new Trouble({
+    begins:
+      'Processes cannot tell each other of revocations at once; they are heard of within revocationInterval.',
+    ends: 'Processes tell each other of revocations at once again.',
+  });
   private readonly channel: string;
   private readonly marks = new Marks();
   private client: Client | undefined;
   private listener: (() => void) | undefined;
   private timer: NodeJS.Timeout | undefined;
   private wait = SHORTEST_WAIT;
-  private isFailing = false;
   private notifying: Promise<unknown> | undefined;
   private hasMore = false;
 
-  constructor(private readonly dataSource: DataSource) {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly clock: Clock,
+  ) {
     const { tablePath } = dataSource.getMetadata(SessionEntity);
     // Channels belong to a database, not to a schema, and their names have at most 63 bytes.
     const hash = createHash('sha256').update(tablePath).digest('hex').slice(0, 16);
@@ -109,7 +116,7 @@ export class PostgresNotifications {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       const hint = 'Connect without a pooler that pools transactions, or leave revocationPush out.';
-      this.trouble(`No notification arrives. ${hint}`);
+      this.trouble.failed(`No notification arrives. ${hint}`, this.clock.now());
     }, FIRST_NOTIFICATION).unref();
     await this.send();
   }
@@ -118,13 +125,10 @@ export class PostgresNotifications {
     // Also one's own comes only over a connection that works.
     clearTimeout(this.timer);
     this.wait = SHORTEST_WAIT;
-    if (this.isFailing) {
-      this.isFailing = false;
-      this.logger.log('Processes tell each other of revocations at once again.');
-      // While nobody told, something may have happened.
-      this.listener?.();
-    }
-    if (!this.marks.isOwn(mark ?? null)) this.listener?.();
+    // While nobody told, something may have happened.
+    const wasDeaf = this.trouble.since !== undefined;
+    this.trouble.worked(this.clock.now());
+    if (wasDeaf || !this.marks.isOwn(mark ?? null)) this.listener?.();
   }
 
   private lost(client: Client, error?: unknown): void {
@@ -132,17 +136,9 @@ export class PostgresNotifications {
     if (this.client !== client) return;
     this.client = undefined;
     client.end().catch(() => undefined);
-    this.trouble(error instanceof Error ? error.message : 'The connection has ended.');
+    this.trouble.failed(error ?? 'The connection has ended.', this.clock.now());
     clearTimeout(this.timer);
     this.timer = setTimeout(() => void this.connect(), this.wait).unref();
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
-  }
-
-  private trouble(why: string): void {
-    if (this.isFailing) return;
-    this.isFailing = true;
-    this.logger.warn(
-      `Processes cannot tell each other of revocations at once; they are heard of within revocationInterval. ${why}`,
-    );
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { Logger } from '@nestjs/common';
 import { type DataSource, QueryFailedError } from 'typeorm';
+import { logger } from '../util/logger.js';
 import { withQueryRunner } from './query-runner.js';
 
 /** The used part of a pool of `pg`. `query` takes a connection from the pool, and always returns it. */
@@ -26,8 +26,6 @@ const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000']);
 
 /** Data sources whose connections do not keep prepared statements. */
 const unprepared = new WeakSet<DataSource>();
-
-const logger = new Logger('SessionModule');
 
 /**
  * A statement that TypeORM's driver runs. On PostgreSQL it is prepared under a name, so that each connection parses and

@@ -1,4 +1,3 @@
-import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import {
   type RevocationReason,
@@ -9,6 +8,7 @@ import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
 import type { SessionActor } from '../types/actor.js';
 import type { JsonValue } from '../types/json.js';
 import type { Clock } from '../util/clock.js';
+import { logger } from '../util/logger.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
@@ -76,6 +76,9 @@ const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3'
  */
 export const UNSETTLED = Number.MAX_SAFE_INTEGER;
 
+/** The largest number of damaged columns that are logged. A defect that damages all rows must not fill the log. */
+const MOST_DAMAGES = 1_000;
+
 type RunStatement = (values: Readonly<Record<string, unknown>>) => Promise<StatementResult<SessionEntity>>;
 
 /** All in milliseconds. */
@@ -93,19 +96,21 @@ export interface RowTimes {
  * any time. Nothing relies on transactions or locks, because databases and drivers differ in them.
  */
 export class SessionStore {
-  private readonly logger = new Logger(SessionStore.name);
   private readonly run;
   /** Whether {@link redeem} and {@link prove} are available. */
   readonly hasReturning: boolean;
   private readonly marks = new Marks();
+  /** What has been logged. */
+  private readonly damages = new Set<string>();
 
   constructor(
     dataSource: DataSource,
     private readonly clock: Clock,
     private readonly times: RowTimes,
+    module?: string,
   ) {
     this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
-    const statements = new Statements(dataSource, SessionEntity);
+    const statements = new Statements(dataSource, SessionEntity, module);
     this.run = statements.prepare({
       ...SESSION_SQL,
       ...revocationSql(this.hasReturning),
@@ -306,9 +311,12 @@ export class SessionStore {
     }));
   }
 
-  /** Logs that a column cannot be read. Its value is null then. */
-  private readonly unreadable: Unreadable = (error) => {
-    this.logger.error(error.message);
+  /** Logs that a column cannot be read, once. Its value is null then. */
+  private readonly unreadable: Unreadable = ({ message }) => {
+    if (this.damages.size < MOST_DAMAGES && !this.damages.has(message)) {
+      this.damages.add(message);
+      logger.error(message);
+    }
     return null;
   };
 

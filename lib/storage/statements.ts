@@ -1,4 +1,5 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
+import { statements, timeStatement } from '../diagnostics/channels.js';
 import { PreparedStatement } from './prepared-statement.js';
 import { isSqlite } from './sqlite-locking.js';
 
@@ -35,9 +36,11 @@ export class Statements<E extends ObjectLiteral> {
   private readonly metadata: EntityMetadata;
   private readonly transformers: { readonly property: string; readonly from: (value: unknown) => unknown }[];
 
+  /** @param module name of the module, for those who measure statements */
   constructor(
     private readonly dataSource: DataSource,
     entity: EntityTarget<E>,
+    private readonly module = '',
   ) {
     this.metadata = dataSource.getMetadata(entity);
     this.transformers = this.metadata.columns.flatMap(({ propertyName: property, transformer }) =>
@@ -94,8 +97,12 @@ export class Statements<E extends ObjectLiteral> {
         throw new Error(`The statement "${statementName}" lacks a value for ":${name}".`);
       return value;
     };
+    const label = { statement: statementName, module: this.module };
     return async (values) => {
-      const { rows, rowCount } = await statement.run(names.map((name) => valueOf(values, name)));
+      const parameters = names.map((name) => valueOf(values, name));
+      const { rows, rowCount } = statements.hasSubscribers
+        ? await timeStatement(label, () => statement.run(parameters))
+        : await statement.run(parameters);
       for (const row of rows as Record<string, unknown>[]) {
         // Drivers give big integers as text. Some settings of the application make them give small integers as text, too.
         for (const { property, from } of transformers) row[property] = from(row[property]);

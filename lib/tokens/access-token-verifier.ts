@@ -35,6 +35,8 @@ export class AccessTokenVerifier {
   private readonly verified: VerifiedTokens;
   /** The key of the last valid token. Most tokens have the same key; their headers need not be decoded. */
   private latestKey: VerificationKey | undefined;
+  /** Verifications since the start. `cached` are those that needed no cryptography. */
+  readonly counts = { valid: 0, expired: 0, invalid: 0, cached: 0 };
 
   constructor(
     private readonly keys: VerificationKeys,
@@ -53,9 +55,10 @@ export class AccessTokenVerifier {
    */
   verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     // A caller without types may pass anything.
-    if (typeof token !== 'string') return INVALID;
+    if (typeof token !== 'string') return this.refused();
     const known = this.verified.find(token);
     if (!known) return this.verifyAnew(token, now);
+    this.counts.cached++;
     // The key is checked each time, so that the tokens of a dropped key are refused.
     return andThen(this.keys.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
   }
@@ -80,14 +83,14 @@ export class AccessTokenVerifier {
 
   private verifyAnew(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     const parts = partsOf(token);
-    if (!parts) return INVALID;
+    if (!parts) return this.refused();
     const { header, payload } = parts;
 
     return andThen(this.keyNamedBy(header, now), (key) => {
       // This one comparison refuses other algorithms, "none", other types, critical extensions, and keys inside the token.
-      if (!key || header !== encodedHeaderOf(key)) return INVALID;
+      if (!key || header !== encodedHeaderOf(key)) return this.refused();
       return andThen(isSignedWith(key, token), (isSigned) =>
-        isSigned ? this.accept(token, payload, key, now) : INVALID,
+        isSigned ? this.accept(token, payload, key, now) : this.refused(),
       );
     });
   }
@@ -100,7 +103,7 @@ export class AccessTokenVerifier {
     now: number,
   ): AccessTokenVerification | Promise<AccessTokenVerification> {
     const accessToken = this.read(payload);
-    if (!accessToken) return INVALID;
+    if (!accessToken) return this.refused();
     this.verified.add(token, key, accessToken);
     this.latestKey = key;
     return andThen(this.keys.isInUse(key, now), (isInUse) =>
@@ -131,12 +134,22 @@ export class AccessTokenVerifier {
     now: number,
   ): AccessTokenVerification {
     if (isKeyInUse) {
-      if (accessToken.issuedAt > now + this.expected.clockTolerance) return INVALID;
+      if (accessToken.issuedAt > now + this.expected.clockTolerance) return this.refused();
       // The expiry has no tolerance, because an expired token costs only a refresh, not a login.
-      if (now < accessToken.expiresAt) return { status: 'valid', accessToken };
+      if (now < accessToken.expiresAt) {
+        this.counts.valid++;
+        return { status: 'valid', accessToken };
+      }
     }
     this.verified.remove(token);
-    return isKeyInUse ? { status: 'expired', accessToken } : INVALID;
+    if (!isKeyInUse) return this.refused();
+    this.counts.expired++;
+    return { status: 'expired', accessToken };
+  }
+
+  private refused(): AccessTokenVerification {
+    this.counts.invalid++;
+    return INVALID;
   }
 
   private read(encoded: string): AccessToken | undefined {

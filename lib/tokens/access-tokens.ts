@@ -49,6 +49,11 @@ export class AccessTokens {
     };
   }
 
+  /** See {@link AccessTokenVerifier.counts}. */
+  get counts(): AccessTokenVerifier['counts'] {
+    return this.verifier.counts;
+  }
+
   /** See {@link AccessTokenVerifier.verify}. */
   verify(token: string, now: number): AccessTokenVerification | Promise<AccessTokenVerification> {
     return this.verifier.verify(token, now);

@@ -6,6 +6,7 @@ import {
   randomUUID,
   timingSafeEqual,
 } from 'node:crypto';
+import type { KeyState } from '../diagnostics/channels.js';
 import { KeysUnavailableError, SessionOverError } from '../errors/session.errors.js';
 import { KeyRing, type RingChange } from '../keys/key-ring.js';
 import type { KeySealer } from '../keys/key-sealer.js';
@@ -77,6 +78,11 @@ export class RefreshTokens {
 
   async removeRetiredKeys(now: number): Promise<void> {
     await this.ring.removeRetired(now);
+  }
+
+  /** How the reads of the keys have gone, and the age of the key that makes tokens now. */
+  keyState(now: number): KeyState {
+    return this.ring.state(now);
   }
 
   /** Makes a token with the current key. */

@@ -27,6 +27,7 @@ const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
 const COOKIES = 'lib/http/transport/cookie-transport.ts';
 const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
+const TELEMETRY = 'lib/opentelemetry/index.ts';
 
 export const mutations = [
   {
@@ -536,8 +537,8 @@ export const mutations = [
   {
     rule: 'access token: one spelling of the header',
     file: VERIFIER,
-    from: 'if (!key || header !== encodedHeaderOf(key)) return INVALID;',
-    to: 'if (!key) return INVALID;',
+    from: 'if (!key || header !== encodedHeaderOf(key)) return this.refused();',
+    to: 'if (!key) return this.refused();',
     why: 'algorithm, type and extensions are what the token says',
     suites: ['tokens'],
   },
@@ -592,8 +593,8 @@ export const mutations = [
   {
     rule: 'access token: remembered ones expire',
     file: VERIFIER,
-    from: "if (now < accessToken.expiresAt) return { status: 'valid', accessToken };",
-    to: "return { status: 'valid', accessToken };",
+    from: 'if (now < accessToken.expiresAt) {',
+    to: 'if (now > 0) {',
     why: 'a cache makes a token live longer',
     suites: ['tokens'],
   },
@@ -1332,5 +1333,61 @@ export const mutations = [
     to: 'actor: undefined }',
     why: 'the audit log of another process names only the user',
     suites: ['impersonation'],
+  },
+  {
+    rule: 'telemetry: a revocation is counted by the process that has done it',
+    file: TELEMETRY,
+    from: 'return event.elsewhere ? undefined : revoked.add(',
+    to: 'return revoked.add(',
+    why: 'each process counts each revocation',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'telemetry: what it measures is not harmed by it',
+    file: TELEMETRY,
+    from: 'const span = harmless(() => tracer.startSpan(',
+    to: 'const span = ((make) => make())(() => tracer.startSpan(',
+    why: 'a span processor that fails stops refreshes',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'telemetry: a span is the active one',
+    file: TELEMETRY,
+    from: 'return span ? context.with(trace.setSpan(context.active(), span), run) : run();',
+    to: 'return run();',
+    why: 'statements are no children of the refresh that they are for',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'telemetry: nothing is made for it where nobody listens',
+    file: LIFECYCLE,
+    from: 'if (!operations.hasSubscribers) return this.exchange(token, now, hasLookedAgain, client);',
+    to: '',
+    why: 'each refresh pays for telemetry',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'log: a trouble that goes on is told of once',
+    file: 'lib/util/trouble.ts',
+    from: 'if (this.began !== undefined) return;',
+    to: '',
+    why: 'an outage fills the log',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'log: what the keys of the application fail with is not told',
+    file: 'lib/keys/provided-signing-keys.ts',
+    from: 'trouble.failed((error as Error).message, now)',
+    to: 'trouble.failed(error, now)',
+    why: 'a secret of a key vault gets into the log',
+    suites: ['telemetry'],
+  },
+  {
+    rule: 'feed: it lags from its first read that has failed on',
+    file: FEED,
+    from: 'const since = this.trouble.since ?? (this.reading ? this.begunAt : now);',
+    to: 'const since = this.readAt;',
+    why: 'no alert, or one for a process without requests',
+    suites: ['telemetry'],
   },
 ];

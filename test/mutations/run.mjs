@@ -65,6 +65,16 @@ const SUITES = [
   ],
   ['plans', ['test/storage/query-plans.spec.ts']],
   ['clocks', ['lib/storage/database-clock.spec.ts']],
+  [
+    'telemetry',
+    [
+      'lib/opentelemetry',
+      'lib/util',
+      'test/telemetry/logs.spec.ts',
+      'test/telemetry/metrics.spec.ts',
+      'test/telemetry/spans.spec.ts',
+    ],
+  ],
   ['damaged and stricter', ['test/storage/damaged-rows.spec.ts', 'test/storage/stricter-options.spec.ts']],
   ['headers sent', ['test/http/headers-sent.spec.ts']],
   ['refresh path', ['test/http/refresh-path.spec.ts']],

@@ -71,6 +71,7 @@ async function tryApplication(application, context) {
   await tool('nest build', 'nest', 'build');
   await tool(test, test, ...(test === 'vitest' ? ['run'] : []));
   await trySessions(cwd, name);
+  await tryWithoutOpenTelemetry(cwd, name);
   console.log(`${name}: works (${Math.round((Date.now() - started) / 1_000)} s)`);
   await rm(cwd, { recursive: true });
 }
@@ -87,6 +88,13 @@ async function checkTypes(cwd, name) {
     .filter((line) => /^\S.*\berror TS/.test(line))
     .filter((line) => !/^node_modules\/(?!nestjs-session-tokens\/)/.test(line));
   if (errors.length > 0) throw new Error(`${name}: does not compile\n${errors.join('\n')}`);
+}
+
+/** The peer is optional: the application has not got it, and works. The entry that needs it is there, and says what is missing. */
+async function tryWithoutOpenTelemetry(cwd, name) {
+  const script = "import('nestjs-session-tokens/opentelemetry').catch((error) => console.log(error.message))";
+  const { stdout } = await run(process.execPath, ['-e', script], { cwd });
+  if (!stdout.includes("'@opentelemetry/api'")) throw new Error(`${name}: without OpenTelemetry: ${stdout}`);
 }
 
 async function trySessions(cwd, name) {

@@ -169,7 +169,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
     expect(await two.service.find(session.id)).toBeNull();
   });
 
-  test('while the database is down, valid tokens are accepted, the log says so once per interval and look, and revocations of that time are seen afterwards', async () => {
+  test('while the database is down, valid tokens are accepted, the log says so once, and revocations of that time are seen afterwards', async () => {
     const { one, two, session, token } = await setUp();
     const other = await one.service.tokens.issue({ userId: 2 });
     const logged = vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
@@ -180,7 +180,8 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
           await Promise.all(Array.from({ length: 20 }, async () => two.service.tokens.verify(token)));
           pass(INTERVAL / 2);
           await two.service.tokens.verify(token);
-          expect(logged).toHaveBeenCalledTimes(2 * interval);
+          // Of the feed and of the keys.
+          expect(logged).toHaveBeenCalledTimes(2);
           pass(-INTERVAL / 2);
         }
         await one.service.revoke(session.id);
@@ -190,7 +191,7 @@ describe.each(databases)('the revocation feed on $name', (kind) => {
       pass(INTERVAL);
       await expect(two.service.tokens.verify(token)).rejects.toThrow(SessionOverError);
       await expect(two.service.tokens.verify(other.accessToken.token)).resolves.toBeDefined();
-      expect(logged).toHaveBeenCalledTimes(8);
+      expect(logged).toHaveBeenCalledTimes(2);
     } finally {
       logged.mockRestore();
     }

@@ -96,7 +96,7 @@ describe.each(postgres)('processes on $name that tell each other of revocations'
   });
 
   test('whose connection breaks ask as ever, say so once, and hear at once again when it is back', async () => {
-    const warned = vi.spyOn(Logger.prototype, 'warn').mockReturnValue();
+    const warned = vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const said = vi.spyOn(Logger.prototype, 'log').mockReturnValue();
     const [one, two] = await start(2);
     const [first, second] = [await issue(one), await issue(one, 'bob')];
@@ -115,7 +115,7 @@ describe.each(postgres)('processes on $name that tell each other of revocations'
   });
 
   test('hear of what was revoked while the connection was broken when it is back', async () => {
-    vi.spyOn(Logger.prototype, 'warn').mockReturnValue();
+    vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     vi.spyOn(Logger.prototype, 'log').mockReturnValue();
     const [one, two] = await start(2);
     const issued = await issue(one);
@@ -127,7 +127,7 @@ describe.each(postgres)('processes on $name that tell each other of revocations'
   });
 
   test('say so if no notification arrives, as behind a pooler', async () => {
-    const warned = vi.spyOn(Logger.prototype, 'warn').mockReturnValue();
+    const warned = vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const [one] = await world.start(1, { revocationPush: true });
     open.push(one!);
     const pool = (one!.dataSource.driver as unknown as { master: { Client: new () => object } }).master;

@@ -40,7 +40,10 @@ export function shuffleStatements(connections: readonly Connection[], random: ()
 }
 
 /** The database is gone for this connection while this runs. */
-export async function withoutDatabase<T>({ dataSource }: Connection, action: () => Promise<T>): Promise<T> {
+export async function withoutDatabase<T>(
+  { dataSource }: Pick<Connection, 'dataSource'>,
+  action: () => Promise<T>,
+): Promise<T> {
   await dataSource.destroy();
   try {
     return await action();

@@ -825,6 +825,8 @@ describe('a service that only verifies does not start with a wrong option', () =
     ['a path', 'jwksUri', { jwksUri: '/.well-known/jwks.json' }, /must be an address/],
     ['another protocol', 'jwksUri', { jwksUri: 'file:///etc/keys.json' }, /must be an address/],
     ['no text', 'jwksUri', { jwksUri: 7 }, /must be an address/],
+    ['a user', 'jwksUri', { jwksUri: 'https://ann@accounts.example.com/' }, /must have no user/],
+    ['a password', 'jwksUri', { jwksUri: 'https://:pw@accounts.example.com/' }, /must have no user/],
     ['http:', 'jwksUri', { jwksUri: 'http://accounts.example.com/keys' }, /must be an https: address/],
     [
       'http: to a name that only begins like this machine',

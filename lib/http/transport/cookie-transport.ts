@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http';
-import { Logger } from '@nestjs/common';
 import type { LookAgainError, StaleRefreshToken } from '../../errors/session.errors.js';
 import { covers } from '../../options/cookie-options.js';
 import { cookieName, impersonationName } from '../../options/cookie-name.js';
@@ -14,6 +13,7 @@ import {
   responseHeader,
   setResponseHeader,
 } from '../messages.js';
+import { logger } from '../../util/logger.js';
 import { clearCache, keepPrivate } from '../private-responses.js';
 import { AccessCookie } from './access-cookie.js';
 import {
@@ -259,7 +259,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     for (const line of lines) size += line.length + 'Set-Cookie: \r\n'.length;
     if (size <= LARGE) return;
     this.hasWarnedOfSize = true;
-    new Logger('SessionModule').warn(
+    logger.warn(
       `A response has ${size} bytes of cookies. nginx takes 4,096 bytes of response headers by default, and answers 502 to longer ones: say "proxy_buffer_size 8k" there, or keep what is large in the session's data instead of its claims. This is logged once.`,
     );
   }
