@@ -230,6 +230,35 @@ describe('a feed with a timer', () => {
     await feed.stop();
   });
 
+  test('that is to hurry reads soon, once for many calls, also if a read is under way', async () => {
+    const table = new Table();
+    const feed = await startTimer(table);
+    feed.hurry();
+    feed.hurry();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(table.reads).toHaveLength(2);
+    let done: (() => void) | undefined;
+    vi.spyOn(table, 'notBeforesSince').mockImplementationOnce(
+      () =>
+        new Promise((resolve) => {
+          done = () => resolve([]);
+        }),
+    );
+    feed.hurry();
+    await vi.advanceTimersByTimeAsync(20);
+    feed.hurry();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(table.reads).toHaveLength(3);
+    // What it has read may be from before the second call.
+    done!();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(table.reads).toHaveLength(4);
+    await feed.stop();
+    feed.hurry();
+    await feed.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test('that could not read tells later what it has missed', async () => {
     vi.spyOn(Logger.prototype, 'error').mockReturnValue();
     const table = new Table();

@@ -3,13 +3,14 @@ import { wholeNumber } from './columns.js';
 
 /** One session: one signed-in device of one user. Times are epoch milliseconds. */
 @Entity({ name: 'user_session' })
+// With the id, a page of a user's sessions is a range, however many sessions the user has.
+@Index(['userId', 'id'])
 export class SessionEntity {
   /** UUID version 7. It is not a secret. */
   @PrimaryColumn({ name: 'id', type: 'varchar', length: 36 })
   id!: string;
 
   /** The user's id as JSON, so that `1` and `"1"` are different users. */
-  @Index()
   @Column({ name: 'user_id', type: 'varchar', length: 255 })
   userId!: string;
 

@@ -282,7 +282,7 @@ const KNOWN_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 const COOKIE_VALUES: readonly (readonly [name: RegExp, value: RegExp])[] = [
-  [/session_access$/, /^(eyJ[\w-]+\.[\w-]+\.[\w-]+)?$/],
+  [/session_access(_as)?$/, /^(eyJ[\w-]+\.[\w-]+\.[\w-]+)?$/],
   [/session_refresh$/, /^([\w-]{95})?$/],
   [/session_look_again$/, /^([0-9a-f]{16}(\.[0-9a-f]{16})*)?$/],
   [/session_until$/, /^(\d+\.\d+)?$/],

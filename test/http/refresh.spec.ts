@@ -412,7 +412,7 @@ describe.each(databases)('on $name', (kind) => {
 
     it.each([
       { revocation: 'none' as const, often: 'never', queries: 0 },
-      { revocation: 'feed' as const, often: 'once per interval', queries: 1 },
+      { revocation: 'feed' as const, often: 'twice per interval', queries: 2 },
       { revocation: 'database' as const, often: 'once per request', queries: 100 },
     ])(
       'asks the database $often about proven tokens when revocation is $revocation, and about keys once per interval',

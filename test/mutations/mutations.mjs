@@ -15,6 +15,7 @@ const STATEMENTS = 'lib/storage/session.sql.ts';
 const FEED = 'lib/revocation/revocation-feed.ts';
 const CHECKER = 'lib/revocation/revocation-checker.ts';
 const MEMORY = 'lib/revocation/revocation-memory.ts';
+const REMOTE = 'lib/revocation/remote-revocations.ts';
 const BULK = 'lib/session/bulk-revocation.ts';
 const LIFECYCLE = 'lib/session/session-lifecycle.ts';
 const REFRESHER = 'lib/http/request-refresher.ts';
@@ -1389,5 +1390,77 @@ export const mutations = [
     to: 'const since = this.readAt;',
     why: 'no alert, or one for a process without requests',
     suites: ['telemetry'],
+  },
+  {
+    rule: 'list: an answer to another request is not news',
+    file: REMOTE,
+    from: 'if (list.nonce !== nonce) throw',
+    to: "if (list.nonce === '') throw",
+    why: 'a proxy passes off an old list as a new one',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: it begins where it was asked to',
+    file: REMOTE,
+    from: 'if (list.since !== undefined && list.since !== this.cursor)',
+    to: 'if (false)',
+    why: 'a proxy hides what is new',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: the issuer has signed it',
+    file: 'lib/tokens/signed-revocations.ts',
+    from: 'if (!(await isSignedWith(key, token)) ||',
+    to: 'if (',
+    why: 'whoever is in between signs everybody out, or says that nothing is new',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: "nothing is new" is not signed',
+    file: REMOTE,
+    from: 'now - this.trueAt < maxStaleness / 2',
+    to: 'true',
+    why: 'whoever is in between says for ever that nothing is new',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: its age counts',
+    file: REMOTE,
+    from: 'this.trueAt = now - list.age;',
+    to: 'this.trueAt = now;',
+    why: 'an issuer without its database vouches for what it does not know',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: a cursor of another process is a time',
+    file: 'lib/revocation/published-revocations.ts',
+    from: ': { cursor, number: 0, time: Number(time) - OVERLAP };',
+    to: ': { cursor, number: Number(number), time: 0 };',
+    why: 'behind a load balancer, revocations get lost',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: who acts as another user is signed out with their own session',
+    file: REMOTE,
+    from: '(session.actor && this.memory.endOf(session.actor))',
+    to: 'undefined',
+    why: 'an administrator who was signed out goes on in other services',
+    suites: ['lists'],
+  },
+  {
+    rule: 'list: nobody waits for it for long',
+    file: REMOTE,
+    from: 'Promise.race([asked, delay(PATIENCE, undefined, { ref: false })])',
+    to: 'Promise.race([asked])',
+    why: 'a slow issuer stops all services',
+    suites: ['lists'],
+  },
+  {
+    rule: 'push: a process reads when another has told it',
+    file: FEED,
+    from: 'void this.read(this.clock.now());\n      });',
+    to: '});',
+    why: 'the option does nothing',
+    suites: ['events'],
   },
 ];

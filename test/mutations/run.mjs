@@ -54,6 +54,7 @@ const SUITES = [
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
   ['revocation', ['test/revocation']],
+  ['lists', ['test/verifier/revocations.spec.ts']],
   [
     'events',
     [

@@ -141,6 +141,26 @@ describe.each(adapters)('a service that hears of revocations from an issuer on %
     expect(await visit(service, client)).toMatchObject({ ...OVER, body: { reason: 'theft' } });
   });
 
+  it('refuses somebody who acts as another user when their own session is over', async () => {
+    const [issuer] = (await services.issuers(1, {}, adapter)) as [TestApp];
+    const service = await services.service(issuer, issuer);
+    const revocations: [string, (client: Client) => Promise<unknown>][] = [
+      ['root', async ({ id }) => issuer.sessions.revoke(id)],
+      ['admin', async () => issuer.sessions.revokeAllForUser('admin')],
+    ];
+    for (const [userId, revoke] of revocations) {
+      const client = await signIn(issuer, userId);
+      const { accessToken } = await issuer.sessions.tokens.impersonate(client.id, { userId: 'ann' });
+      const acting = { token: accessToken.token };
+      expect(await visit(service, acting)).toMatchObject({ status: 200, body: { userId: 'ann' } });
+      await revoke(client);
+      pass(INTERVAL);
+      expect(await visit(service, acting)).toMatchObject({ ...OVER, body: { impersonation: true } });
+      const verified = service.app.get(SessionVerifier).verify(acting.token);
+      await expect(verified).rejects.toMatchObject({ code: 'session_over', impersonation: true });
+    }
+  });
+
   it('answers what is new, and 304 when nothing is', async () => {
     const [issuer] = (await services.issuers(1, {}, adapter)) as [TestApp];
     const first = await fetch(issuer.url + PATH);

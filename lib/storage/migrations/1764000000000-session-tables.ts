@@ -65,7 +65,7 @@ function tables(queryRunner: QueryRunner): Table[] {
         { name: 'ip', type: 'varchar', length: '64', isNullable: true },
       ],
       indices: [
-        index(sessions, ['user_id']),
+        index(sessions, ['user_id', 'id']),
         index(sessions, ['expires_at']),
         // Databases without partial indexes ignore the condition.
         index(sessions, ['revoked_at'], { where: 'revoked_at IS NOT NULL' }),
