@@ -811,9 +811,10 @@ describe('the sources of the library', () => {
 
   it('compare in constant time wherever they make a mac or hash of a token', async () => {
     // Storage hashes nothing but names and texts, and lists of revocations nothing but user ids.
-    const isOfTokens = (name: string) => !/^storage\/|^protocol\/revocation-list/.test(name);
     const makers = (await sources()).filter(
-      ({ name, text }) => isOfTokens(name) && /createHmac\(|createHash\(|\bhash\('/.test(text),
+      ({ name, text }) =>
+        !/^storage\/|^protocol\/revocation-list/.test(name) &&
+        /createHmac\(|createHash\(|\bhash\('/.test(text),
     );
     expect(makers.length).toBeGreaterThanOrEqual(2);
     expect(makers.filter(({ text }) => !text.includes('timingSafeEqual(')).map(({ name }) => name)).toEqual(

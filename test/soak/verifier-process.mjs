@@ -22,16 +22,16 @@ Get('me')(MeController.prototype, 'me', Object.getOwnPropertyDescriptor(MeContro
 CurrentSession()(MeController.prototype, 'me', 0);
 decorate(MeController, Controller(), UseGuards(SessionGuard));
 
-class AppModule {}
-decorate(
-  AppModule,
+const AppModule = decorate(
+  // oxlint-disable-next-line typescript/no-extraneous-class -- Nest takes a class for a module
+  class {},
   Module({
     imports: [role === 'issuer' ? SessionModule.forRoot(options) : SessionModule.forVerifier(options)],
     controllers: [MeController],
   }),
 );
 
-const app = await NestFactory.create(AppModule, new FastifyAdapter(), { logger: ['error'] });
+const app = await NestFactory.create(AppModule, new FastifyAdapter(), { logger: false });
 app.enableShutdownHooks();
 await app.listen(0, '127.0.0.1');
 const sessions = role === 'issuer' ? app.get(SessionService) : undefined;

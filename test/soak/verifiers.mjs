@@ -109,6 +109,8 @@ async function visit(service, token) {
   return response.status;
 }
 
+const issue = (userId) => issuers[0].call('issue', { userId });
+
 async function measure(misdeed) {
   const proxy = await startProxy(misdeed);
   const services = [];
@@ -123,13 +125,12 @@ async function measure(misdeed) {
       }),
     );
   }
-  const issue = (userId) => issuers[0].call('issue', { userId });
   const honest = await issue('honest');
-  let isOver = false;
+  const over = new AbortController();
   let refusals = 0;
   let visits = 0;
   const visitors = services.map(async (service) => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       visits++;
       if ((await visit(service, honest.accessToken.token)) !== 200) refusals++;
       await delay(20);
@@ -158,7 +159,7 @@ async function measure(misdeed) {
       took.push(performance.now() - begin);
     }),
   );
-  isOver = true;
+  over.abort();
   await Promise.all(visitors);
   await delay(2_000);
   const before = proxy.counts.requests;
@@ -180,6 +181,8 @@ async function measure(misdeed) {
     'kB in all': Math.round(busy / 1_000),
   };
 }
+
+const row = (what, { size, took }) => ({ list: what, bytes: size, ms: took });
 
 /** The bytes of a list, of many revocations among very many sessions. */
 async function bytes() {
@@ -226,7 +229,6 @@ async function bytes() {
     headers: { 'if-none-match': nothing.etag },
   });
   await dataSource.destroy();
-  const row = (what, { size, took }) => ({ list: what, bytes: size, ms: took });
   return [
     row(`what is new: ${values.revoked} revocations, of ${values.sessions} sessions`, delta),
     row('everything, for a service that starts', full),
