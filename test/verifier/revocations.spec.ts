@@ -277,6 +277,23 @@ describe('the list of revocations', () => {
     },
   );
 
+  it('misses nothing when a process answers that has started later', async () => {
+    const [one] = (await services.issuers(1)) as [TestApp];
+    for (let n = 0; n < 30; n++) await one.sessions.revoke((await signIn(one, n)).id);
+    pass(2 * HOUR);
+    const [two] = (await services.issuers(1)) as [TestApp];
+    const proxy = await services.proxy(one);
+    const service = await services.service(one, proxy);
+    for (let round = 0; round < 3; round++) {
+      const client = await signIn(one);
+      expect(await visit(service, client)).toMatchObject({ status: 200 });
+      await one.sessions.revoke(client.id);
+      proxy.targets[0] = (round % 2 ? one : two).url;
+      pass(INTERVAL);
+      expect(await visit(service, client)).toMatchObject(OVER);
+    }
+  });
+
   it('is published in every mode of revocation', async () => {
     for (const revocation of ['database', 'none'] as const) {
       const [issuer] = (await services.issuers(1, { revocation })) as [TestApp];
