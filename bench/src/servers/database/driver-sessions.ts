@@ -21,9 +21,9 @@ const TABLE = `
     created_at bigint NOT NULL, last_seen_at bigint NOT NULL, expires_at bigint NOT NULL, revoked_at bigint, revoked_reason varchar(16),
     user_agent varchar(255), ip varchar(64)
   );
-  CREATE INDEX IF NOT EXISTS ix_user_session_user_id ON user_session (user_id);
+  CREATE INDEX IF NOT EXISTS ix_user_session_user_id ON user_session (user_id, id);
   CREATE INDEX IF NOT EXISTS ix_user_session_expires_at ON user_session (expires_at);
-  CREATE INDEX IF NOT EXISTS ix_user_session_revoked_at ON user_session (revoked_at)`;
+  CREATE INDEX IF NOT EXISTS ix_user_session_revoked_at ON user_session (revoked_at) WHERE revoked_at IS NOT NULL`;
 
 const INSERT = `
   INSERT INTO user_session (id, user_id, secret_hash, claims, data, version, generation, redeemed_by,
