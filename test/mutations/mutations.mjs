@@ -1085,7 +1085,7 @@ export const mutations = [
     from: 'for (const each of notBefores) {\n        this.memory',
     to: 'for (const each of notBefores) {\n        if (each.settledAt < now) this.memory',
     why: 'while 100,000 rows are being ended, or after a crash, their access tokens go on',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'what is remembered stops refreshes',
@@ -1093,7 +1093,7 @@ export const mutations = [
     from: 'this.refuseIfOver({ sessionId, userId: row.userId });',
     to: '',
     why: 'a session goes on until its row has ended, or for ever after a failover',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'what is remembered stops first uses',
@@ -1109,7 +1109,7 @@ export const mutations = [
     from: 'await this.bulk.admit(row);\n    this.tellOfNew(row, now);\n    return { row, accessToken, refreshToken };',
     to: 'this.tellOfNew(row, now);\n    return { row, accessToken, refreshToken };',
     why: 'a sign-in that is under way outlives "sign out everywhere"',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'events: a not-before of this process is not told as that of another',
@@ -1117,7 +1117,7 @@ export const mutations = [
     from: 'if (!notBefore.isOwn) listener',
     to: 'listener',
     why: 'a read between the commit and the event tells of it twice',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'events: a not-before that the feed reads again is not told again',
@@ -1133,7 +1133,7 @@ export const mutations = [
     from: 'ofUser.set(id, {',
     to: "ofUser.set('', {",
     why: 'a session that was ended lives again',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'a session is later than a not-before of its millisecond that was made first',
@@ -1141,7 +1141,7 @@ export const mutations = [
     from: 'Math.max(now, this.latest.notBefore + 1)',
     to: 'now',
     why: 'a password change signs its user out',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'a not-before covers a session of its millisecond that was made first',
@@ -1149,7 +1149,7 @@ export const mutations = [
     from: 'Math.max(now, this.latest.session)',
     to: 'now - 1',
     why: 'a session outlives "sign out everywhere"',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'what a dead process has left is finished',
@@ -1157,7 +1157,7 @@ export const mutations = [
     from: 'await this.endRows(each);',
     to: 'await Promise.resolve(each);',
     why: 'sessions live again when the not-before is forgotten',
-    suites: ['revocation'],
+    suites: ['not-before'],
   },
   {
     rule: 'devices: a function that fails lets nothing through',
