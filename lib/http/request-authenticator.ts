@@ -7,7 +7,6 @@ import {
 } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
-import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
@@ -252,9 +251,10 @@ export class RequestAuthenticator<
     now: number,
   ): Outcome | Promise<Outcome> {
     const verification = this.tokens.verify(token, now);
-    return andThen(verification, (settled) =>
-      this.tryVerified(request, transport, token, settled, checksCsrf, now),
-    );
+    // Without andThen(): its closure would be made for every request.
+    return verification instanceof Promise
+      ? verification.then((settled) => this.tryVerified(request, transport, token, settled, checksCsrf, now))
+      : this.tryVerified(request, transport, token, verification, checksCsrf, now);
   }
 
   private tryVerified(

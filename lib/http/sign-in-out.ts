@@ -1,4 +1,5 @@
 import { HeadersSentError, InvalidInputError } from '../errors/session.errors.js';
+import type { SessionRow } from '../storage/session.store.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { SessionActor } from '../types/actor.js';
 import type { RefreshToken } from '../protocol/refresh-token.codec.js';
@@ -39,12 +40,18 @@ export class SignInOut {
     private readonly clock: Clock,
   ) {}
 
-  /** Makes a session and gives the client its tokens. A session that the client already had ends (against fixation). */
+  /**
+   * Makes a session and gives the client its tokens. A session that the client already had ends (against fixation).
+   *
+   * @param predecessor the session that goes on in the new one
+   * @throws {@link SessionOverError} when that was revoked meanwhile
+   */
   async signIn(
     request: HttpRequest,
     response: HttpResponse,
     input: SessionInput,
     { csrf = true }: AuthenticateOptions = {},
+    predecessor?: string,
   ): Promise<ActiveSession> {
     if (areHeadersSent(response)) throw new HeadersSentError();
     // A form of another site could make its visitor the attacker's user.
@@ -52,8 +59,10 @@ export class SignInOut {
     const now = this.clock.now();
     const device = { ...deviceOf(request), ...input?.device };
     const present = await this.presentSessions(request, 'replaced', now);
-    const tokens = await this.lifecycle.issue(input, now, (row) => this.cap.insert(row, present.ids), device);
+    const insert = async (row: SessionRow) => this.cap.insert(row, present.ids);
+    const tokens = await this.lifecycle.issue(input, now, insert, device, predecessor);
     await this.end(present, { reason: 'replaced', by: tokens.row.userId });
+    if (predecessor !== undefined) await this.manager.revokeUnlessReplaced(tokens.row.id, predecessor);
     this.transport.writeSignIn(request, response, tokens, now);
     this.impersonation.clear(response, request);
     await this.csrf.giveToken(response, tokens.row.id, now);

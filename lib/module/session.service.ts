@@ -104,7 +104,8 @@ export class SessionService {
    * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
    *   `session.authenticatedAt` if the user has proved nothing, and only privileges change
    * @throws {@link ImpersonationRefusedError} when somebody acts as the user
-   * @throws {@link NoCredentialsError} and the other errors of {@link authenticate} and {@link create}
+   * @throws {@link NoCredentialsError} and the other errors of {@link authenticate} and {@link create}; {@link SessionOverError}
+   *   also if the session is revoked in the middle of it
    * @example
    * ```ts
    * await this.sessions.reauthenticate(req, res, { amr: ['pwd', 'otp'] });
@@ -119,7 +120,7 @@ export class SessionService {
     const { authenticator, manager, signInOut } = this.#parts;
     const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
     const input = await manager.inputForNext(id, changes);
-    return signInOut.signIn(request, response, input, options);
+    return signInOut.signIn(request, response, input, options, id);
   }
 
   /**

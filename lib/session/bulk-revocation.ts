@@ -72,10 +72,11 @@ export class BulkRevocation {
    * Takes a session back that was made by a sign-in at the same time. Either this finds the not-before, or the not-before's
    * process finds the row, because each writes before it reads.
    *
+   * @param predecessor the session that goes on in this one. What ends that one ends this one
    * @throws {@link SessionOverError}
    */
-  async admit({ id, userId }: SessionRow): Promise<void> {
-    const [first] = await this.notBefores.findFor(id, userId);
+  async admit({ id, userId }: SessionRow, predecessor = id): Promise<void> {
+    const [first] = await this.notBefores.findFor([id, predecessor], userId);
     if (!first) return;
     await this.sessions.discard(id);
     throw new SessionOverError({ endedAt: first.createdAt, reason: first.reason });

@@ -79,6 +79,7 @@ export class SessionLifecycle {
    *
    * @param device user agent and address for the list of devices. @default the device in the input
    * @param insert stores the row
+   * @param predecessor the session that goes on in this one
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
    *   {@link SessionOverError} when all sessions of the user were ended in the meantime
    */
@@ -87,6 +88,7 @@ export class SessionLifecycle {
     now: number,
     insert: (row: SessionRow) => Promise<void>,
     device: DeviceInput | undefined = input?.device,
+    predecessor?: string,
   ): Promise<TokenSet> {
     const { ttl, absoluteTtl: longest } = this.options.refreshToken;
     const { absoluteTtl, ...checked } = checkSessionInput(input, longest, now);
@@ -114,7 +116,7 @@ export class SessionLifecycle {
     this.checkSize(accessToken, row.claims);
     const refreshToken = await this.refreshTokens.make({ sessionId: row.id, sessionSecret, ...facts });
     await insert(row);
-    await this.bulk.admit(row);
+    await this.bulk.admit(row, predecessor);
     this.tellOfNew(row, now);
     return { row, accessToken, refreshToken };
   }

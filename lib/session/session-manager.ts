@@ -1,9 +1,10 @@
 import { inspect, type InspectOptions } from 'node:util';
-import { SessionNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
+import { SessionNotFoundError, SessionOverError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { hashSessionSecret } from '../protocol/session-secret.js';
 import {
+  endOf,
   type EndedSession,
   isLive,
   type SessionDetails,
@@ -110,6 +111,19 @@ export class SessionManager {
     const checked = checkLabel(label);
     const isWritten = isSessionId(id) && (await this.store.rename(id, checked, this.clock.now()));
     if (!isWritten) throw new SessionNotFoundError(id);
+  }
+
+  /**
+   * Ends a session if the one that was to go on in it was ended by somebody else in the meantime.
+   *
+   * @throws {@link SessionOverError}
+   */
+  async revokeUnlessReplaced(id: string, predecessor: string): Promise<void> {
+    const row = await this.store.find(predecessor);
+    if (row?.revokedReason === 'replaced') return;
+    const end = row ? endOf(row, this.clock.now()) : undefined;
+    await this.revoke(id, { reason: row?.revokedReason ?? 'revoked' });
+    throw new SessionOverError(end);
   }
 
   async updateData(id: string, next: unknown): Promise<void> {

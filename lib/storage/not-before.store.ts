@@ -58,13 +58,14 @@ export class NotBeforeStore {
     return made;
   }
 
-  /** Those that end this session, oldest first. */
-  async findFor(sessionId: string, userId: UserId): Promise<NotBefore[]> {
+  /** Those that end one of these sessions of a user, oldest first. */
+  async findFor(sessionIds: readonly string[], userId: UserId): Promise<NotBefore[]> {
     const users = [toAsciiJson(userId), EVERYBODY];
     const { rows } = await storageErrors(() => this.run.findForUser({ users }));
     // For MySQL's usual collations, "Ann" and "ann" are equal.
     const own = rows.filter((row) => users.includes(row.userId)).map((row) => this.toNotBefore(row));
-    return own.filter((each) => isBefore(each, sessionId)).toSorted((a, b) => a.createdAt - b.createdAt);
+    const ending = own.filter((each) => sessionIds.some((id) => isBefore(each, id)));
+    return ending.toSorted((a, b) => a.createdAt - b.createdAt);
   }
 
   /** Those that were settled at this time or later, or not yet. */

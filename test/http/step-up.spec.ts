@@ -11,13 +11,14 @@ import {
   type SessionInput,
   SessionService,
 } from 'nestjs-session-tokens';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { SessionManager } from '../../lib/session/session-manager.js';
 import { adapters } from '../support/app.js';
 import type { Browser } from '../support/browser.js';
 import { databases } from '../support/databases.js';
 import { DAY, HOUR, MINUTE, pass, SETTLED, TTL } from '../support/time.js';
 import { useWorld } from '../support/world.js';
-import { accessTokenOf, accountApps, refusal } from './account-app.js';
+import { accessTokenOf, type AccountApp, accountApps, refusal } from './account-app.js';
 
 @Controller('fresh')
 @UseGuards(SessionGuard)
@@ -209,6 +210,45 @@ describe.each(adapters)('a route that needs a recent proof over %s', (adapter) =
       expect((await browser.post('/fresh/email')).status).toBe(200);
       pass('61s');
       expect(await browser.post('/fresh/email')).toMatchObject(insufficient(300));
+    });
+
+    it.each<[string, number, (app: AccountApp, id: string) => Promise<unknown>]>([
+      ['revoke', 401, async ({ sessions }, id) => sessions.revoke(id, { reason: 'admin' })],
+      ['revokeMany', 401, async ({ sessions }, id) => sessions.revokeMany([id], { reason: 'admin' })],
+      [
+        'revokeAllForUser',
+        401,
+        async ({ sessions }) => sessions.revokeAllForUser('alice', { reason: 'admin' }),
+      ],
+      ['revokeAll', 401, async ({ sessions }) => sessions.revokeAll({ reason: 'admin' })],
+      [
+        'revokeAllForUser of all others',
+        200,
+        async ({ sessions }, except) => sessions.revokeAllForUser('alice', { except, reason: 'admin' }),
+      ],
+    ])('and %s in the middle of it counts (%i)', async (_, status, revoke) => {
+      const app = await start({});
+      const browser = await app.signIn();
+      const { id } = (await browser.get('/me')).body as { id: string };
+      pass('10s');
+      // The old session has been read, and the new one is not there yet.
+      const { inputForNext } = SessionManager.prototype;
+      const reading = vi.spyOn(SessionManager.prototype, 'inputForNext');
+      reading.mockImplementationOnce(async function (this: SessionManager, ...parameters) {
+        const input = await inputForNext.apply(this, parameters);
+        await revoke(app, id);
+        pass(1);
+        return input;
+      });
+      const answer = await reauthenticate(browser, { amr: ['pwd'] });
+      reading.mockRestore();
+      expect(answer.status).toBe(status);
+      const live = (await app.sessions.findAllForUser('alice')).sessions;
+      expect(live).toHaveLength(status === 200 ? 1 : 0);
+      const over = status === 200 ? {} : { body: { code: 'session_over', reason: 'admin' } };
+      expect(answer).toMatchObject(over);
+      pass('1s');
+      expect((await browser.get('/me')).status).toBe(status);
     });
 
     it('but not without a session', async () => {

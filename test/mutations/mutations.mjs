@@ -1106,8 +1106,8 @@ export const mutations = [
   {
     rule: 'a sign-in looks for not-befores when its row is there',
     file: LIFECYCLE,
-    from: 'await this.bulk.admit(row);\n    this.tellOfNew(row, now);\n    return { row, accessToken, refreshToken };',
-    to: 'this.tellOfNew(row, now);\n    return { row, accessToken, refreshToken };',
+    from: 'await this.bulk.admit(row, predecessor);',
+    to: '',
     why: 'a sign-in that is under way outlives "sign out everywhere"',
     suites: ['not-before'],
   },
@@ -1462,5 +1462,21 @@ export const mutations = [
     to: '});',
     why: 'the option does nothing',
     suites: ['events'],
+  },
+  {
+    rule: 'reauthentication: what ends a session ends the one that it goes on in',
+    file: BULK,
+    from: 'findFor([id, predecessor], userId)',
+    to: 'findFor([id], userId)',
+    why: 'a session outlives "sign out everywhere", which falls into its reauthentication',
+    suites: ['step-up'],
+  },
+  {
+    rule: 'reauthentication: a session that was revoked meanwhile does not go on',
+    file: SIGN_IN_OUT,
+    from: 'if (predecessor !== undefined) await',
+    to: 'if (false) await',
+    why: 'who has stolen a session goes on if it is revoked in the right moment',
+    suites: ['step-up'],
   },
 ];

@@ -1,19 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { Logger } from '@nestjs/common';
 import { describe, expect, it, vi } from 'vitest';
 import { accountApps } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import { pass } from '../support/time.js';
 import { SupportModule } from './impersonation.recipe.js';
-
-const at = (path: string) => new URL(path, import.meta.url);
-
-it('is on the page of recipes as it is tested', () => {
-  const page = readFileSync(at('../../docs/recipes.md'), 'utf8');
-  const section = page.slice(page.indexOf('## Admin impersonation'));
-  const [, code] = /^```ts\n(.*?)^```/ms.exec(section)!;
-  expect(code).toBe(readFileSync(at('impersonation.recipe.ts'), 'utf8'));
-});
 
 describe.each(adapters)('the recipe for impersonation over %s', (adapter) => {
   const apps = accountApps(adapter);

@@ -174,17 +174,17 @@ export function accesses(kind: DatabaseKind): Access[] {
     ['findIdsBetween of a batch', async ({ sessions }) => sessions.findIdsBetween('', 'c', NOW, 1), ['a']],
     [
       'the not-befores of a session',
-      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW), 'ann'),
+      async ({ notBefores }) => notBefores.findFor([newSessionId(NOW)], 'ann'),
       [notBefore(undefined, { createdAt: NOW - 1 }), notBefore('ann')],
     ],
     [
       'the not-befores of a later session',
-      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW + 1), 'ann'),
+      async ({ notBefores }) => notBefores.findFor([newSessionId(NOW + 1)], 'ann'),
       [],
     ],
     [
       'the not-befores of another user',
-      async ({ notBefores }) => notBefores.findFor(newSessionId(NOW), 'Ann'),
+      async ({ notBefores }) => notBefores.findFor([newSessionId(NOW)], 'Ann'),
       [notBefore(undefined, { createdAt: NOW - 1 })],
     ],
     ['not-befores since', async ({ notBefores }) => (await notBefores.since(NOW)).length, 2],

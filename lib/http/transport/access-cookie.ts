@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { HttpRequest } from '../messages.js';
-import { cookieValues } from './cookie-header.js';
+import { cookieValues, firstCookieValue } from './cookie-header.js';
 import type { TokenReader } from './token-transport.js';
 
 /**
@@ -23,7 +23,7 @@ export class AccessCookie implements TokenReader {
   ) {}
 
   readAccessToken({ cookie }: IncomingHttpHeaders): string | undefined {
-    return cookieValues(cookie, this.cookieName, 1)[0];
+    return firstCookieValue(cookie, this.cookieName);
   }
 
   readAccessTokens({ headers }: HttpRequest): string[] {

@@ -11,22 +11,25 @@ export interface CookieAttributes {
 /**
  * Every value that a `Cookie` header has for a name. A browser sends several values if it has the cookie for several domains
  * or paths. A usual parser keeps only one of them, and it is not defined which.
- *
- * @param limit stops after this many values. @default all
  */
-export function cookieValues(
-  header: string | undefined,
-  name: string,
-  limit = Number.POSITIVE_INFINITY,
-): string[] {
+export function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = [];
   if (header === undefined) return values;
   for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
     const value = valueAt(header, at);
     if (value !== '') values.push(value);
-    if (values.length === limit) break;
   }
   return values;
+}
+
+/** The first of these values. Called for every request. */
+export function firstCookieValue(header: string | undefined, name: string): string | undefined {
+  if (header === undefined) return undefined;
+  for (let at = startOfValue(header, name, 0); at !== -1; at = startOfValue(header, name, at)) {
+    const value = valueAt(header, at);
+    if (value !== '') return value;
+  }
+  return undefined;
 }
 
 /**

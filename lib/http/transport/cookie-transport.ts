@@ -20,6 +20,7 @@ import {
   type CookieAttributes,
   cookieNameOf,
   cookieValues,
+  firstCookieValue,
   mergeSetCookieLines,
   setCookieLine,
 } from './cookie-header.js';
@@ -129,7 +130,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   clearImpersonation(response: HttpResponse, request?: HttpRequest, isSigningOut = false): void {
     const { name, attributes } = this.impersonation;
     const isSeen = request && covers(attributes.path, pathOf(request));
-    if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
+    if (isSeen && firstCookieValue(request.headers.cookie, name) === undefined) return;
     const lines = [...this.twinCleared(this.impersonation, request), setCookieLine(name, '', 0, attributes)];
     this.write(response, lines);
     if (isSigningOut && this.options.caches.clearAtSignOut) clearCache(response);
@@ -175,7 +176,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   private clearMarker(request: HttpRequest, response: HttpResponse): void {
     const { name, attributes } = this.marker;
     const isSeen = attributes.path === '/' || attributes.path === this.access.attributes.path;
-    if (isSeen && cookieValues(request.headers.cookie, name, 1).length === 0) return;
+    if (isSeen && firstCookieValue(request.headers.cookie, name) === undefined) return;
     this.write(response, [...this.twinCleared(this.marker, request), setCookieLine(name, '', 0, attributes)]);
   }
 
@@ -241,7 +242,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
    */
   private twinCleared({ name, attributes }: Cookie, request: HttpRequest | undefined): string[] {
     const { partitioned, secure } = attributes;
-    const isCleared = partitioned || (secure && cookieValues(request?.headers.cookie, name, 2).length === 2);
+    const isCleared = partitioned || (secure && cookieValues(request?.headers.cookie, name).length > 1);
     if (!isCleared) return NO_LINES;
     return [setCookieLine(name, '', 0, { ...attributes, partitioned: !partitioned })];
   }
