@@ -232,7 +232,7 @@ describe.each(adapters)('a route that needs a recent proof over %s', (adapter) =
       const { id } = (await browser.get('/me')).body as { id: string };
       pass('10s');
       // The old session has been read, and the new one is not there yet.
-      const { inputForNext } = SessionManager.prototype;
+      const inputForNext = Reflect.get(SessionManager.prototype, 'inputForNext');
       const reading = vi.spyOn(SessionManager.prototype, 'inputForNext');
       reading.mockImplementationOnce(async function (this: SessionManager, ...parameters) {
         const input = await inputForNext.apply(this, parameters);
