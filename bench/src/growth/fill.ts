@@ -226,6 +226,7 @@ async function insertRows(sql: Sql, table: string, rows: readonly SqlRow[]): Pro
 /** An index beside the primary key, and the statement that makes it. */
 export interface SecondaryIndex {
   readonly name: string;
+  /** The first one. */
   readonly column: string;
   readonly definition: string;
 }
@@ -237,15 +238,19 @@ export async function secondaryIndexes(sql: Sql): Promise<SecondaryIndex[]> {
     );
     return found.map(({ indexname, indexdef }) => ({
       name: String(indexname),
-      column: /\((\w+)\)/.exec(String(indexdef))![1]!,
+      column: /\((\w+)/.exec(String(indexdef))![1]!,
       definition: String(indexdef),
     }));
   }
   const found = await sql.run("SHOW INDEX FROM user_session WHERE Key_name <> 'PRIMARY'");
-  return found.map(({ Key_name: name, Column_name: column }) => ({
-    name: String(name),
-    column: String(column),
-    definition: `CREATE INDEX \`${String(name)}\` ON user_session (${String(column)})`,
+  const columns = new Map<string, string[]>();
+  for (const { Key_name: name, Column_name: column } of found) {
+    columns.set(String(name), [...(columns.get(String(name)) ?? []), String(column)]);
+  }
+  return Array.from(columns, ([name, [first, ...others]]) => ({
+    name,
+    column: first!,
+    definition: `CREATE INDEX \`${name}\` ON user_session (${[first, ...others].join(', ')})`,
   }));
 }
 
