@@ -28,7 +28,8 @@ describe('a not-before', () => {
     const memory = new RevocationMemory();
     memory.addNotBefore(notBefore(facts), NOW + 5, NOW);
     const asked = { sessionId: newSessionId(NOW), userId: 'ann', ...session };
-    expect(memory.endOf(asked)).toEqual(ends ? { endedAt: NOW + 5, reason: 'admin' } : undefined);
+    const end = memory.endOf(asked);
+    expect(end && [end.endedAt, end.reason]).toEqual(ends ? [NOW + 5, 'admin'] : undefined);
     expect(memory.hasNotBefore(notBefore(facts))).toBe(true);
     expect(memory.hasNotBefore(notBefore({ ...facts, id: 'other' }))).toBe(false);
   });

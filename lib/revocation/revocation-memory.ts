@@ -13,8 +13,8 @@ export interface RevocableSession {
 /** A not-before, as far as it is remembered. */
 export type KnownNotBefore = Pick<NotBefore, 'id' | 'userId' | 'notBefore' | 'except' | 'reason'>;
 
-interface Remembered {
-  readonly end: SessionEnd;
+/** One object for each, because there may be hundreds of thousands. */
+interface Remembered extends SessionEnd {
   /** When this process has learned of it. */
   readonly learnedAt: number;
   /** Its number among all that this process has learned, from 1. */
@@ -54,20 +54,20 @@ export class RevocationMemory {
 
   add(sessionId: string, end: SessionEnd, learnedAt: number): void {
     const known = this.sessions.get(sessionId);
-    this.sessions.set(sessionId, { end, ...this.firstWordOf(known, learnedAt) });
+    const { endedAt, reason } = end;
+    this.sessions.set(sessionId, { endedAt, reason, ...this.firstWordOf(known, learnedAt) });
   }
 
   addNotBefore(notBefore: KnownNotBefore, endedAt: number, learnedAt: number): void {
-    const { id, userId, reason } = notBefore;
+    const { id, userId } = notBefore;
     const ofUser = this.notBefores.get(userId) ?? new Map<string, RememberedNotBefore>();
-    const end = { endedAt, reason };
-    ofUser.set(id, { ...notBefore, end, ...this.firstWordOf(ofUser.get(id), learnedAt) });
+    ofUser.set(id, { ...notBefore, endedAt, ...this.firstWordOf(ofUser.get(id), learnedAt) });
     this.notBefores.set(userId, ofUser);
   }
 
   /** When and why a session ended, or `undefined` if it is not known to be over. */
   endOf({ sessionId, userId }: RevocableSession): SessionEnd | undefined {
-    const end = this.sessions.get(sessionId)?.end;
+    const end = this.sessions.get(sessionId);
     // They are rare, and this is asked for every request.
     if (end || this.notBefores.size === 0) return end;
     return this.endIn(sessionId, this.nameOf(userId)) ?? this.endIn(sessionId, undefined);
@@ -79,7 +79,7 @@ export class RevocationMemory {
     const sessions: { id: string; end: SessionEnd }[] = [];
     const notBefores: KnownNotBefore[] = [];
     for (const [id, each] of this.sessions) {
-      if (isNews(each)) sessions.push({ id, end: each.end });
+      if (isNews(each)) sessions.push({ id, end: each });
     }
     for (const ofUser of this.notBefores.values()) {
       for (const each of ofUser.values()) {
@@ -91,19 +91,22 @@ export class RevocationMemory {
 
   /** Forgets what ended before a time. */
   forget(before: number): void {
-    for (const [id, { end }] of this.sessions) {
-      if (end.endedAt < before) this.sessions.delete(id);
+    for (const [id, { endedAt }] of this.sessions) {
+      if (endedAt < before) this.sessions.delete(id);
     }
     for (const [userId, ofUser] of this.notBefores) {
-      for (const [id, { end }] of ofUser) {
-        if (end.endedAt < before) ofUser.delete(id);
+      for (const [id, { endedAt }] of ofUser) {
+        if (endedAt < before) ofUser.delete(id);
       }
       if (ofUser.size === 0) this.notBefores.delete(userId);
     }
   }
 
   /** The same is heard of again and again. */
-  private firstWordOf(known: Remembered | undefined, learnedAt: number): Omit<Remembered, 'end'> {
+  private firstWordOf(
+    known: Remembered | undefined,
+    learnedAt: number,
+  ): Pick<Remembered, 'learnedAt' | 'number'> {
     if (known) return { learnedAt: known.learnedAt, number: known.number };
     this.learned++;
     return { learnedAt, number: this.learned };
@@ -111,7 +114,7 @@ export class RevocationMemory {
 
   private endIn(sessionId: string, userId: UserId | undefined): SessionEnd | undefined {
     for (const each of this.notBefores.get(userId)?.values() ?? []) {
-      if (isBefore(each, sessionId)) return each.end;
+      if (isBefore(each, sessionId)) return each;
     }
     return undefined;
   }

@@ -38,7 +38,9 @@ try {
   for (const misdeed of ['nothing', 'delays', 'drops', 'replays']) rows.push(await measure(misdeed));
   console.table(rows);
   console.table(await bytes());
-  const failed = rows.some((row) => row['honest 401'] > 0 || row['asked when idle'] > 0 || row.missed > 0);
+  const failed = rows.some(
+    (each) => each['honest 401'] > 0 || each['asked when idle'] > 0 || each.missed > 0,
+  );
   console.log(
     failed
       ? 'FAILED'
@@ -109,7 +111,9 @@ async function visit(service, token) {
   return response.status;
 }
 
-const issue = (userId) => issuers[0].call('issue', { userId });
+function issue(userId) {
+  return issuers[0].call('issue', { userId });
+}
 
 async function measure(misdeed) {
   const proxy = await startProxy(misdeed);
@@ -182,7 +186,9 @@ async function measure(misdeed) {
   };
 }
 
-const row = (what, { size, took }) => ({ list: what, bytes: size, ms: took });
+function row(what, { size, took }) {
+  return { list: what, bytes: size, ms: took };
+}
 
 /** The bytes of a list, of many revocations among very many sessions. */
 async function bytes() {

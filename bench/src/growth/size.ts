@@ -18,7 +18,7 @@ async function measure(sql: Sql): Promise<Sizes> {
 async function ofPostgres(sql: Sql): Promise<Sizes> {
   const found = await sql.run(
     `SELECT 'rows' AS part, pg_table_size('user_session') AS bytes UNION ALL
-     SELECT CASE WHEN indexdef LIKE 'CREATE UNIQUE%' THEN 'primary key' ELSE 'index on ' || substring(indexdef FROM '\\((\\w+)\\)') END,
+     SELECT CASE WHEN indexdef LIKE 'CREATE UNIQUE%' THEN 'primary key' ELSE 'index on ' || substring(indexdef FROM '\\(([\\w, ]+)\\)') END,
        pg_relation_size(format('%I', indexname)::regclass) FROM pg_indexes WHERE tablename = 'user_session'`,
   );
   const [cache] = await sql.run(
@@ -37,7 +37,7 @@ async function ofPostgres(sql: Sql): Promise<Sizes> {
 async function ofMysql(sql: Sql): Promise<Sizes> {
   const found = await sql.run(
     `SELECT s.index_name AS part, s.stat_value * @@innodb_page_size AS bytes,
-       (SELECT max(i.column_name) FROM information_schema.statistics i
+       (SELECT group_concat(i.column_name ORDER BY i.seq_in_index SEPARATOR ', ') FROM information_schema.statistics i
         WHERE i.table_schema = database() AND i.table_name = 'user_session' AND i.index_name = s.index_name) AS col
      FROM mysql.innodb_index_stats s
      WHERE s.database_name = database() AND s.table_name = 'user_session' AND s.stat_name = 'size'`,
