@@ -94,10 +94,8 @@ export class SessionVerifier implements SessionAuthenticator {
     }
     if (verification.status !== 'valid') throw tryRefresh();
     const end = await this.#revocations?.endOf(verification.accessToken, now);
-    if (end) {
-      const impersonation = verification.accessToken.actor !== undefined;
-      throw new SessionOverError({ ...end, impersonation });
-    }
+    const verdict = verdictOf(verification.accessToken, end);
+    if (verdict.status === 'over') throw verdict.error;
     return new VerifiedSession(verification.accessToken);
   }
 

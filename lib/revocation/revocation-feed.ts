@@ -67,7 +67,6 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private fullyReadAt = Number.NEGATIVE_INFINITY;
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
-  private hasRead = false;
   private timer: NodeJS.Timeout | undefined;
   private reading: Promise<void> | undefined;
   private hurrying: NodeJS.Timeout | undefined;
@@ -104,7 +103,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   async newsSince(number: number, time: number, maxAge: number): Promise<FeedNews | undefined> {
     const now = this.clock.now();
     if (Math.abs(now - this.readAt) >= maxAge) await this.read(now);
-    if (this.freshAt === Number.NEGATIVE_INFINITY) return undefined;
+    if (!this.hasRead) return undefined;
     const { memory, freshAt } = this;
     return { ...memory.newsSince(number, time), size: memory.size, freshAt };
   }
@@ -158,6 +157,10 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     await this.reading;
   }
 
+  private get hasRead(): boolean {
+    return this.freshAt !== Number.NEGATIVE_INFINITY;
+  }
+
   private async read(now: number): Promise<void> {
     this.reading ??= this.poll(now).finally(() => {
       this.reading = undefined;
@@ -194,7 +197,6 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
       }
       this.freshAt = now;
       this.isComplete = true;
-      this.hasRead = true;
       for (const each of news) listener?.revoked(each, Math.min(each.revokedAt, now));
       for (const each of newNotBefores) listener?.revokedBefore(each, Math.min(each.settledAt, now));
       if (isFull) this.fullyReadAt = now;

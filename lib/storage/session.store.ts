@@ -272,7 +272,9 @@ export class SessionStore {
 
   /** The same for sessions of whose end a not-before tells all processes. */
   async endMany(ids: readonly string[], now: number, reason: RevocationReason): Promise<EndedSession[]> {
-    return this.inChunks(ids, (chunk) => this.end(chunk, this.run.endMany, { ids: chunk, now, reason }));
+    return this.inChunks(ids, (chunk) =>
+      this.end(chunk, this.run.endMany, { ids: chunk, now, reason }, false),
+    );
   }
 
   private async inChunks<T>(
@@ -294,13 +296,19 @@ export class SessionStore {
    * hears of them like the others, by the feed.
    *
    * @param ids the sessions that the statement may revoke
+   * @param settles whether the time of the revocations must be written after their commit
    * @returns those that it has revoked
    */
-  private async end(ids: readonly string[], run: RunStatement, values: object): Promise<EndedSession[]> {
+  private async end(
+    ids: readonly string[],
+    run: RunStatement,
+    values: object,
+    settles = true,
+  ): Promise<EndedSession[]> {
     const mark = this.marks.next();
     const { rows, affected } = await storageErrors(() => run({ ...values, unsettled: UNSETTLED, mark }));
     if (affected === 0) return [];
-    if (run !== this.run.endMany) await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
+    if (settles) await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
     const marked = this.hasReturning
       ? rows
       : (await storageErrors(() => this.run.findMarked({ ids, mark }))).rows;

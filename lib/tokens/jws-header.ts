@@ -17,9 +17,14 @@ const encodedHeaders = new WeakMap<object, string>();
 export function encodedHeaderOf(key: Pick<VerificationKey, 'algorithm' | 'kid'>): string {
   const known = encodedHeaders.get(key);
   if (known !== undefined) return known;
-  const encoded = Buffer.from(JSON.stringify(headerOf(key))).toString('base64url');
+  const encoded = encodeHeader(key);
   encodedHeaders.set(key, encoded);
   return encoded;
+}
+
+/** The header of a key's signatures of a type, encoded. @param typ that of access tokens by default */
+export function encodeHeader(key: Pick<VerificationKey, 'algorithm' | 'kid'>, typ?: string): string {
+  return Buffer.from(JSON.stringify(headerOf(key, typ))).toString('base64url');
 }
 
 /** The `kid` in an encoded header, or `undefined` when there is none. It only selects a key; it proves nothing. */

@@ -6,7 +6,7 @@ import {
   encodeRevocationList,
   type RevocationList,
 } from '../protocol/revocation-list.codec.js';
-import { headerOf, kidOf, REVOCATIONS_TYPE } from './jws-header.js';
+import { encodeHeader, kidOf, REVOCATIONS_TYPE } from './jws-header.js';
 import { isSignedWith, signAsymmetrically } from './jws.js';
 
 /** @throws {@link KeysUnavailableError} when the key that signs now has no public half */
@@ -30,11 +30,7 @@ export async function verifyRevocations(
   const [header = '', payload = ''] = token.split('.', 2);
   const kid = kidOf(header);
   const key = kid === undefined ? undefined : (keys.find(kid) ?? (await keys.lookUp(kid, now)));
-  if (!key || header !== encode(JSON.stringify(headerOf(key, REVOCATIONS_TYPE)))) return undefined;
+  if (!key || header !== encodeHeader(key, REVOCATIONS_TYPE)) return undefined;
   if (!(await isSignedWith(key, token)) || !(await keys.isInUse(key, now))) return undefined;
   return decodeRevocationList(Buffer.from(payload, 'base64url').toString());
-}
-
-function encode(text: string): string {
-  return Buffer.from(text).toString('base64url');
 }
