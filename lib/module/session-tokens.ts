@@ -3,7 +3,7 @@ import type { SignedAccessToken } from '../protocol/access-token.js';
 import type { SessionCap } from '../session/session-cap.js';
 import type { SessionManager } from '../session/session-manager.js';
 import type { SessionLifecycle, TokenSet } from '../session/session-lifecycle.js';
-import { toInfo } from '../session/session-manager.js';
+import { toInfo } from '../session/session-info.js';
 import type {
   DeviceInput,
   ImpersonatedSession,

@@ -2,7 +2,7 @@ import { InvalidInputError, SessionOverError } from '../errors/session.errors.js
 import { firstSessionId, isSessionId } from '../protocol/session-id.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { isBefore, type NotBefore, type NotBeforeStore } from '../storage/not-before.store.js';
-import type { EndedSession, SessionRow, SessionStore } from '../storage/session.store.js';
+import type { SessionRow, SessionStore } from '../storage/session.store.js';
 import type { UserId } from '../types/register.js';
 import type { Clock } from '../util/clock.js';
 import { checkRevokeOptions } from './revoke-options.js';
@@ -111,7 +111,7 @@ export class BulkRevocation {
     const ids = await this.sessions.findIdsForUser(userId, now);
     const over = ids.filter((id) => isBefore(notBefore, id));
     const ended = await this.sessions.endMany(over, now, notBefore.reason);
-    this.announceEach(ended, notBefore, by);
+    this.events.emitRevoked(ended, { reason: notBefore.reason, by }, this.clock.now());
     return ended.length;
   }
 
@@ -133,14 +133,6 @@ export class BulkRevocation {
       { type: 'all_revoked', userId, before, except, reason, by, elsewhere: false },
       this.clock.now(),
     );
-  }
-
-  private announceEach(ended: readonly EndedSession[], { reason }: NotBefore, by?: string | number): void {
-    const at = this.clock.now();
-    for (const { id, userId, actor } of ended) {
-      const parties = { sessionId: id, userId, actor: actor ?? undefined };
-      this.events.emit({ type: 'revoked', ...parties, reason, by, elsewhere: false }, at);
-    }
   }
 }
 

@@ -1,6 +1,8 @@
 import { channel } from 'node:diagnostics_channel';
 import { Observable, type Observer, type Operator, Subject, Subscriber, type Subscription } from 'rxjs';
 import { logger } from '../util/logger.js';
+import type { EndedSession } from '../storage/session.store.js';
+import type { CheckedReason } from './revoke-options.js';
 import type { NewSessionEvent, SessionEvent } from './session-event.js';
 
 /** The name of the channel of `node:diagnostics_channel` with the events of all session modules of this process. */
@@ -42,6 +44,20 @@ export class SessionEvents {
     this.subject.next(event);
     for (const observer of this.observers) harmless(() => observer(event));
     if (this.channel.hasSubscribers) this.channel.publish(event);
+  }
+
+  /**
+   * Tells of sessions that this process has ended, one event each. If nobody is named who has signed somebody out, it is they
+   * themselves.
+   *
+   * @param at when it happened
+   */
+  emitRevoked(ended: readonly EndedSession[], { reason, by }: CheckedReason, at: number): void {
+    for (const { id, userId, actor } of ended) {
+      const who = by ?? (reason === 'logout' ? (actor?.userId ?? userId) : undefined);
+      const facts = { sessionId: id, userId, actor: actor ?? undefined, reason, by: who, elsewhere: false };
+      this.emit({ type: 'revoked', ...facts }, at);
+    }
   }
 
   complete(): void {

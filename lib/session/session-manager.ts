@@ -1,4 +1,3 @@
-import { inspect, type InspectOptions } from 'node:util';
 import { SessionNotFoundError, SessionOverError, StorageUnavailableError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
@@ -7,7 +6,6 @@ import {
   endOf,
   type EndedSession,
   isLive,
-  type SessionDetails,
   type SessionRow,
   type SessionStore,
 } from '../storage/session.store.js';
@@ -16,9 +14,9 @@ import type { BulkRevocation } from './bulk-revocation.js';
 import type { SessionEvents } from './session-events.js';
 import { type CheckedReason, checkRevokeOptions } from './revoke-options.js';
 import { isSessionId } from '../protocol/session-id.js';
-import { clientNames } from './client-names.js';
 import { checkListOptions } from './list-options.js';
 import { checkLabel, checkUserId, normaliseClaims, normaliseData } from './session-input.js';
+import { toInfo } from './session-info.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { SessionClaims, SessionData, UserId } from '../types/register.js';
 import type {
@@ -180,57 +178,17 @@ export class SessionManager {
   }
 
   /** All are told to the checker first, because an observer may use one of the sessions. */
-  private announce(ended: readonly EndedSession[], endedAt: number, { reason, by }: CheckedReason): void {
+  private announce(ended: readonly EndedSession[], endedAt: number, why: CheckedReason): void {
     if (ended.length === 0) return;
     this.revocation.revoked(
       ended.map(({ id }) => id),
-      { endedAt, reason },
+      { endedAt, reason: why.reason },
     );
     // The statement may have waited for a lock.
-    const at = this.clock.now();
-    for (const { id, userId, actor } of ended) {
-      const who = by ?? (reason === 'logout' ? (actor?.userId ?? userId) : undefined);
-      const facts = { sessionId: id, userId, actor: actor ?? undefined, reason, by: who, elsewhere: false };
-      this.events.emit({ type: 'revoked', ...facts }, at);
-    }
+    this.events.emitRevoked(ended, why, this.clock.now());
   }
 }
 
 async function callUpdate(next: Function, present: JsonValue): Promise<unknown> {
   return (await next(present)) as unknown;
-}
-
-/** @param current the id of the session that asks, if it is known */
-export function toInfo(row: SessionDetails, current?: string): SessionInfo {
-  const { id, userId, claims, data, actor, label, userAgent, ip } = row;
-  const info: SessionInfo = {
-    id,
-    userId,
-    claims: claims as SessionClaims,
-    data: data as SessionData,
-    createdAt: new Date(row.createdAt),
-    lastSeenAt: new Date(row.lastSeenAt),
-    expiresAt: new Date(row.expiresAt),
-    remember: row.remember === 1,
-    authenticatedAt: new Date(row.authTime ?? row.createdAt),
-    amr: row.amr ?? [],
-    actor: actor ?? undefined,
-    label,
-    // Not many who get a session read these, and parsing takes longer than the rest.
-    get browser() {
-      return clientNames(userAgent).browser;
-    },
-    get system() {
-      return clientNames(userAgent).system;
-    },
-    userAgent,
-    ip,
-    current: current === undefined ? undefined : id === current,
-  };
-  return Object.defineProperty(info, inspect.custom, { value: show });
-}
-
-/** inspect() would show "[Getter]" in the place of values. */
-function show(this: SessionInfo, _depth: number, options: InspectOptions): string {
-  return inspect({ ...this }, options);
 }

@@ -235,6 +235,18 @@ describe.each(databases)('a not-before on $name', (kind) => {
     expect(ofAll(heard).map(({ elsewhere }) => elsewhere)).toEqual([false, false]);
   });
 
+  test.each([
+    [{ reason: 'logout' }, 'ann'],
+    [{ reason: 'logout', by: 'root' }, 'root'],
+    [{ reason: 'admin' }, undefined],
+  ])('names in the event of each session who has made it: %o', async (options, by) => {
+    const [one] = await start(1);
+    await issue(one);
+    const heard = eventsOf(one);
+    await one.service.revokeAllForUser('ann', options);
+    expect(heard.at(-1)).toMatchObject({ type: 'revoked', userId: 'ann', by });
+  });
+
   test('of a user is not that of one whose name differs in case, or in type', async () => {
     const [one, two] = await start(2);
     const others = [await issue(one, 'Ann'), await issue(one, 'ANN'), await issue(one, 1)];
