@@ -5,13 +5,16 @@ export default defineConfig(({ mode }) => ({
   // Nest's dependency injection and TypeORM's entities need the legacy decorators with their type metadata.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
-    // The longer name is first, because the other one is its beginning.
-    alias: {
-      'nestjs-session-tokens/opentelemetry': fileURLToPath(
-        new URL('lib/opentelemetry/index.ts', import.meta.url),
-      ),
-      'nestjs-session-tokens': fileURLToPath(new URL('lib/index.ts', import.meta.url)),
-    },
+    alias: [
+      {
+        find: /^nestjs-session-tokens$/,
+        replacement: fileURLToPath(new URL('lib/index.ts', import.meta.url)),
+      },
+      {
+        find: /^nestjs-session-tokens\/(\w+)$/,
+        replacement: fileURLToPath(new URL('lib/$1/index.ts', import.meta.url)),
+      },
+    ],
   },
   test: {
     include: ['lib/**/*.spec.ts', 'test/**/*.spec.ts', 'sample-app/**/*.spec.ts'],

@@ -5,9 +5,13 @@ import { expect, it } from 'vitest';
 
 /** From top to bottom, as `docs/architecture.md` draws them. A folder imports only what is below it. */
 const LAYERS = [
+  'testing',
+  'terminus',
+  'openapi',
   'opentelemetry',
   'module',
   'guard',
+  'connections',
   'http',
   'session',
   'revocation',
@@ -20,6 +24,9 @@ const LAYERS = [
   'diagnostics',
   'util',
   'types',
+  // For programs without Nest. They import nothing.
+  'client',
+  'ssr',
 ];
 
 const root = import.meta.dirname;
