@@ -67,9 +67,12 @@ export function attachSession(
   return true;
 }
 
-/** Whether a guard with this authenticator has found a session. */
-export function hasSessionOf(request: object, authenticator: SessionAuthenticator): boolean {
-  return (request as GuardedRequest)[ATTACHED]?.by(authenticator)?.session !== undefined;
+/** The session that a guard with this authenticator has found. */
+export function sessionBy(
+  authenticator: SessionAuthenticator,
+  request: object,
+): AuthenticatedSession | undefined {
+  return (request as GuardedRequest)[ATTACHED]?.by(authenticator)?.session;
 }
 
 /** Whether a guard has accepted a request. */

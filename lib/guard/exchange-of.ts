@@ -8,8 +8,8 @@ export interface Exchange {
   readonly response: HttpResponse;
 }
 
-/** The response of a WebSocket or subscription. Its headers were sent at the handshake, so it cannot carry tokens. */
-const NO_RESPONSE: HttpResponse = {
+/** The response of a connection, such as a WebSocket. Its headers were sent at the handshake, so it cannot carry tokens. */
+export const NO_RESPONSE: HttpResponse = {
   headersSent: true,
   getHeader: () => undefined,
   setHeader: () => undefined,

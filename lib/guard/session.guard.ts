@@ -2,9 +2,12 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable, type Type 
 import { Reflector } from '@nestjs/core';
 import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
+import type { HttpResponse } from '../http/messages.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
-import { attachSession, hasSessionOf } from './attached-session.js';
-import { type Exchange, exchangeOf } from './exchange-of.js';
+import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import { attachSession, sessionBy } from './attached-session.js';
+import { keepConnection } from './connection-of.js';
+import { type Exchange, exchangeOf, NO_RESPONSE } from './exchange-of.js';
 import { rememberRequest } from './guarded-request.js';
 import { sessionAuthenticatorToken } from './injection-tokens.js';
 import { provideCookies } from './request-cookies.js';
@@ -94,20 +97,23 @@ export class SessionGuard implements CanActivate {
     if (rules.skip) return true;
     const exchange = this.getExchange(context);
     const { request, response } = exchange;
-    // If the guard is both APP_GUARD and on a controller, the first call has already found the session. A WebSocket
-    // connection is long-lived, so each of its messages is checked again.
-    if (hasSessionOf(request, this.#sessions) && context.getType() !== 'ws') return true;
+    const known = sessionBy(this.#sessions, request);
+    // If the guard is both APP_GUARD and on a controller, the first call has already found the session.
+    if (known && !isConnection(response, context)) return true;
     if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);
     try {
-      const session = this.#sessions.authenticate(request, response, rules);
+      // A connection lives longer than its access token. So each message is checked again, but by its session.
+      const session = known
+        ? this.#sessions.readmit(known, rules)
+        : this.#sessions.authenticate(request, response, rules);
       if (session instanceof Promise) {
         return session.then(
-          (settled) => attachSession(request, this.#sessions, settled),
+          (settled) => this.#accept(settled, exchange, context),
           (error: unknown) => this.#letThroughOrRefuse(error, exchange, rules, context),
         );
       }
-      return attachSession(request, this.#sessions, session);
+      return this.#accept(session, exchange, context);
     } catch (error) {
       return this.#letThroughOrRefuse(error, exchange, rules, context);
     }
@@ -126,6 +132,11 @@ export class SessionGuard implements CanActivate {
   /** Refuses a request by throwing the error. Override it to refuse in another way. */
   protected refuse(error: SessionError, _context: ExecutionContext): never {
     throw error;
+  }
+
+  #accept(session: AuthenticatedSession, { request, response }: Exchange, context: ExecutionContext): true {
+    if (isConnection(response, context)) keepConnection(this.#sessions.connections, session, context);
+    return attachSession(request, this.#sessions, session);
   }
 
   #letThroughOrRefuse(
@@ -159,4 +170,9 @@ export class SessionGuard implements CanActivate {
     this.#rules.set(handler, ofHandler.set(type, rules));
     return rules;
   }
+}
+
+/** Whether a context is that of a connection, which goes on for other messages. */
+function isConnection(response: HttpResponse, context: ExecutionContext): boolean {
+  return response === NO_RESPONSE || context.getType() === 'ws';
 }

@@ -6,13 +6,19 @@ import {
   SessionOverError,
 } from '../errors/session.errors.js';
 import type { AccessTokenVerification } from '../protocol/access-token.js';
-import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import { AuthenticatedSession } from '../session/authenticated-session.js';
+import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
-import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
+import type {
+  AuthenticateOptions,
+  ConnectionRegistry,
+  ResponseFollower,
+  SessionAuthenticator,
+} from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';
 import type { TokenReader } from './transport/token-transport.js';
 
@@ -49,6 +55,8 @@ export class RequestAuthenticator<
     private readonly csrf: CsrfCheck,
     private readonly authority: TokenAuthority<TTransport, TSession>,
     private readonly clock: Clock,
+    readonly connections: ConnectionRegistry,
+    private readonly responses: ResponseFollower,
     private readonly missingRefreshCookie?: MissingRefreshCookie,
   ) {}
 
@@ -73,7 +81,7 @@ export class RequestAuthenticator<
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
-        return allowed(this.authority.accept(first, response, transport, now), options, now);
+        return this.allow(this.authority.accept(first, response, transport, now), response, options, now);
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
@@ -140,6 +148,20 @@ export class RequestAuthenticator<
     }
   }
 
+  readmit(
+    session: AuthenticatedSession,
+    options: AuthenticateOptions = {},
+  ): AuthenticatedSession | Promise<AuthenticatedSession> {
+    const now = this.clock.now();
+    // What its generation had to prove, it has proved at the handshake.
+    const token = { ...AuthenticatedSession.accessTokenOf(session), unproven: undefined };
+    return andThen(this.authority.use(token, now), (verdict) => {
+      if (verdict.status === 'over') throw verdict.error;
+      checkRules(session, options, now);
+      return session;
+    });
+  }
+
   isUnauthenticated(error: unknown): boolean {
     return this.authority.isUnauthenticated(error);
   }
@@ -182,7 +204,7 @@ export class RequestAuthenticator<
       if (!attempt) continue;
       const result = await this.finishAttempt(request, response, attempt, now);
       if (result instanceof Error) refusal = result;
-      else return allowed(result, options, now);
+      else return this.allow(result, response, options, now);
     }
     throw refusal ?? noCredentials();
   }
@@ -291,21 +313,31 @@ export class RequestAuthenticator<
     if (!isForImpersonation || !this.tokens.namesActor(token)) return UNUSABLE;
     return { status: 'over', error: new SessionOverError({ impersonation: true }) };
   }
+
+  private allow(
+    session: TSession,
+    response: HttpResponse,
+    options: AuthenticateOptions,
+    now: number,
+  ): TSession {
+    checkRules(session, options, now);
+    this.responses.follow(response, session);
+    return session;
+  }
 }
 
 /**
  * @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago
  * @throws {@link ImpersonationRefusedError} when somebody acts as the user, who has proved nothing
  */
-function allowed<TSession extends AuthenticatedSession>(
-  session: TSession,
+function checkRules(
+  session: AuthenticatedSession,
   { maxAge, impersonated }: AuthenticateOptions,
   now: number,
-): TSession {
+): void {
   if ((impersonated === false || maxAge !== undefined) && session.actor)
     throw new ImpersonationRefusedError();
   if (maxAge !== undefined && now - session.authenticatedAt.getTime() > maxAge) {
     throw new InsufficientAuthenticationError(Math.floor(maxAge / 1_000));
   }
-  return session;
 }

@@ -1,3 +1,4 @@
+import type { SessionError } from '../errors/session.errors.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 
@@ -14,10 +15,30 @@ export interface AuthenticateOptions {
   maxAge?: number | undefined;
 }
 
+/** What stays open in the name of sessions, and ends with them. */
+export interface ConnectionRegistry {
+  /**
+   * Registers a connection or a stream.
+   *
+   * @param end closes it. It is called once, when the session is over: with {@link SessionOverError}; or with
+   *   {@link TryRefreshError} when the client may connect again with a new access token. It is never called during this call
+   * @returns forgets it, because it has been closed
+   */
+  add(session: AuthenticatedSession<unknown>, end: (error: SessionError) => void): () => void;
+}
+
+/** Is told of each response to a request that has been accepted, because it may go on for long. */
+export interface ResponseFollower {
+  follow(response: HttpResponse, session: AuthenticatedSession): void;
+}
+
 /** Authenticates requests for a guard, with the database or with public keys alone. */
 export interface SessionAuthenticator {
   /** Name of its module. */
   readonly module: string;
+
+  /** Connections that have been accepted. */
+  readonly connections: ConnectionRegistry;
 
   /**
    * The session of a request.
@@ -27,6 +48,17 @@ export interface SessionAuthenticator {
   authenticate(
     request: HttpRequest,
     response: HttpResponse,
+    options?: AuthenticateOptions,
+  ): AuthenticatedSession | Promise<AuthenticatedSession>;
+
+  /**
+   * Checks the session of a connection once more, for another message: whether it is known to be over, and the options. Its
+   * access token may have expired.
+   *
+   * @returns a promise only if something must be waited for
+   */
+  readmit(
+    session: AuthenticatedSession,
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession>;
 

@@ -14,7 +14,12 @@ import type { HttpRequest, HttpResponse } from './messages.js';
 import { markPrivate } from './private-responses.js';
 import { ForeignTokenError, noCredentials, tryRefresh } from './refusals.js';
 import { RequestAuthenticator } from './request-authenticator.js';
-import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
+import type {
+  AuthenticateOptions,
+  ConnectionRegistry,
+  ResponseFollower,
+  SessionAuthenticator,
+} from './session-authenticator.js';
 import type { TokenAuthority } from './token-authority.js';
 import { AccessCookie } from './transport/access-cookie.js';
 import { BearerReader } from './transport/bearer-transport.js';
@@ -58,6 +63,8 @@ export class SessionVerifier implements SessionAuthenticator {
     readonly module: string,
     keys: RemoteKeys,
     options: ResolvedVerifierOptions,
+    readonly connections: ConnectionRegistry,
+    responses: ResponseFollower,
     revocations?: RemoteRevocations,
   ) {
     this.#revocations = revocations;
@@ -74,6 +81,8 @@ export class SessionVerifier implements SessionAuthenticator {
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
+      connections,
+      responses,
     );
   }
 
@@ -111,6 +120,13 @@ export class SessionVerifier implements SessionAuthenticator {
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession> {
     return this.#authenticator.authenticate(request, response, options);
+  }
+
+  readmit(
+    session: AuthenticatedSession,
+    options?: AuthenticateOptions,
+  ): AuthenticatedSession | Promise<AuthenticatedSession> {
+    return this.#authenticator.readmit(session, options);
   }
 
   /** @internal */

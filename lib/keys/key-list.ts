@@ -45,6 +45,10 @@ export class KeyList implements VerificationKeys {
     return this.find(kid);
   }
 
+  freshen(now: number): Promise<void> | undefined {
+    return this.reloader.freshen(now);
+  }
+
   /** A key that the source has removed is refused. While the source fails, the known keys stay in use. */
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
     const freshened = this.reloader.freshen(now);

@@ -75,6 +75,8 @@ export class KeyRing<K> {
   private entries: readonly RingEntry<K>[] = [];
   private byName: ReadonlyMap<string, RingEntry<K>> = new Map();
   private sealed: ReadonlySet<string> = new Set();
+  /** The `kid`s of keys that have gone from the ring before their time. They are few. */
+  private readonly dropped = new Set<string>();
   private readonly reloader: Reloader;
 
   /** How long a key is published before it signs. */
@@ -151,6 +153,11 @@ export class KeyRing<K> {
     return this.entries.map(({ key }) => key);
   }
 
+  /** Whether a key has gone from the ring before its last token had expired. */
+  isDropped(kid: string): boolean {
+    return this.dropped.has(kid);
+  }
+
   /** Whether this process cannot decrypt the key of this name. */
   isSealed(name: string): boolean {
     return this.sealed.has(name);
@@ -199,14 +206,26 @@ export class KeyRing<K> {
 
   /** Deletes keys whose last token has expired. */
   async removeRetired(now: number): Promise<void> {
+    const keys = await this.store.findAll(this.settings.purpose);
+    const retired = keys.filter((_, index) => this.isRetired(keys[index + 1], now));
+    await this.store.remove(retired.map(({ kid }) => kid));
+  }
+
+  /** Whether the last token of a key has expired. */
+  private isRetired(successor: StoredKey | undefined, now: number): boolean {
     // A process may sign with a retired key for up to maxAge, because its view is that old. Also, clocks may differ.
     const keep = this.settings.lifetime + this.maxAge + 5 * MINUTE;
-    const keys = await this.store.findAll(this.settings.purpose);
-    const retired = keys.filter((_, index) => {
-      const successor = keys[index + 1];
-      return successor !== undefined && successor.activeAt + keep < now;
-    });
-    await this.store.remove(retired.map(({ kid }) => kid));
+    return successor !== undefined && successor.activeAt + keep < now;
+  }
+
+  /** Notes which keys another process, or this one, has deleted before their time. */
+  private noteDropped(present: readonly RingEntry<K>[], now: number): void {
+    const kids = new Set(present.map(({ stored }) => stored.kid));
+    for (const [index, { stored }] of this.entries.entries()) {
+      // Another process may have deleted a retired key by a clock that is a little ahead.
+      const isRetired = this.isRetired(this.entries[index + 1]?.stored, now + MINUTE);
+      if (!kids.has(stored.kid) && !isRetired) this.dropped.add(stored.kid);
+    }
   }
 
   /** @returns the `kid` of the key that now signs, or `undefined` when another process was faster */
@@ -259,6 +278,7 @@ export class KeyRing<K> {
       keys = await this.store.findAll(purpose);
       opened = await this.open(keys);
     }
+    this.noteDropped(opened.entries, now);
     this.entries = opened.entries;
     this.byName = new Map(opened.entries.map((entry) => [this.settings.nameOf(entry.stored), entry]));
     this.sealed = opened.sealed;

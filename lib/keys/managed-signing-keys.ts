@@ -83,6 +83,14 @@ export class ManagedSigningKeys implements SigningKeys {
     return freshened ? freshened.then(isKnown) : isKnown();
   }
 
+  freshen(now: number): Promise<void> | undefined {
+    return this.ring.freshen(now);
+  }
+
+  isDropped(kid: string): boolean {
+    return this.ring.isDropped(kid);
+  }
+
   async publicKeys(now: number): Promise<PublicKeys> {
     await this.ring.freshen(now);
     // This process may see the newest key late. Half of the time is left for that.

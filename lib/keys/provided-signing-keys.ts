@@ -55,6 +55,15 @@ export class ProvidedSigningKeys implements SigningKeys {
     return this.list.isInUse(key, now);
   }
 
+  freshen(now: number): Promise<void> | undefined {
+    return this.list.freshen(now);
+  }
+
+  /** Why the application has removed a key is not known. */
+  isDropped(): boolean {
+    return false;
+  }
+
   async publicKeys(now: number): Promise<PublicKeys> {
     return { keys: publicJwks(await this.list.all(now)), maxAge: PUBLIC_MAX_AGE };
   }

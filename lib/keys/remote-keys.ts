@@ -3,7 +3,7 @@ import { KeysUnavailableError } from '../errors/session.errors.js';
 import { fetchKeySet } from './fetch-key-set.js';
 import { type KeyImport, KeyList } from './key-list.js';
 import { Trouble } from '../util/trouble.js';
-import type { VerificationKey, VerificationKeys } from './signing-key.js';
+import type { LastingKeys, VerificationKey, VerificationKeys } from './signing-key.js';
 
 /** Where the public keys are, and how often they are fetched. Times in milliseconds. */
 export interface RemoteKeysOptions {
@@ -17,7 +17,7 @@ export interface RemoteKeysOptions {
 }
 
 /** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
-export class RemoteKeys implements VerificationKeys {
+export class RemoteKeys implements VerificationKeys, LastingKeys {
   private readonly trouble = new Trouble({
     begins:
       'The public keys could not be fetched; those known stay in use. While none are known, requests are answered 503.',
@@ -67,6 +67,15 @@ export class RemoteKeys implements VerificationKeys {
 
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
     return this.list.isInUse(key, now);
+  }
+
+  freshen(now: number): Promise<void> | undefined {
+    return this.list.freshen(now);
+  }
+
+  /** Why the issuer has removed a key is not known. */
+  isDropped(): boolean {
+    return false;
   }
 }
 

@@ -56,6 +56,18 @@ export interface VerificationKeys {
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean>;
 }
 
+/** The same for connections, which outlive the tokens that they were opened with. */
+export interface LastingKeys extends Pick<VerificationKeys, 'find'> {
+  /**
+   * Looks for keys that others have made or dropped, if that is due.
+   *
+   * @returns a promise only if something must be waited for
+   */
+  freshen(now: number): Promise<void> | undefined;
+  /** Whether a key is known to have been dropped before its last token had expired. */
+  isDropped(kid: string): boolean;
+}
+
 /**
  * Gives the application's own keys as JSON Web Keys (RFC 7517). Each needs `kid` and `alg` (HS256, ES256, EdDSA or RS256).
  * The first key signs, so it must be private or symmetric. All keys verify. To rotate: put the new key last; when every

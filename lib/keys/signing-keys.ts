@@ -1,10 +1,10 @@
 import type { JWK } from 'jose';
 import type { KeyState } from '../diagnostics/channels.js';
 import type { DroppedKeys, KeyRotation } from './key-ring.js';
-import type { SigningKey, VerificationKeys } from './signing-key.js';
+import type { LastingKeys, SigningKey, VerificationKeys } from './signing-key.js';
 
 /** The keys of access tokens: the module's or the application's. */
-export interface SigningKeys extends VerificationKeys {
+export interface SigningKeys extends VerificationKeys, LastingKeys {
   start(now: number): Promise<void>;
   /** The key that signs now. */
   current(now: number): Promise<SigningKey>;

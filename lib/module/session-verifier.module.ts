@@ -1,5 +1,7 @@
 import { Module, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { answerForState } from '../diagnostics/channels.js';
+import { OpenResponses } from '../connections/open-responses.js';
+import { SessionConnections } from '../connections/session-connections.js';
 import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
 import { SessionGuard } from '../guard/session.guard.js';
 import { nameOf } from './named-module.js';
@@ -12,6 +14,9 @@ import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/s
 import { SessionVerifier } from '../http/session-verifier.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { logger } from '../util/logger.js';
+
+/** How often connections are looked at in a service that hears of no revocations, in milliseconds: for keys and expiry. */
+const KEYS_INTERVAL = 1_000;
 
 /** The module for services that verify access tokens and have no database of sessions. */
 @Module({
@@ -27,7 +32,10 @@ import { logger } from '../util/logger.js';
         const revocations =
           options.revocations && new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK);
         await revocations?.start();
-        return new SessionVerifier(nameOf(extras), keys, options, revocations);
+        const times = { interval: options.revocations?.interval ?? KEYS_INTERVAL, recheck: 0 };
+        const connections = new SessionConnections(keys, revocations, undefined, times, SYSTEM_CLOCK);
+        const responses = new OpenResponses(connections);
+        return new SessionVerifier(nameOf(extras), keys, options, connections, responses, revocations);
       },
       inject: [VERIFIER_OPTIONS, VERIFIER_EXTRAS],
     },

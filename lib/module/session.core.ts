@@ -2,6 +2,8 @@ import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
+import { OpenResponses } from '../connections/open-responses.js';
+import { SessionConnections } from '../connections/session-connections.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
 import { MissingRefreshCookie } from '../http/missing-refresh-cookie.js';
@@ -44,6 +46,8 @@ export interface SessionCore {
   readonly service: SessionService;
   readonly authenticator: RequestAuthenticator<TokenTransport, ActiveSession>;
   readonly manager: SessionManager;
+  /** What is open in the name of sessions. */
+  readonly connections: SessionConnections;
   readonly events: SessionEvents;
   /** Listens to what other processes revoke, if the application has asked for that. */
   readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
@@ -167,6 +171,13 @@ export function createSessionCore(
   );
   const refresher = new RequestRefresher(lifecycle, refreshTokens, csrf, responses, options);
   const authority = new SessionAuthority(lifecycle, manager, refresher, csrf, responses, options, clock);
+  const connections = new SessionConnections(
+    signingKeys,
+    feed,
+    async (ids) => sessions.findStates(ids),
+    { interval: options.revocationInterval, recheck: options.accessToken.ttl },
+    clock,
+  );
   const authenticator = new RequestAuthenticator(
     module,
     accessTokens,
@@ -174,6 +185,8 @@ export function createSessionCore(
     csrf,
     authority,
     clock,
+    connections,
+    new OpenResponses(connections),
     new MissingRefreshCookie(() => cookies.refreshPath),
   );
   const signInOut = new SignInOut(
@@ -227,6 +240,7 @@ export function createSessionCore(
     service,
     authenticator,
     manager,
+    connections,
     events,
     elsewhere,
     push,

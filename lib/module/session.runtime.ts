@@ -114,6 +114,7 @@ export class SessionRuntime
   }
 
   async onModuleDestroy(): Promise<void> {
+    this.core.connections.stop();
     await this.core.push?.stop();
     await this.core.elsewhere?.stop();
     await this.maintenance.stop();

@@ -103,7 +103,7 @@ export function fromPayload(
     /** The longest life of a token, in milliseconds. */
     readonly ttl?: number;
   },
-): AccessToken | undefined {
+): Omit<AccessToken, 'kid'> | undefined {
   if (!isRecord(payload as JsonValue)) return undefined;
   const { iss, aud, nbf, jti, sub, sid, uid, act, gen, iat, exp, auth_time, amr, claims, ...rest } =
     payload as JWTPayload;

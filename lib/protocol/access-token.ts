@@ -18,6 +18,8 @@ export interface AccessToken {
   readonly actor: SessionActor | undefined;
   /** Present in unproven tokens only. */
   readonly unproven: UnprovenToken | undefined;
+  /** Names the key that has signed the token. */
+  readonly kid: string;
 }
 
 /** The generation of an unproven token. The preimage shows that a refresh of this session has made the token. */

@@ -10,6 +10,7 @@ import { verifyRevocations } from '../tokens/signed-revocations.js';
 import type { Clock } from '../util/clock.js';
 import { fetchText } from '../util/fetch-text.js';
 import { Trouble } from '../util/trouble.js';
+import type { RevocationNews } from './revocation-checker.js';
 import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /** The longest list, in bytes: about half a million revoked sessions. */
@@ -23,7 +24,7 @@ const PATIENCE = 1_000;
  * at most once per interval. Lists are signed, and each has the nonce of its request, so that nobody in between can pass off an
  * old one as new.
  */
-export class RemoteRevocations {
+export class RemoteRevocations implements RevocationNews {
   private readonly trouble: Trouble;
   private readonly reads = { succeeded: 0, failed: 0 };
   private readonly memory = new RevocationMemory(digestOfUser);
@@ -35,6 +36,7 @@ export class RemoteRevocations {
   private asking: Promise<void> | undefined;
   /** What tokens wait for. */
   private awaited: Promise<void> | undefined;
+  private readonly listeners: (() => void)[] = [];
   /** For how long revocations matter, in milliseconds. */
   private keep = 0;
 
@@ -77,8 +79,25 @@ export class RemoteRevocations {
    * @throws {@link RevocationsUnavailableError} when the last list is too old, and the service is to refuse tokens then
    */
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
-    if (!this.asking && Math.abs(now - this.askedAt) >= this.options.interval) this.ask(now);
+    this.askIfDue(now);
     return this.awaited ? this.awaited.then(() => this.judge(session)) : this.judge(session, now);
+  }
+
+  onNews(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  freshen(now: number): Promise<void> | undefined {
+    this.askIfDue(now);
+    return this.awaited;
+  }
+
+  remembered(session: RevocableSession): SessionEnd | undefined {
+    return this.memory.endOf(session);
+  }
+
+  get heardAt(): number {
+    return this.trueAt;
   }
 
   private judge(session: RevocableSession, now = this.clock.now()): SessionEnd | undefined {
@@ -86,6 +105,10 @@ export class RemoteRevocations {
     if (!end && this.options.whenStale === 'refuse' && now - this.trueAt > this.options.maxStaleness)
       throw new RevocationsUnavailableError();
     return end;
+  }
+
+  private askIfDue(now: number): void {
+    if (!this.asking && Math.abs(now - this.askedAt) >= this.options.interval) this.ask(now);
   }
 
   private ask(now: number): void {
@@ -141,11 +164,15 @@ export class RemoteRevocations {
 
   private learn({ sessions, notBefores, keep }: RevocationList): void {
     const now = this.clock.now();
+    const { size } = this.memory;
     this.keep = Math.max(this.keep, keep);
     for (const { id, reason } of sessions) this.memory.add(id, { endedAt: now, reason }, now);
     for (const { user, notBefore, except, reason } of notBefores) {
       const id = `${notBefore}.${except}`;
       this.memory.addNotBefore({ id, userId: user, notBefore, except, reason }, now, now);
+    }
+    if (this.memory.size > size) {
+      for (const listener of this.listeners) listener();
     }
   }
 }

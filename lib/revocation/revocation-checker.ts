@@ -28,13 +28,25 @@ export interface RevocationChecker {
   revokedBefore(notBefore: NotBefore): void;
 }
 
+/** What connections go by, because they stay open when no requests come: they end when their sessions do. */
+export interface RevocationNews {
+  /** Learns what others have revoked, if that is due. @returns a promise only if something must be waited for */
+  freshen(now: number): Promise<void> | undefined;
+  /** When a session ended, by what this process remembers. */
+  remembered(session: RevocableSession): SessionEnd | undefined;
+  /** Until when this process has heard of every revocation, in epoch milliseconds. */
+  readonly heardAt: number;
+  /** Calls a listener whenever this process has learned of a revocation. */
+  onNews(listener: () => void): void;
+}
+
 /** The tables that tell of revocations. */
 export interface RevocationStores {
   readonly sessions: SessionStore;
   readonly notBefores: NotBeforeStore;
 }
 
-/** @param feed for mode `feed` */
+/** @param feed for mode `feed`. In the others, connections go by it, and hear of this process's own revocations at once */
 export function createRevocationChecker(
   options: ResolvedOptions,
   stores: RevocationStores,
@@ -44,9 +56,9 @@ export function createRevocationChecker(
     case 'feed':
       return feed;
     case 'database':
-      return new DatabaseRevocation(stores.sessions);
+      return new DatabaseRevocation(stores.sessions, feed);
     case 'none':
-      return NO_REVOCATION;
+      return new NoRevocation(feed);
   }
 }
 
@@ -95,26 +107,37 @@ function feedTimes(options: ResolvedOptions): FeedTimes {
   };
 }
 
-/** Asks the database for each request. Nothing is remembered: the next request reads it from the database. */
-class DatabaseRevocation implements RevocationChecker {
-  constructor(private readonly store: SessionStore) {}
+/** Accepts the access tokens of sessions that have ended. */
+class NoRevocation implements RevocationChecker {
+  constructor(private readonly feed: RevocationChecker) {}
 
-  async endOf({ sessionId }: RevocableSession, now: number): Promise<SessionEnd | undefined> {
-    const row = await this.store.find(sessionId);
-    if (!row) return { endedAt: 0 };
-    return isLive(row, now) ? undefined : endOf(row, now);
+  endOf(_session: RevocableSession, _now: number): ReturnType<RevocationChecker['endOf']> {
+    return undefined;
   }
 
   remembered(): undefined {}
 
-  revoked(): void {}
+  revoked(sessionIds: readonly string[], end: SessionEnd): void {
+    this.feed.revoked(sessionIds, end);
+  }
 
-  revokedBefore(): void {}
+  revokedBefore(notBefore: NotBefore): void {
+    this.feed.revokedBefore(notBefore);
+  }
 }
 
-const NO_REVOCATION: RevocationChecker = {
-  endOf: () => undefined,
-  remembered: () => undefined,
-  revoked: () => undefined,
-  revokedBefore: () => undefined,
-};
+/** Asks the database for each request. */
+class DatabaseRevocation extends NoRevocation {
+  constructor(
+    private readonly store: SessionStore,
+    feed: RevocationChecker,
+  ) {
+    super(feed);
+  }
+
+  override async endOf({ sessionId }: RevocableSession, now: number): Promise<SessionEnd | undefined> {
+    const row = await this.store.find(sessionId);
+    if (!row) return { endedAt: 0 };
+    return isLive(row, now) ? undefined : endOf(row, now);
+  }
+}

@@ -3,7 +3,7 @@ import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
 import { Trouble } from '../util/trouble.js';
-import type { RevocationChecker } from './revocation-checker.js';
+import type { RevocationChecker, RevocationNews } from './revocation-checker.js';
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /**
@@ -52,7 +52,7 @@ export interface FeedNews extends News {
  * Learns of the revocations of all processes by two small queries. Requests cause them, at most once per interval. The feed
  * drops a revocation when the last access token of the session has expired, so its memory is bounded.
  */
-export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker {
+export class RevocationFeed<T extends Revocation = Revocation> implements RevocationChecker, RevocationNews {
   private readonly trouble = new Trouble({
     begins: 'Revoked sessions could not be read; they are accepted until their access tokens expire.',
     ends: 'Revoked sessions can be read again.',
@@ -70,6 +70,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private timer: NodeJS.Timeout | undefined;
   private reading: Promise<void> | undefined;
   private hurrying: NodeJS.Timeout | undefined;
+  private readonly listeners: (() => void)[] = [];
   /** How far the clocks of two processes may be apart. */
   private readonly overlap: number;
 
@@ -85,8 +86,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   }
 
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
-    // abs(): after a clock was set back, the feed must not wait until the clock has caught up.
-    if (Math.abs(now - this.readAt) < this.times.interval) return this.memory.endOf(session);
+    if (this.isFresh(now)) return this.memory.endOf(session);
     return this.read(now).then(() => this.memory.endOf(session));
   }
 
@@ -108,19 +108,29 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return { ...memory.newsSince(number, time), size: memory.size, freshAt };
   }
 
+  onNews(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  freshen(now: number): Promise<void> | undefined {
+    return this.isFresh(now) ? undefined : this.read(now);
+  }
+
+  get heardAt(): number {
+    return this.freshAt;
+  }
+
   revokedBefore(notBefore: NotBefore): void {
     const now = this.clock.now();
     this.memory.addNotBefore(notBefore, notBefore.createdAt, now);
-    this.forgetIfDue(now);
-    this.announce?.();
+    this.told(now);
   }
 
   revoked(sessionIds: readonly string[], end: SessionEnd): void {
     // The statement may have waited for a lock.
     const now = this.clock.now();
     for (const id of sessionIds) this.memory.add(id, end, now);
-    this.forgetIfDue(now);
-    this.announce?.();
+    this.told(now);
   }
 
   /** Reads soon, because another process has revoked something. */
@@ -157,6 +167,22 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     await this.reading;
   }
 
+  private isFresh(now: number): boolean {
+    // abs(): after a clock was set back, the feed must not wait until the clock has caught up.
+    return Math.abs(now - this.readAt) < this.times.interval;
+  }
+
+  /** This process has revoked something. */
+  private told(now: number): void {
+    this.forgetIfDue(now);
+    this.announce?.();
+    this.tellOfNews();
+  }
+
+  private tellOfNews(): void {
+    for (const listener of this.listeners) listener();
+  }
+
   private get hasRead(): boolean {
     return this.freshAt !== Number.NEGATIVE_INFINITY;
   }
@@ -185,6 +211,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
         this.source.notBeforesSince(since),
       ]);
       // The same rows are read again and again.
+      const { size } = this.memory;
       const listener = this.hasRead ? this.listener : undefined;
       const news = listener ? revocations.filter(({ id }) => !this.memory.has(id)) : [];
       const newNotBefores = listener ? notBefores.filter((each) => !this.memory.hasNotBefore(each)) : [];
@@ -202,6 +229,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
       if (isFull) this.fullyReadAt = now;
       this.reads.succeeded++;
       this.trouble.worked(now);
+      if (this.memory.size > size) this.tellOfNews();
     } catch (error) {
       // While the database is down, valid tokens are still accepted. The next read goes back to the last successful read.
       this.reads.failed++;

@@ -61,6 +61,11 @@ export class AuthenticatedSession<TClaims = SessionClaims> {
     return `${this.constructor.name} ${inspect(this.toJSON(), options)}`;
   }
 
+  /** @internal What only the module itself may see. */
+  static accessTokenOf(session: AuthenticatedSession<unknown>): AccessToken {
+    return session.#token;
+  }
+
   /** @internal */
   protected get token(): AccessToken {
     return this.#token;

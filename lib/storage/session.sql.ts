@@ -59,6 +59,10 @@ export const SESSION_SQL = {
   /** The same with whose sessions they were, and who has revoked them. */
   heardSince: `SELECT {* of id, userId, actor, revokedAt, revokedReason, redeemedBy} FROM {} WHERE ${REVOKED_SINCE}`,
 
+  /** What tells whether sessions are live, and until when. */
+  findStates: `SELECT {* of id, createdAt, lastSeenAt, expiresAt, idleTtl, revokedAt, revokedReason} FROM {}
+    WHERE {id} IN (:ids...)`,
+
   advance: `UPDATE {} SET {generation} = :generation, {redeemedBy} = :redeemedBy, {lastSeenAt} = :lastSeenAt,
     {expiresAt} = :expiresAt WHERE ${UNCHANGED}`,
 

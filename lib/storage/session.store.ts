@@ -49,6 +49,12 @@ export interface HeardRevocation extends Revocation {
 /** A session that a call has revoked. `userId` is null if the column is damaged. */
 export type EndedSession = Pick<SessionRow, 'id' | 'userId' | 'actor'>;
 
+/** The columns that tell whether a session is live. */
+export type SessionState = Pick<
+  SessionRow,
+  'id' | 'createdAt' | 'lastSeenAt' | 'expiresAt' | 'idleTtl' | 'revokedAt' | 'revokedReason'
+>;
+
 /** The columns that tokens need, and the session's expiry. */
 export type SessionFacts = Pick<
   SessionRow,
@@ -172,6 +178,15 @@ export class SessionStore {
     const { rows } = await storageErrors(() => this.run.findIdsForUser({ userId: user, now }));
     const counting = ofUser(rows, user).filter(({ actor }) => impersonated || actor === null);
     return counting.map(({ id }) => id);
+  }
+
+  /** Whether sessions are live, and until when. Those without a row are missing in the result. */
+  async findStates(ids: readonly string[]): Promise<SessionState[]> {
+    return this.inChunks(ids, async (chunk) => {
+      const { rows } = await storageErrors(() => this.run.findStates({ ids: chunk }));
+      for (const row of rows) row.expiresAt = this.expiryOf(row);
+      return rows;
+    });
   }
 
   /** Ids of up to `count` live sessions between two ids, in the order of ids. */
@@ -415,13 +430,16 @@ export class SessionStore {
 
   /** @param unreadable is called for a column that cannot be read. Its result takes the place of the value */
   private rowOf(entity: SessionEntity, unreadable: Unreadable = refuseRow): SessionRow {
-    const { ttl, absoluteTtl } = this.times;
     const row = detailsOf(entity, unreadable) as SessionRow;
     row.actor = actorOf(entity, unreadable);
-    // The options may have become stricter since the row was written.
-    const idleEnd = row.lastSeenAt + (row.idleTtl ?? ttl);
-    row.expiresAt = Math.min(row.expiresAt, idleEnd, row.createdAt + absoluteTtl);
+    row.expiresAt = this.expiryOf(row);
     return row;
+  }
+
+  /** The options may have become stricter since the row was written. */
+  private expiryOf({ expiresAt, createdAt, lastSeenAt, idleTtl }: SessionState): number {
+    const { ttl, absoluteTtl } = this.times;
+    return Math.min(expiresAt, lastSeenAt + (idleTtl ?? ttl), createdAt + absoluteTtl);
   }
 }
 
@@ -440,19 +458,22 @@ export interface SessionEnd {
   readonly reason?: SessionEndReason | undefined;
 }
 
-export function endOf({ revokedAt, revokedReason, expiresAt }: SessionRow, now: number): SessionEnd {
+export function endOf({ revokedAt, revokedReason, expiresAt }: SessionState, now: number): SessionEnd {
   return revokedAt === null
     ? { endedAt: expiresAt, reason: revokedReason ?? 'expired' }
     : { endedAt: Math.min(revokedAt, now), reason: revokedReason ?? undefined };
 }
 
 /** Whether a session has neither been ended nor expired. */
-export function isLive(row: SessionRow, now: number): boolean {
+export function isLive(row: SessionState, now: number): boolean {
   return !hasBeenEnded(row) && row.expiresAt > now;
 }
 
 /** Whether a session was revoked, alone or by a not-before. Its row has no content then. */
-export function hasBeenEnded({ revokedAt, revokedReason }: SessionRow): boolean {
+export function hasBeenEnded({
+  revokedAt,
+  revokedReason,
+}: Pick<SessionState, 'revokedAt' | 'revokedReason'>): boolean {
   return revokedAt !== null || revokedReason !== null;
 }
 

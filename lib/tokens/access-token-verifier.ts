@@ -76,7 +76,7 @@ export class AccessTokenVerifier {
     return this.readUnverified(token)?.actor !== undefined;
   }
 
-  private readUnverified(token: string): AccessToken | undefined {
+  private readUnverified(token: string): Omit<AccessToken, 'kid'> | undefined {
     const parts = partsOf(token);
     return parts && isTokenHeader(parts.header) ? this.read(parts.payload) : undefined;
   }
@@ -102,8 +102,10 @@ export class AccessTokenVerifier {
     key: VerificationKey,
     now: number,
   ): AccessTokenVerification | Promise<AccessTokenVerification> {
-    const accessToken = this.read(payload);
-    if (!accessToken) return this.refused();
+    const content = this.read(payload);
+    if (!content) return this.refused();
+    // The content is frozen, because requests with the same token share it.
+    const accessToken = deepFreeze({ ...content, kid: key.kid });
     this.verified.add(token, key, accessToken);
     this.latestKey = key;
     return andThen(this.keys.isInUse(key, now), (isInUse) =>
@@ -152,13 +154,12 @@ export class AccessTokenVerifier {
     return INVALID;
   }
 
-  private read(encoded: string): AccessToken | undefined {
+  private read(encoded: string): Omit<AccessToken, 'kid'> | undefined {
     const payload = parse(encoded);
     // The payload, encoded again, must equal the text that was decoded. This refuses duplicate claims, numbers such as
     // 1e400, bytes that are not UTF-8, and every other encoding of the same content.
     if (Buffer.from(JSON.stringify(payload) ?? '').toString('base64url') !== encoded) return undefined;
-    // The content is frozen, because requests with the same token share it.
-    return deepFreeze(fromPayload(payload, this.expected));
+    return fromPayload(payload, this.expected);
   }
 }
 

@@ -77,6 +77,7 @@ describe.each(['HS256', 'ES256', 'EdDSA', 'RS256'] as const)('access tokens sign
         amr: [],
         issuedAt: NOW,
         expiresAt: NOW + TTL,
+        kid: own.kid,
       },
     });
   });

@@ -46,6 +46,7 @@ export class AccessTokens {
       unproven,
       issuedAt: issued * 1_000,
       expiresAt: expiry * 1_000,
+      kid: key.kid,
     };
   }
 

@@ -77,6 +77,6 @@ describe.each(adapters)('messages of Socket.IO over %s, with APP_GUARD', (adapte
     const alice = await connect(app, await app.signIn());
     expect(await alice.send('say', 'hello')).toBe('alice: hello');
     await app.sessions.revokeAllForUser('alice');
-    expect(await alice.send('say', 'hello')).toMatchObject({ refused: { status: 'error' } });
+    expect(await alice.send('say', 'hello')).toMatchObject({ refused: { code: 'session_over' } });
   });
 });
