@@ -9,6 +9,7 @@ import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
 import { NoCredentialsError, SessionOverError } from '../errors/session.errors.js';
 import { andThen } from '../util/and-then.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
+import { type AuthenticationFacts, credentialsOf } from './authentication-facts.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import { markPrivate } from './private-responses.js';
@@ -53,6 +54,7 @@ export class SessionVerifier implements SessionAuthenticator {
   readonly #tokens: AccessTokenVerifier;
   readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
+  readonly #facts: AuthenticationFacts;
 
   constructor(
     readonly module: string,
@@ -63,14 +65,28 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#revocations = revocations;
     this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    const readers: readonly TokenReader[] = [
+      new BearerReader(),
+      new AccessCookie(options.impersonationName, true),
+      new AccessCookie(options.cookieName),
+    ];
+    this.#facts = {
+      module,
+      credentials: credentialsOf(readers),
+      refreshCredentials: [],
+      csrf: options.csrf,
+      refreshes: false,
+      looksAgain: false,
+      hasOwnKeys: false,
+      unavailable: [
+        'keys_unavailable',
+        ...(options.revocations?.whenStale === 'refuse' ? (['revocations_unavailable'] as const) : []),
+      ],
+    };
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [
-        new BearerReader(),
-        new AccessCookie(options.impersonationName, true),
-        new AccessCookie(options.cookieName),
-      ],
+      readers,
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
@@ -122,6 +138,11 @@ export class SessionVerifier implements SessionAuthenticator {
       feed: this.#revocations?.state(),
       keys: [this.#keys.state()],
     };
+  }
+
+  /** @internal */
+  facts(): AuthenticationFacts {
+    return this.#facts;
   }
 
   isUnauthenticated(error: unknown): boolean {

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
+import { type AuthenticationFacts, credentialsOf } from '../http/authentication-facts.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
 import { MissingRefreshCookie } from '../http/missing-refresh-cookie.js';
@@ -55,6 +56,8 @@ export interface SessionCore {
   readonly clock: DatabaseClock;
   /** What the module can tell of itself. It asks nobody. */
   state(): ModuleState;
+  /** What a description of the application says of the module. */
+  facts(): AuthenticationFacts;
 }
 
 /**
@@ -223,6 +226,16 @@ export function createSessionCore(
       keys: [signingKeys.state(now), refreshTokens.keyState(now)],
     };
   };
+  const facts = (): AuthenticationFacts => ({
+    module,
+    credentials: credentialsOf(transports),
+    refreshCredentials: [{ type: 'cookie', name: cookies.refreshCookieName }],
+    csrf: options.csrf,
+    refreshes: options.refresh === 'transparent',
+    looksAgain: options.lookAgain,
+    hasOwnKeys: source !== undefined,
+    unavailable: ['keys_unavailable', 'storage_unavailable'],
+  });
   return {
     service,
     authenticator,
@@ -234,6 +247,7 @@ export function createSessionCore(
     refreshTokens,
     clock,
     state,
+    facts,
   };
 }
 
