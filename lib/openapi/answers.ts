@@ -23,7 +23,7 @@ const refusesToActors = ({ rules }: GuardedRequest) => !rules.impersonated || ru
 const NEVER: Answer = { meaning: '' };
 
 /** All errors, so that none is forgotten. */
-const ANSWERS: Readonly<Record<SessionErrorCode, Answer>> = {
+export const ANSWERS: Readonly<Record<SessionErrorCode, Answer>> = {
   no_credentials: {
     meaning: 'Nobody is signed in.',
     guard: ({ rules }) => !rules.optional,
@@ -103,7 +103,7 @@ export function answersOfRoute({ kind, facts }: ReadyMadeOperation): SessionErro
   return CODES.filter((code) => ANSWERS[code].routes?.[kind]?.(facts));
 }
 
-const TITLES: Readonly<Record<number, string>> = {
+export const TITLES: Readonly<Record<number, string>> = {
   307: 'The tokens look old. Browsers send the request again, with the cookies that they have then.',
   401: 'No session that can be used.',
   403: 'The request is refused.',

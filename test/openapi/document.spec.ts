@@ -63,15 +63,17 @@ async function documentOf(
   { options, metadata, configure, config = (builder) => builder }: Setting,
   adapter: (typeof adapters)[number] = 'express',
 ): Promise<OpenAPIObject> {
-  const { app, close } = await startApp({
+  const started = await startApp({
     adapter,
     database: await database(),
     options,
     metadata,
     configure,
   });
-  cleanups.push(close);
-  return withSessions(app, () => SwaggerModule.createDocument(app, config(new DocumentBuilder()).build()));
+  cleanups.push(() => started.close());
+  return withSessions(started.app, () =>
+    SwaggerModule.createDocument(started.app, config(new DocumentBuilder()).build()),
+  );
 }
 
 const COOKIE = { 'session-cookie': [] };
@@ -214,7 +216,7 @@ const single: Case[] = [
       security: EITHER,
       answers: {
         ...SAFE,
-        401: [...SAFE[401].toSpliced(4, 0, 'insufficient_user_authentication')],
+        401: SAFE[401].toSpliced(4, 0, 'insufficient_user_authentication'),
         403: ['impersonation_refused'],
       },
     },
@@ -430,9 +432,7 @@ describe('several modules', () => {
     expect(operationOf(made, 'get /admin').security).toEqual(OF_ADMIN);
     expect(operationOf(made, 'get /admin-per-request').security).toEqual(OF_ADMIN);
     expect(operationOf(made, 'get /admin/both').security).toEqual(
-      OF_ADMIN.flatMap((admin) => EITHER.map((user) => ({ ...admin, ...user }))).map(
-        (each) => expect.objectContaining(each) as object,
-      ),
+      OF_ADMIN.flatMap((admin) => EITHER.map((user) => Object.assign({}, admin, user))),
     );
     expect(made.components?.securitySchemes).toEqual({
       'session-cookie': { type: 'apiKey', in: 'cookie', name: '__Host-Http-session_access' },
@@ -502,7 +502,13 @@ describe('what the application has declared', () => {
     class Heir extends OfClass {}
     Controller('of-heir')(Heir);
     const keys = (target: object) => Reflect.getOwnMetadataKeys(target).length;
-    const targets = [OfClass, Heir, OfClass.prototype.read];
+    const targets = [
+      OfClass,
+      Heir,
+      ...Object.values(Object.getOwnPropertyDescriptors(OfClass.prototype)).map(
+        ({ value }) => value as object,
+      ),
+    ];
     const before = targets.map(keys);
     const made = await documentOf(withControllers(OfClass, Heir));
     expect(operationOf(made, 'get /of-class').security).toEqual([{ mine: [] }]);
@@ -524,7 +530,8 @@ describe('what the application has declared', () => {
       config: (builder) => builder.setOpenAPIVersion(version),
     });
     expect(JSON.stringify(made)).not.toContain('nestjs-session-tokens');
-    if (version === '3.1.0') expect(made.webhooks?.['paid']).toMatchObject({ post: { responses: {} } });
+    expect(JSON.stringify(made.webhooks ?? {})).not.toContain('no_credentials');
+    expect('paid' in (made.webhooks ?? {})).toBe(version === '3.1.0');
   });
 });
 
@@ -535,16 +542,16 @@ describe('withSessions()', () => {
   });
 
   it('removes its marks if the document cannot be made', async () => {
-    const { app, close } = await startApp({
+    const started = await startApp({
       adapter: 'express',
       database: await database(),
       ...withControllers(Guarded),
     });
-    cleanups.push(close);
+    cleanups.push(() => started.close());
     const failing = () => {
       throw new Error('no document');
     };
-    expect(() => withSessions(app, failing)).toThrow('no document');
+    expect(() => withSessions(started.app, failing)).toThrow('no document');
     expect(Reflect.getMetadata('swagger/apiSecurity', Guarded)).toBeUndefined();
   });
 });

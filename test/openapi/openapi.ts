@@ -1,4 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
+import { ERROR_BODY } from '../../lib/openapi/answers.js';
+import type { Answer } from '../support/browser.js';
 
 /** The parts of a schema that the suites read. */
 interface Schema {
@@ -86,5 +88,25 @@ export function problemsOf(document: OpenAPIObject): string[] {
   }
   // A mark that was left.
   check(!JSON.stringify(document).includes('nestjs-session-tokens'), 'a mark is left');
+  return problems;
+}
+
+/** What an answer has that its description lacks, or the other way round. */
+export function fits({ responses }: Operation, { status, headers, body }: Answer): string[] {
+  const described = responses[status];
+  if (!described) return [`${status} is not described`];
+  const names = Object.keys(described.headers ?? {});
+  const problems = names.filter((name) => !headers.has(name)).map((name) => `no header ${name}`);
+  const type = headers.get('content-type')?.split(';')[0];
+  const schema = described.content?.[type ?? '']?.schema;
+  if (described.content && !schema) problems.push(`${type} is not described`);
+  const [base, own] = schema?.allOf ?? [];
+  if (!base || !own) return problems;
+  for (const [name, value] of Object.entries(body as object)) {
+    if (!(name in (ERROR_BODY.properties as object))) problems.push(`${name} is not described`);
+    const known = own.properties?.[name]?.enum;
+    if (known && !known.includes(value)) problems.push(`${name} is ${JSON.stringify(value)}`);
+  }
+  for (const name of ERROR_BODY.required) if (!(name in (body as object))) problems.push(`no ${name}`);
   return problems;
 }
