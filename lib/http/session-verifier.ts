@@ -1,4 +1,5 @@
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import type { RemoteKeys } from '../keys/remote-keys.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
 import type { RemoteRevocations } from '../revocation/remote-revocations.js';
@@ -55,6 +56,7 @@ export class SessionVerifier implements SessionAuthenticator {
   readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
   readonly #facts: AuthenticationFacts;
+  readonly #vitals: Vitals;
 
   constructor(
     readonly module: string,
@@ -65,6 +67,19 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#revocations = revocations;
     this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    this.#vitals = {
+      state: () => this.state(),
+      ask: undefined,
+      freshen: async () => {
+        const now = SYSTEM_CLOCK.now();
+        await Promise.all([keys.freshen(now), revocations?.freshen(now)]);
+      },
+      // Where tokens are accepted even then, the service does its work.
+      maxFeedLag:
+        options.revocations?.whenStale === 'refuse'
+          ? options.revocations.maxStaleness
+          : Number.POSITIVE_INFINITY,
+    };
     const readers: readonly TokenReader[] = [
       new BearerReader(),
       new AccessCookie(options.impersonationName, true),
@@ -143,6 +158,11 @@ export class SessionVerifier implements SessionAuthenticator {
   /** @internal */
   facts(): AuthenticationFacts {
     return this.#facts;
+  }
+
+  /** @internal */
+  get vitals(): Vitals {
+    return this.#vitals;
   }
 
   isUnauthenticated(error: unknown): boolean {

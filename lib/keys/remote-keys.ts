@@ -54,7 +54,13 @@ export class RemoteKeys implements VerificationKeys {
   }
 
   state(): KeyState {
-    return { purpose: 'public', reads: this.list.counts, age: undefined };
+    const { counts: reads, size: known } = this.list;
+    return { purpose: 'public', reads, age: undefined, overdue: 0, known };
+  }
+
+  /** Fetches the keys again if that is due. If that fails, those known stay in use. */
+  async freshen(now: number): Promise<void> {
+    await this.list.all(now);
   }
 
   find(kid: string): VerificationKey | undefined {

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { type AuthenticationFacts, credentialsOf } from '../http/authentication-facts.js';
@@ -58,6 +59,8 @@ export interface SessionCore {
   state(): ModuleState;
   /** What a description of the application says of the module. */
   facts(): AuthenticationFacts;
+  /** What a health check can ask of the module. */
+  readonly vitals: Vitals;
 }
 
 /**
@@ -70,6 +73,12 @@ function rotationOfRefreshKeys({ signingKeys, refreshToken }: ResolvedOptions): 
 
 /** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
+
+/** For how long the feed may lag in a process that is well, in milliseconds. */
+const LONGEST_FEED_LAG = 60_000;
+
+/** The id of no session. */
+const NOBODY = '00000000-0000-7000-8000-000000000000';
 
 /**
  * Makes all parts and connects them. No other code does this.
@@ -226,6 +235,16 @@ export function createSessionCore(
       keys: [signingKeys.state(now), refreshTokens.keyState(now)],
     };
   };
+  const vitals: Vitals = {
+    state,
+    ask: async () => sessions.find(NOBODY),
+    freshen: async () => {
+      const now = clock.now();
+      const feedRead = readsFeed ? feed.freshen(now) : undefined;
+      await Promise.allSettled([feedRead, signingKeys.publicKeys(now), refreshTokens.freshenKeys(now)]);
+    },
+    maxFeedLag: LONGEST_FEED_LAG,
+  };
   const facts = (): AuthenticationFacts => ({
     module,
     credentials: credentialsOf(transports),
@@ -248,6 +267,7 @@ export function createSessionCore(
     clock,
     state,
     facts,
+    vitals,
   };
 }
 

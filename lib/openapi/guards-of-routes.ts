@@ -5,16 +5,11 @@ import { readRules, type RouteRules } from '../guard/session.metadata.js';
 import type { AuthenticationFacts } from '../http/authentication-facts.js';
 import { SAFE_METHODS } from '../http/csrf-check.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
-import { SessionVerifier } from '../http/session-verifier.js';
 import { type ReadyMade, ReadyMadeRoute } from '../module/ready-made-route.js';
-import { SESSION_RUNTIME } from '../module/session.constants.js';
-import type { SessionRuntime } from '../module/session.runtime.js';
+import { type NestModule, partsOf } from '../module/session-modules.js';
 
 /** Where `@UseGuards()` stores guards. Nest exports no name for it. */
 const GUARDS = '__guards__';
-
-/** A module of Nest, as its container has it. */
-type NestModule = ModulesContainer extends Map<string, infer M> ? M : never;
 
 /** A guard that looks for a session in a request. */
 export interface GuardedRequest {
@@ -48,10 +43,8 @@ export class GuardsOfRoutes {
         this.controllers.set(metatype as Type, nestModule);
         for (const name of scanner.getAllMethodNames(prototype)) this.handlers.add(prototype[name]!);
       }
-      const { core } = runtimeOf(nestModule) ?? {};
-      if (core) this.authenticators.set(core.authenticator, core.facts());
-      const verifier: unknown = nestModule.providers.get(SessionVerifier)?.instance;
-      if (verifier instanceof SessionVerifier) this.authenticators.set(verifier, verifier.facts());
+      const parts = partsOf(nestModule);
+      if (parts) this.authenticators.set(parts.authenticator, parts.facts());
     }
   }
 
@@ -88,8 +81,9 @@ export class GuardsOfRoutes {
   /** What a ready-made controller does, and with which module. */
   readyMade(controller: object): ReadyMadeOperation | undefined {
     const kind = this.reflector.get(ReadyMadeRoute, controller as Type) as ReadyMade | undefined;
-    const { core } = runtimeOf(this.controllers.get(controller)) ?? {};
-    return kind && core && { kind, facts: core.facts() };
+    const nestModule = this.controllers.get(controller);
+    const parts = nestModule && partsOf(nestModule);
+    return kind && parts && { kind, facts: parts.facts() };
   }
 
   private factsOf(guard: unknown): AuthenticationFacts | undefined {
@@ -100,8 +94,4 @@ export class GuardsOfRoutes {
     const module = moduleOfGuard(guard.constructor as Type);
     return [...this.authenticators.values()].find((each) => each.module === module);
   }
-}
-
-function runtimeOf(nestModule: NestModule | undefined): SessionRuntime | undefined {
-  return nestModule?.providers.get(SESSION_RUNTIME)?.instance as SessionRuntime | undefined;
 }

@@ -77,8 +77,18 @@ export class RemoteRevocations {
    * @throws {@link RevocationsUnavailableError} when the last list is too old, and the service is to refuse tokens then
    */
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
-    if (!this.asking && Math.abs(now - this.askedAt) >= this.options.interval) this.ask(now);
+    this.askIfDue(now);
     return this.awaited ? this.awaited.then(() => this.judge(session)) : this.judge(session, now);
+  }
+
+  /** Asks for what is new, unless the last request is younger than the interval. If it fails, what is known stays. */
+  async freshen(now: number): Promise<void> {
+    this.askIfDue(now);
+    await this.awaited;
+  }
+
+  private askIfDue(now: number): void {
+    if (!this.asking && Math.abs(now - this.askedAt) >= this.options.interval) this.ask(now);
   }
 
   private judge(session: RevocableSession, now = this.clock.now()): SessionEnd | undefined {

@@ -157,6 +157,11 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     await this.reading;
   }
 
+  /** Reads, unless the last read is younger than the interval. */
+  async freshen(now: number): Promise<void> {
+    if (Math.abs(now - this.readAt) >= this.times.interval) await this.read(now);
+  }
+
   private get hasRead(): boolean {
     return this.freshAt !== Number.NEGATIVE_INFINITY;
   }
