@@ -1309,7 +1309,7 @@ export const mutations = [
   {
     rule: 'impersonation: a service that only verifies knows its cookie',
     file: 'lib/http/session-verifier.ts',
-    from: '        new AccessCookie(options.impersonationName, true),\n',
+    from: '      new AccessCookie(options.impersonationName, true),\n',
     to: '',
     why: 'the service takes the administrator for himself',
     suites: ['impersonation'],
