@@ -1,4 +1,5 @@
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import type { RemoteKeys } from '../keys/remote-keys.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
 import type { RemoteRevocations } from '../revocation/remote-revocations.js';
@@ -9,6 +10,7 @@ import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
 import { NoCredentialsError, SessionOverError } from '../errors/session.errors.js';
 import { andThen } from '../util/and-then.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
+import { type AuthenticationFacts, credentialsOf } from './authentication-facts.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import { markPrivate } from './private-responses.js';
@@ -58,6 +60,8 @@ export class SessionVerifier implements SessionAuthenticator {
   readonly #tokens: AccessTokenVerifier;
   readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
+  readonly #facts: AuthenticationFacts;
+  readonly #vitals: Vitals;
 
   constructor(
     readonly module: string,
@@ -70,14 +74,41 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#revocations = revocations;
     this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    this.#vitals = {
+      state: () => this.state(),
+      ask: undefined,
+      freshen: async () => {
+        const now = SYSTEM_CLOCK.now();
+        await Promise.all([keys.freshen(now), revocations?.freshen(now)]);
+      },
+      // Where tokens are accepted even then, the service does its work.
+      maxFeedLag:
+        options.revocations?.whenStale === 'refuse'
+          ? options.revocations.maxStaleness
+          : Number.POSITIVE_INFINITY,
+    };
+    const readers: readonly TokenReader[] = [
+      new BearerReader(),
+      new AccessCookie(options.impersonationName, true),
+      new AccessCookie(options.cookieName),
+    ];
+    this.#facts = {
+      module,
+      credentials: credentialsOf(readers),
+      refreshCredentials: [],
+      csrf: options.csrf,
+      refreshes: false,
+      looksAgain: false,
+      hasOwnKeys: false,
+      unavailable: [
+        'keys_unavailable',
+        ...(options.revocations?.whenStale === 'refuse' ? (['revocations_unavailable'] as const) : []),
+      ],
+    };
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [
-        new BearerReader(),
-        new AccessCookie(options.impersonationName, true),
-        new AccessCookie(options.cookieName),
-      ],
+      readers,
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
@@ -138,6 +169,16 @@ export class SessionVerifier implements SessionAuthenticator {
       feed: this.#revocations?.state(),
       keys: [this.#keys.state()],
     };
+  }
+
+  /** @internal */
+  facts(): AuthenticationFacts {
+    return this.#facts;
+  }
+
+  /** @internal */
+  get vitals(): Vitals {
+    return this.#vitals;
   }
 
   isUnauthenticated(error: unknown): boolean {

@@ -1,9 +1,11 @@
 import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { OpenResponses } from '../connections/open-responses.js';
 import { SessionConnections } from '../connections/session-connections.js';
+import { type AuthenticationFacts, credentialsOf } from '../http/authentication-facts.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
 import { MissingRefreshCookie } from '../http/missing-refresh-cookie.js';
@@ -59,6 +61,10 @@ export interface SessionCore {
   readonly clock: DatabaseClock;
   /** What the module can tell of itself. It asks nobody. */
   state(): ModuleState;
+  /** What a description of the application says of the module. */
+  facts(): AuthenticationFacts;
+  /** What a health check can ask of the module. */
+  readonly vitals: Vitals;
 }
 
 /**
@@ -71,6 +77,12 @@ function rotationOfRefreshKeys({ signingKeys, refreshToken }: ResolvedOptions): 
 
 /** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
+
+/** For how long the feed may lag in a process that is well, in milliseconds. */
+const LONGEST_FEED_LAG = 60_000;
+
+/** The id of no session. */
+const NOBODY = '00000000-0000-7000-8000-000000000000';
 
 /**
  * Makes all parts and connects them. No other code does this.
@@ -236,6 +248,26 @@ export function createSessionCore(
       keys: [signingKeys.state(now), refreshTokens.keyState(now)],
     };
   };
+  const vitals: Vitals = {
+    state,
+    ask: async () => sessions.find(NOBODY),
+    freshen: async () => {
+      const now = clock.now();
+      const feedRead = readsFeed ? feed.freshen(now) : undefined;
+      await Promise.allSettled([feedRead, signingKeys.publicKeys(now), refreshTokens.freshenKeys(now)]);
+    },
+    maxFeedLag: LONGEST_FEED_LAG,
+  };
+  const facts = (): AuthenticationFacts => ({
+    module,
+    credentials: credentialsOf(transports),
+    refreshCredentials: [{ type: 'cookie', name: cookies.refreshCookieName }],
+    csrf: options.csrf,
+    refreshes: options.refresh === 'transparent',
+    looksAgain: options.lookAgain,
+    hasOwnKeys: source !== undefined,
+    unavailable: ['keys_unavailable', 'storage_unavailable'],
+  });
   return {
     service,
     authenticator,
@@ -248,6 +280,8 @@ export function createSessionCore(
     refreshTokens,
     clock,
     state,
+    facts,
+    vitals,
   };
 }
 

@@ -29,6 +29,9 @@ const LATE = 'lib/http/late-responses.ts';
 const COOKIES = 'lib/http/transport/cookie-transport.ts';
 const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
 const TELEMETRY = 'lib/opentelemetry/index.ts';
+const HEALTH = 'lib/terminus/index.ts';
+const ROUTES = 'lib/openapi/guards-of-routes.ts';
+const ANSWERS = 'lib/openapi/answers.ts';
 
 export const mutations = [
   {
@@ -1306,7 +1309,7 @@ export const mutations = [
   {
     rule: 'impersonation: a service that only verifies knows its cookie',
     file: 'lib/http/session-verifier.ts',
-    from: '        new AccessCookie(options.impersonationName, true),\n',
+    from: '      new AccessCookie(options.impersonationName, true),\n',
     to: '',
     why: 'the service takes the administrator for himself',
     suites: ['impersonation'],
@@ -1478,5 +1481,45 @@ export const mutations = [
     to: 'if (false) await',
     why: 'who has stolen a session goes on if it is revoked in the right moment',
     suites: ['step-up'],
+  },
+  {
+    rule: 'health: a process without requests reads what is overdue',
+    file: HEALTH,
+    from: 'await Promise.race([vitals.freshen(), late]);',
+    to: 'void 0;',
+    why: 'a process that is taken out of service gets no requests, and so is never well again',
+    suites: ['health'],
+  },
+  {
+    rule: 'health: probes of a database that hangs do not add up',
+    file: HEALTH,
+    from: 'last.isOver ? SHARED : GIVEN_UP',
+    to: 'SHARED',
+    why: 'probes take all connections',
+    suites: ['health'],
+  },
+  {
+    rule: 'health: a published key is no missing one',
+    file: 'lib/keys/key-ring.ts',
+    from: 'this.entries.at(-1)?.stored.activeAt ?? now',
+    to: 'this.entryAt(now)?.stored.activeAt ?? now',
+    why: 'a process that has slept is not well for an hour',
+    suites: ['health'],
+  },
+  {
+    rule: 'openapi: a route that skips the guard has none',
+    file: ROUTES,
+    from: '.filter(({ rules }) => !rules.skip)',
+    to: '',
+    why: 'the sign-in asks for a session',
+    suites: ['openapi'],
+  },
+  {
+    rule: 'openapi: only what the guard can answer is said',
+    file: ANSWERS,
+    from: 'facts.refreshes && facts.looksAgain',
+    to: 'facts.looksAgain',
+    why: 'clients are written for an answer that never comes',
+    suites: ['openapi'],
   },
 ];

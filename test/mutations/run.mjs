@@ -77,6 +77,8 @@ const SUITES = [
       'test/telemetry/spans.spec.ts',
     ],
   ],
+  ['health', ['test/terminus']],
+  ['openapi', ['test/openapi', 'lib/openapi']],
   ['damaged and stricter', ['test/storage/damaged-rows.spec.ts', 'test/storage/stricter-options.spec.ts']],
   ['headers sent', ['test/http/headers-sent.spec.ts']],
   ['refresh path', ['test/http/refresh-path.spec.ts']],

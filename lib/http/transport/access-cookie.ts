@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { HttpRequest } from '../messages.js';
 import { cookieValues, firstCookieValue } from './cookie-header.js';
-import type { TokenReader } from './token-transport.js';
+import type { Credential, TokenReader } from './token-transport.js';
 
 /**
  * The largest number of values that are looked at. A browser has one, or a few from several domains. Anybody who can set
@@ -21,6 +21,10 @@ export class AccessCookie implements TokenReader {
     private readonly cookieName: string,
     readonly isForImpersonation = false,
   ) {}
+
+  get credential(): Credential {
+    return { type: 'cookie', name: this.cookieName };
+  }
 
   readAccessToken({ cookie }: IncomingHttpHeaders): string | undefined {
     return firstCookieValue(cookie, this.cookieName);

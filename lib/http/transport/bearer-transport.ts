@@ -17,6 +17,7 @@ export class BearerReader implements TokenReader {
   /** A page of another site cannot make a browser send this header. */
   readonly isAmbient = false;
   readonly isForImpersonation = false;
+  readonly credential = { type: 'bearer' } as const;
 
   readAccessToken({ authorization }: IncomingHttpHeaders): string | undefined {
     if (authorization === undefined || !/^bearer /i.test(authorization)) return undefined;

@@ -82,6 +82,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return this.refresh.attributes.path;
   }
 
+  /** The name of the refresh cookie. It may be asked for before the path of the refresh route is known for good. */
+  get refreshCookieName(): string {
+    return this.cookieOfRefresh(this.options.cookies.refreshName).name;
+  }
+
   readRefreshTokens({ headers }: HttpRequest): string[] {
     return cookieValues(headers.cookie, this.refresh.name);
   }

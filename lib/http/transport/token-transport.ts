@@ -5,8 +5,13 @@ import type { SessionFacts } from '../../storage/session.store.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import type { HttpRequest, HttpResponse } from '../messages.js';
 
+/** Where a request carries a token: in a cookie, whose name has its prefix, or in `Authorization: Bearer`. */
+export type Credential = { readonly type: 'cookie'; readonly name: string } | { readonly type: 'bearer' };
+
 /** Reads access tokens from one place of a request. */
 export interface TokenReader {
+  /** For descriptions of the application. */
+  readonly credential: Credential;
   /**
    * Whether browsers send these tokens on their own, as they do with cookies. Then a page of another site can make a browser
    * send them, and the CSRF check applies.
