@@ -297,7 +297,7 @@ export class RequestAuthenticator<
  * @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago
  * @throws {@link ImpersonationRefusedError} when somebody acts as the user, who has proved nothing
  */
-function allowed<TSession extends AuthenticatedSession>(
+export function allowed<TSession extends AuthenticatedSession>(
   session: TSession,
   { maxAge, impersonated }: AuthenticateOptions,
   now: number,

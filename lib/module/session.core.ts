@@ -1,4 +1,3 @@
-import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
@@ -30,6 +29,7 @@ import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { PostgresNotifications } from '../storage/postgres-notifications.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
+import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
 import { BulkRevocation } from '../session/bulk-revocation.js';
 import { SessionCap } from '../session/session-cap.js';
@@ -49,6 +49,11 @@ export interface SessionCore {
   readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
   /** Tells and hears of revocations at once, if the application has asked for that. */
   readonly push: { start(): Promise<void>; stop(): Promise<void> } | undefined;
+  readonly lifecycle: SessionLifecycle;
+  readonly cap: SessionCap;
+  readonly cookies: CookieTransport;
+  readonly impersonation: ImpersonationCookie;
+  readonly options: ResolvedOptions;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -71,12 +76,13 @@ const TOMBSTONE_MARGIN = 10 * 60_000;
 /**
  * Makes all parts and connects them. No other code does this.
  *
+ * @param dataSource the database, or what keeps the rows in its place
  * @param refreshRoute gives the path of a cookie that browsers send to the refresh route. It is called when requests come,
  *   because the application may set a global prefix after the module was made
  * @param module name of the module
  */
 export function createSessionCore(
-  dataSource: DataSource,
+  dataSource: Rows,
   options: ResolvedOptions,
   refreshRoute: () => string = () => options.refreshPath ?? '/',
   module: string = DEFAULT_MODULE,
@@ -110,7 +116,10 @@ export function createSessionCore(
   };
   const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const stores = { sessions, notBefores };
-  const notifications = options.revocationPush ? new PostgresNotifications(dataSource, clock) : undefined;
+  const notifications =
+    options.revocationPush && !isRowKeeper(dataSource)
+      ? new PostgresNotifications(dataSource, clock)
+      : undefined;
   const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
@@ -230,6 +239,11 @@ export function createSessionCore(
     events,
     elsewhere,
     push,
+    lifecycle,
+    cap,
+    cookies,
+    impersonation,
+    options,
     signingKeys,
     refreshTokens,
     clock,
