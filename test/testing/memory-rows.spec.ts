@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { NotBeforeEntity, SessionEntity, SessionKeyEntity } from 'nestjs-session-tokens';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isUniqueViolation } from '../../lib/storage/database-error.js';
 import { KEY_SQL } from '../../lib/storage/key.sql.js';
 import { NOT_BEFORE_SQL } from '../../lib/storage/not-before.sql.js';
 import { type EntityClass, statementsOn } from '../../lib/storage/row-keeper.js';
@@ -24,17 +25,17 @@ const TABLES: readonly {
 
 /** Few values, so that conditions are often met. */
 const POOLS: readonly [name: RegExp, values: readonly unknown[]][] = [
-  [/^(id|kid|before|after|exceptId)$/, ['a', 'b', 'c', 'd', 'e', 'z']],
+  [/^(id|kid|before|after|exceptId)$/, ['a', 'b', 'c', 'z']],
   [/^(userId|user)$/, ['"ann"', '"bob"', '*']],
   [/^(revokedReason|reason)$/, ['theft', 'logout']],
-  [/^(redeemedBy|mark|tokenId|secretHash)$/, ['s', 't', 'u']],
+  [/^(redeemedBy|mark|tokenId|secretHash)$/, ['s', 't']],
   [/^wasRedeemedBy$/, ['s', 't', '']],
   [/^(generation|wasGeneration|sequence|version|remember)$/, [1, 2, 3]],
   [/^(count)$/, [1, 2, 5]],
   [/^(ttl|absoluteTtl|idleTtl)$/, [100, 1_000, 5_000]],
   [/^unsettled$/, [UNSETTLED]],
   [/^(purpose)$/, ['access', 'refresh']],
-  [/(At|Time|time|now|notBefore|removableAt)$/, [0, 100, 950, 1_000, 1_050, 2_000, UNSETTLED]],
+  [/(At|Time|time|now|notBefore|removableAt)$/, [100, 950, 1_050, 2_000, UNSETTLED]],
 ];
 const NULLABLE =
   /^(redeemedBy|idleTtl|endsAt|authTime|amr|actor|revokedAt|revokedReason|label|userAgent|ip|exceptId)$/;
@@ -57,7 +58,7 @@ describe.each(TABLES)('rows in memory, as $entity.name', ({ entity, statements }
     const pick = <T>(values: readonly T[]) => values[Math.floor(random() * values.length)]!;
     const valueOf = (name: string, nullable: RegExp): unknown => {
       const [, pool] = POOLS.find(([of]) => of.test(name)) ?? [undefined, ['one', 'two']];
-      return nullable.test(name) && random() < 0.4 ? null : pick(pool);
+      return nullable.test(name) && random() < 0.6 ? null : pick(pool);
     };
     const [sqlite, memory] = [dataSource, new MemoryRows()].map((rows) => {
       const made = statementsOn<object>(rows, entity);
@@ -76,14 +77,14 @@ describe.each(TABLES)('rows in memory, as $entity.name', ({ entity, statements }
     const effects: Record<string, number> = {};
     for (let round = 0; round < 60; round++) {
       await Promise.all([sqlite!.run['clear']!({}), memory!.run['clear']!({})]);
-      for (let rows = 0; rows < 6; rows++) {
-        const row = Object.fromEntries(properties.map((name) => [name, valueOf(name, NULLABLE)]));
-        const outcomes = await Promise.all(
-          [sqlite!, memory!].map(({ run }) => outcomeOf(run['insert']!(row))),
-        );
-        expect(outcomes[1]).toEqual(outcomes[0]);
-      }
       for (const [name, text] of Object.entries(statements)) {
+        for (let rows = 0; rows < 3; rows++) {
+          const row = Object.fromEntries(properties.map((each) => [each, valueOf(each, NULLABLE)]));
+          const outcomes = await Promise.all(
+            [sqlite!, memory!].map(({ run }) => outcomeOf(run['insert']!(row))),
+          );
+          expect(outcomes[1]).toEqual(outcomes[0]);
+        }
         const names = [...text.matchAll(/:(\w+)(\.\.\.)?/g)];
         const values = Object.fromEntries(
           names.map(([, value, list]) => [
@@ -115,11 +116,11 @@ function seen(text: string, { rows, affected }: StatementResult<object>): unknow
   return text.includes('ORDER BY') ? rows : sorted(rows);
 }
 
-/** Whether a statement works. */
+/** Whether a row was inserted. */
 async function outcomeOf(run: Promise<unknown>): Promise<string> {
   return run.then(
     () => 'done',
-    () => 'refused',
+    (error: unknown) => (isUniqueViolation(error) ? 'taken' : String(error)),
   );
 }
 
