@@ -9,6 +9,7 @@ import type { AccessTokenVerification } from '../protocol/access-token.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
+import type { LostSecureCookies } from './lost-secure-cookies.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
@@ -50,6 +51,7 @@ export class RequestAuthenticator<
     private readonly authority: TokenAuthority<TTransport, TSession>,
     private readonly clock: Clock,
     private readonly missingRefreshCookie?: MissingRefreshCookie,
+    private readonly lostCookies?: LostSecureCookies,
   ) {}
 
   /**
@@ -77,8 +79,10 @@ export class RequestAuthenticator<
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
-    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport)))
+    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport))) {
+      this.lostCookies?.refused(request, now);
       throw noCredentials();
+    }
     return this.authenticateInTurn(request, response, options, undefined, now);
   }
 
@@ -98,6 +102,7 @@ export class RequestAuthenticator<
     const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
     if (!transport) {
       await this.clearLeftovers(request, response);
+      this.lostCookies?.refused(request, this.clock.now());
       throw noCredentials();
     }
     if (areHeadersSent(response)) throw new HeadersSentError();

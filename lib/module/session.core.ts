@@ -184,6 +184,7 @@ export function createSessionCore(
     authority,
     clock,
     new MissingRefreshCookie(() => cookies.refreshPath),
+    cookies.lost,
   );
   const signInOut = new SignInOut(
     accessTokens,
