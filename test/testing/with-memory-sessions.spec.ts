@@ -197,6 +197,20 @@ describe.each(adapters)('withMemorySessions() over %s', (adapter) => {
   });
 });
 
+describe('an application with two modules that share their cookies', () => {
+  it('shares their sessions, as in one database', async () => {
+    const shared = asModule({ imports: [SessionModule.forRoot({ name: 'shared' })] });
+    const builder = Test.createTestingModule({ imports: [SessionModule.forRoot(OPTIONS), shared] });
+    const testing = await withMemorySessions(builder).compile();
+    await testing.init();
+    const { session } = await signIn(testing, { userId: 'alice' }, { module: 'shared' });
+    const services = testing.get<SessionService, SessionService>(SessionService, { each: true });
+    const found = await Promise.all(services.map((each) => each.find(session.id)));
+    expect(found).toMatchObject([{ userId: 'alice' }, { userId: 'alice' }]);
+    await testing.close();
+  });
+});
+
 describe('an application whose own DataSource is replaced', () => {
   afterEach(() => vi.useRealTimers());
 
