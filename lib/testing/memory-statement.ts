@@ -156,7 +156,6 @@ class Parser {
 
   private comparison(): Expression {
     const left = this.sum();
-    if (this.skip('IS', 'NOT', 'NULL')) return (row, values) => left(row, values) !== null;
     if (this.skip('IS', 'NULL')) return (row, values) => left(row, values) === null;
     if (this.skip('IN', '(')) {
       const list = this.primary();
