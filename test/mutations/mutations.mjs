@@ -37,7 +37,7 @@ export const mutations = [
     from: 'values.includes(null) ? null :',
     to: 'false ? null :',
     why: 'in tests of applications, live sessions count as revoked since the beginning of time',
-    suites: ['test/testing/memory-rows.spec.ts'],
+    suites: ['testing'],
   },
   {
     rule: 'testing: a stale client’s session has gone on elsewhere',
@@ -45,7 +45,7 @@ export const mutations = [
     from: 'await core.lifecycle.use(newest.accessToken, proven);',
     to: '',
     why: 'tests of applications see a refresh where a theft would be',
-    suites: ['test/testing/sign-in.spec.ts'],
+    suites: ['testing'],
   },
   {
     rule: 'testing: guardFor() applies the rules of decorators',
@@ -53,7 +53,7 @@ export const mutations = [
     from: 'return allowed(await this.#session, options, SYSTEM_CLOCK.now());',
     to: 'return this.#session;',
     why: 'a route that needs a fresh sign-in is open in tests of applications',
-    suites: ['test/testing/session-for.spec.ts'],
+    suites: ['testing'],
   },
   {
     rule: 'refresh 1: a token whose access token lives stays',
