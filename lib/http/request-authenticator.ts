@@ -10,6 +10,7 @@ import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
+import type { LostSecureCookies } from './lost-secure-cookies.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
 import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
@@ -58,6 +59,7 @@ export class RequestAuthenticator<
     readonly connections: ConnectionRegistry,
     private readonly responses: ResponseFollower,
     private readonly missingRefreshCookie?: MissingRefreshCookie,
+    private readonly lostCookies?: LostSecureCookies,
   ) {}
 
   /**
@@ -85,8 +87,10 @@ export class RequestAuthenticator<
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
-    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport)))
+    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport))) {
+      this.lostCookies?.refused(request, now);
       throw noCredentials();
+    }
     return this.authenticateInTurn(request, response, options, undefined, now);
   }
 
@@ -106,6 +110,7 @@ export class RequestAuthenticator<
     const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
     if (!transport) {
       await this.clearLeftovers(request, response);
+      this.lostCookies?.refused(request, this.clock.now());
       throw noCredentials();
     }
     if (areHeadersSent(response)) throw new HeadersSentError();
@@ -330,7 +335,7 @@ export class RequestAuthenticator<
  * @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago
  * @throws {@link ImpersonationRefusedError} when somebody acts as the user, who has proved nothing
  */
-function checkRules(
+export function checkRules(
   session: AuthenticatedSession,
   { maxAge, impersonated }: AuthenticateOptions,
   now: number,

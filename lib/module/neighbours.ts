@@ -1,7 +1,7 @@
 import type { ApplicationConfig } from '@nestjs/core';
-import type { DataSource } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import type { ResolvedOptions } from '../options/resolved-options.js';
+import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
 import { tablesOf } from '../storage/session-data-source.js';
 
 /** The settings by which two modules of one application may conflict. */
@@ -23,12 +23,12 @@ const neighbours = new WeakMap<ApplicationConfig, Neighbour[]>();
  */
 export function meetNeighbours(
   application: ApplicationConfig,
-  dataSource: DataSource,
+  rows: Rows,
   { cookies, refreshPath }: ResolvedOptions,
 ): void {
   const names = [cookies.accessName, cookies.refreshName, cookies.lookAgainName, cookies.indicatorName];
   const own: Neighbour = {
-    tables: tablesOf(dataSource),
+    tables: isRowKeeper(rows) ? rows : tablesOf(rows),
     cookies: names.filter((name) => name !== undefined),
     refreshPath,
   };

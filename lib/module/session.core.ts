@@ -1,4 +1,3 @@
-import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
 import type { Vitals } from '../diagnostics/vitals.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
@@ -34,6 +33,7 @@ import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { PostgresNotifications } from '../storage/postgres-notifications.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
+import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
 import { BulkRevocation } from '../session/bulk-revocation.js';
 import { SessionCap } from '../session/session-cap.js';
@@ -55,6 +55,11 @@ export interface SessionCore {
   readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
   /** Tells and hears of revocations at once, if the application has asked for that. */
   readonly push: { start(): Promise<void>; stop(): Promise<void> } | undefined;
+  readonly lifecycle: SessionLifecycle;
+  readonly cap: SessionCap;
+  readonly cookies: CookieTransport;
+  readonly impersonation: ImpersonationCookie;
+  readonly options: ResolvedOptions;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
@@ -87,12 +92,13 @@ const NOBODY = '00000000-0000-7000-8000-000000000000';
 /**
  * Makes all parts and connects them. No other code does this.
  *
+ * @param dataSource the database, or what keeps the rows in its place
  * @param refreshRoute gives the path of a cookie that browsers send to the refresh route. It is called when requests come,
  *   because the application may set a global prefix after the module was made
  * @param module name of the module
  */
 export function createSessionCore(
-  dataSource: DataSource,
+  dataSource: Rows,
   options: ResolvedOptions,
   refreshRoute: () => string = () => options.refreshPath ?? '/',
   module: string = DEFAULT_MODULE,
@@ -126,7 +132,10 @@ export function createSessionCore(
   };
   const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const stores = { sessions, notBefores };
-  const notifications = options.revocationPush ? new PostgresNotifications(dataSource, clock) : undefined;
+  const notifications =
+    options.revocationPush && !isRowKeeper(dataSource)
+      ? new PostgresNotifications(dataSource, clock)
+      : undefined;
   const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
@@ -200,6 +209,7 @@ export function createSessionCore(
     connections,
     new OpenResponses(connections),
     new MissingRefreshCookie(() => cookies.refreshPath),
+    cookies.lost,
   );
   const signInOut = new SignInOut(
     accessTokens,
@@ -276,6 +286,11 @@ export function createSessionCore(
     events,
     elsewhere,
     push,
+    lifecycle,
+    cap,
+    cookies,
+    impersonation,
+    options,
     signingKeys,
     refreshTokens,
     clock,

@@ -35,6 +35,30 @@ const ANSWERS = 'lib/openapi/answers.ts';
 
 export const mutations = [
   {
+    rule: 'testing: in rows in memory, what is computed from NULL is NULL',
+    file: 'lib/testing/memory-statement.ts',
+    from: 'values.includes(null) ? null :',
+    to: 'false ? null :',
+    why: 'in tests of applications, live sessions count as revoked since the beginning of time',
+    suites: ['testing'],
+  },
+  {
+    rule: 'testing: a stale client’s session has gone on elsewhere',
+    file: 'lib/testing/sign-in.ts',
+    from: 'await core.lifecycle.use(newest.accessToken, proven);',
+    to: '',
+    why: 'tests of applications see a refresh where a theft would be',
+    suites: ['testing'],
+  },
+  {
+    rule: 'testing: guardFor() applies the rules of decorators',
+    file: 'lib/testing/session-for.ts',
+    from: 'return allowed(await this.#session, options, SYSTEM_CLOCK.now());',
+    to: 'return this.#session;',
+    why: 'a route that needs a fresh sign-in is open in tests of applications',
+    suites: ['testing'],
+  },
+  {
     rule: 'refresh 1: a token whose access token lives stays',
     file: RULES,
     from: 'if (generation >= row.generation && isKept(token, now, times)) {',

@@ -53,6 +53,7 @@ const SUITES = [
   ['devices', ['lib/session', 'test/http/devices.spec.ts']],
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
+  ['testing', ['test/testing']],
   ['not-before', ['test/revocation/not-before.spec.ts']],
   ['revocation', ['test/revocation']],
   ['lists', ['test/verifier/revocations.spec.ts']],
