@@ -33,6 +33,9 @@ interface Attempt<TTransport> {
 /**
  * Finds the session of a request. It tries the access tokens of each transport, in the order of the transports, and then
  * exchanges a refresh token.
+ *
+ * A request may have tokens in headers and in cookies. One rule says which of them count: if a header has a token of this
+ * module's form, the headers alone; otherwise the cookies, with their CSRF check.
  */
 export class RequestAuthenticator<
   TTransport extends TokenReader,
@@ -69,7 +72,10 @@ export class RequestAuthenticator<
     const { headers } = request;
     for (const transport of this.transports) {
       const token = transport.readAccessToken(headers);
-      if (token === undefined) continue;
+      if (token === undefined) {
+        if (transport.isMeant(headers)) break;
+        continue;
+      }
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
@@ -95,7 +101,9 @@ export class RequestAuthenticator<
     options: AuthenticateOptions = {},
   ): Promise<TSession> {
     await this.refuseImpersonation(request);
-    const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
+    const transport = this.transportsOf(request).find((each) =>
+      this.authority.hasRefreshTokens(request, each),
+    );
     if (!transport) {
       await this.clearLeftovers(request, response);
       throw noCredentials();
@@ -117,7 +125,7 @@ export class RequestAuthenticator<
    */
   private async refuseImpersonation(request: HttpRequest): Promise<void> {
     const now = this.clock.now();
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       if (transport.isAmbient && !transport.isForImpersonation) continue;
       for (const token of transport.readAccessTokens(request)) {
         const outcome = await this.tryToken(request, transport, token, false, now);
@@ -129,7 +137,7 @@ export class RequestAuthenticator<
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
   private async clearLeftovers(request: HttpRequest, response: HttpResponse): Promise<void> {
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       const tokens = transport.readAccessTokens(request);
       const now = this.clock.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
@@ -142,6 +150,23 @@ export class RequestAuthenticator<
 
   isUnauthenticated(error: unknown): boolean {
     return this.authority.isUnauthenticated(error);
+  }
+
+  /** Whether the headers of a request decide, and its cookies do not count. */
+  isByHeaders(request: HttpRequest): boolean {
+    return this.transports.some(
+      (each) =>
+        !each.isAmbient &&
+        (each.isMeant(request.headers) ||
+          each.readAccessTokens(request).some((token) => this.tokens.hasForm(token))),
+    );
+  }
+
+  /** The transports whose tokens count. */
+  private transportsOf(request: HttpRequest): readonly TTransport[] {
+    return this.isByHeaders(request)
+      ? this.transports.filter(({ isAmbient }) => !isAmbient)
+      : this.transports;
   }
 
   /**
@@ -160,8 +185,8 @@ export class RequestAuthenticator<
   }
 
   /**
-   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried, because an
-   * `Authorization` header may not be meant for this module.
+   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried: an `Authorization` header
+   * that is not meant for this module does not keep the cookies from counting.
    *
    * @param begun the attempt that `authenticate` has started
    */
@@ -173,8 +198,9 @@ export class RequestAuthenticator<
     now: number,
   ): Promise<TSession> {
     let refusal: Error | undefined;
-    const start = begun ? this.transports.indexOf(begun.transport) : 0;
-    for (const transport of this.transports.slice(start)) {
+    const transports = this.transportsOf(request);
+    const start = begun ? transports.indexOf(begun.transport) : 0;
+    for (const transport of transports.slice(start)) {
       const attempt =
         transport === begun?.transport
           ? begun
@@ -234,13 +260,8 @@ export class RequestAuthenticator<
         now,
       );
     if (forged) return this.csrf.refusal(request, forged);
-    return this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
-  }
-
-  private refuseUnusable(request: HttpRequest, transport: TTransport): Error {
-    const tokens = transport.isAmbient ? [] : transport.readAccessTokens(request);
-    const isForeign = tokens.length > 0 && !tokens.some((token) => this.tokens.hasForm(token));
-    return isForeign ? foreignToken() : tryRefresh();
+    const isForeign = !transport.isAmbient && !this.isByHeaders(request);
+    return this.authority.refuse(over, transport) ?? (isForeign ? foreignToken() : tryRefresh());
   }
 
   private tryToken(
@@ -274,11 +295,12 @@ export class RequestAuthenticator<
   }
 
   /**
-   * A token of an impersonation that is not good any more says so. In its own cookie, it need not be authentic: the key of an old
-   * one may be gone. Elsewhere, a token that is not authentic may be meant for another module.
+   * A token of an impersonation that is not good any more says so. In its own cookie, and in a header, it need not be authentic:
+   * the key of an old one may be gone, and the actor's refresh token beside it must not count. In another cookie, somebody else
+   * may have set it.
    */
   private judgeUnusable(
-    { isForImpersonation }: TTransport,
+    { isAmbient, isForImpersonation }: TTransport,
     token: string,
     verification: Exclude<AccessTokenVerification, { status: 'valid' }>,
   ): Outcome {
@@ -288,7 +310,7 @@ export class RequestAuthenticator<
       const end = { endedAt: expiresAt, reason: 'expired' };
       return { status: 'over', error: new SessionOverError({ ...end, impersonation: true }) };
     }
-    if (!isForImpersonation || !this.tokens.namesActor(token)) return UNUSABLE;
+    if ((isAmbient && !isForImpersonation) || !this.tokens.namesActor(token)) return UNUSABLE;
     return { status: 'over', error: new SessionOverError({ impersonation: true }) };
   }
 }

@@ -17,7 +17,7 @@ import { RequestAuthenticator } from './request-authenticator.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority } from './token-authority.js';
 import { AccessCookie } from './transport/access-cookie.js';
-import { BearerReader } from './transport/bearer-transport.js';
+import { BearerReader } from './transport/bearer-reader.js';
 import type { TokenReader } from './transport/token-transport.js';
 
 /** Without the database, every valid token is accepted that is not known to be revoked, and no token can be exchanged. */
@@ -44,6 +44,13 @@ const anyValidToken = (
     error instanceof ForeignTokenError,
 });
 
+/** In the order in which they are looked at. */
+function readersOf({ transport, impersonationName, cookieName }: ResolvedVerifierOptions): TokenReader[] {
+  const cookies = [new AccessCookie(impersonationName, true), new AccessCookie(cookieName)];
+  if (transport === 'cookie') return cookies;
+  return transport === 'header' ? [new BearerReader()] : [new BearerReader(), ...cookies];
+}
+
 /**
  * Verifies access tokens in a service without the database. Without the option `revocations`, it does not know which sessions
  * are revoked: it accepts their access tokens until they expire.
@@ -66,11 +73,7 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [
-        new BearerReader(),
-        new AccessCookie(options.impersonationName, true),
-        new AccessCookie(options.cookieName),
-      ],
+      readersOf(options),
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
@@ -100,7 +103,8 @@ export class SessionVerifier implements SessionAuthenticator {
   }
 
   /**
-   * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
+   * The session of a request, by its `Authorization: Bearer` header or its cookie, as `transport` says. The guard calls this
+   * method.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} (after an impersonation) |
    *   {@link CsrfError} | {@link KeysUnavailableError}

@@ -9,10 +9,11 @@ import { RequestAuthenticator } from '../http/request-authenticator.js';
 import { RequestRefresher } from '../http/request-refresher.js';
 import { SessionAuthority } from '../http/session-authority.js';
 import { SignInOut } from '../http/sign-in-out.js';
-import { BearerTransport } from '../http/transport/bearer-transport.js';
 import { CookieTransport } from '../http/transport/cookie-transport.js';
+import { HeaderTransport } from '../http/transport/header-transport.js';
 import { ImpersonationCookie } from '../http/transport/impersonation-cookie.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
+import { listOf, type Transports } from '../http/transport/transports.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
 import type { RingChange } from '../keys/key-ring.js';
@@ -120,9 +121,8 @@ export function createSessionCore(
   const revocation = createRevocationChecker(options, stores, feed);
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
-  const cookies = new CookieTransport(options, refreshRoute);
-  const impersonation = new ImpersonationCookie(cookies);
-  const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
+  const ways = createTransports(options, refreshRoute);
+  const transports = listOf(ways);
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, times.tombstone);
@@ -174,7 +174,7 @@ export function createSessionCore(
     csrf,
     authority,
     clock,
-    new MissingRefreshCookie(() => cookies.refreshPath),
+    ways.cookies && new MissingRefreshCookie(() => ways.cookies!.refreshPath),
   );
   const signInOut = new SignInOut(
     accessTokens,
@@ -183,9 +183,8 @@ export function createSessionCore(
     cap,
     manager,
     authority,
-    cookies,
-    impersonation,
-    transports,
+    ways,
+    (request) => authenticator.isByHeaders(request),
     csrf,
     responses,
     clock,
@@ -235,6 +234,13 @@ export function createSessionCore(
     clock,
     state,
   };
+}
+
+function createTransports(options: ResolvedOptions, refreshRoute: () => string): Transports {
+  const { transport } = options;
+  const headers = transport === 'cookie' ? undefined : new HeaderTransport(options);
+  const cookies = transport === 'header' ? undefined : new CookieTransport(options, refreshRoute);
+  return { headers, impersonation: cookies && new ImpersonationCookie(cookies), cookies };
 }
 
 /** Makes events of what other processes revoke. */

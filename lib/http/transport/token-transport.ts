@@ -21,6 +21,11 @@ export interface TokenReader {
   readAccessToken(headers: IncomingHttpHeaders): string | undefined;
   /** All access tokens. There are several if the client has duplicate cookies. */
   readAccessTokens(request: HttpRequest): string[];
+  /**
+   * Whether a request has something here, beside the access token, by which its client chooses this transport. Called for every
+   * request without an access token here.
+   */
+  isMeant(headers: IncomingHttpHeaders): boolean;
 }
 
 /** For how long a client keeps its tokens. */
