@@ -73,7 +73,8 @@ export class RequestAuthenticator<
     for (const transport of this.transports) {
       const token = transport.readAccessToken(headers);
       if (token === undefined) {
-        if (transport.isMeant(headers)) break;
+        if (transport.isMeant(headers))
+          return this.authenticateInTurn(request, response, options, undefined, now);
         continue;
       }
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
@@ -221,8 +222,10 @@ export class RequestAuthenticator<
     options: AuthenticateOptions,
     now: number,
   ): Attempt<TTransport> | undefined {
-    const token = transport.readAccessToken(request.headers);
-    if (token === undefined && !this.authority.mayExchange(request, response, transport)) return undefined;
+    const { headers } = request;
+    const token = transport.readAccessToken(headers);
+    const isMeant = transport.isMeant(headers) || this.authority.mayExchange(request, response, transport);
+    if (token === undefined && !isMeant) return undefined;
     const checksCsrf = this.beginCsrfCheck(request, transport, options);
     const first: Attempt<TTransport>['first'] =
       token === undefined ? UNUSABLE : this.tryToken(request, transport, token, checksCsrf, now);
