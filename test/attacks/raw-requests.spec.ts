@@ -327,12 +327,11 @@ function* faultsOf(
   // Whose valid tokens the server may have found.
   const { cookies, ...inHeaders } = readHead(request.bytes);
   const refreshHeaders = configuration.verifier ? [] : inHeaders.refreshTokens;
-  const known = [...pool.holders.map(({ accessToken }) => accessToken), ...pool.dead.accessToken];
+  const known = new Set([...pool.holders.map(({ accessToken }) => accessToken), ...pool.dead.accessToken]);
   // The headers decide alone if they have a token of the module's form. Of damaged tokens, this is not known here.
   const mayDecide = refreshHeaders.length > 0 || inHeaders.bearers.some((each) => each.startsWith('ey'));
   const decide =
-    request.isWellFormed &&
-    (refreshHeaders.length > 0 || inHeaders.bearers.some((each) => known.includes(each)));
+    request.isWellFormed && (refreshHeaders.length > 0 || inHeaders.bearers.some((each) => known.has(each)));
   const isRefreshing = decoded(request.target).includes('refresh');
   const exchanges = !configuration.verifier && (configuration.options.refresh !== 'endpoint' || isRefreshing);
   const holdersIn = (accessTokens: readonly string[], refreshTokens: readonly string[]) => {

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose';
 import type { SessionModuleExtras, SessionModuleOptions } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Adapter, adapters } from '../support/app.js';
+import { adapters } from '../support/app.js';
 import type { Answer } from '../support/browser.js';
 import { foreignTokens } from '../support/foreign-tokens.js';
 import { pass } from '../support/time.js';
@@ -34,7 +34,8 @@ interface Tokens {
   readonly sessionOf: ReadonlyMap<string | undefined, string>;
 }
 
-async function tokensOf({ sessions, signIn }: AccountApp): Promise<Tokens> {
+async function tokensOf(app: AccountApp): Promise<Tokens> {
+  const { sessions } = app;
   const sessionOf = new Map<string | undefined, string>();
   const issue = async () => {
     const { session, accessToken, refreshToken } = await sessions.tokens.issue({ userId: 'hanna' });
@@ -42,7 +43,7 @@ async function tokensOf({ sessions, signIn }: AccountApp): Promise<Tokens> {
     return { id: session.id, access: accessToken.token, refresh: refreshToken.token };
   };
   const cookiesOf = async (userId: string) => {
-    const browser = await signIn({ userId });
+    const browser = await app.signIn({ userId });
     const header = browser.cookieHeader('/auth/refresh');
     sessionOf.set(header, decodeJwt(browser.cookie('session_access')!.value)['sid'] as string);
     return header;
@@ -115,40 +116,40 @@ function ofRefreshRoute(each: Case): Expected {
   return origin === 'cross' ? ['csrf_failed', 'none'] : ['by cookies', 'cookies'];
 }
 
+/** Sends every combination; gives those whose answer is another one than expected. */
+async function surprises(
+  app: AccountApp,
+  url: string,
+  expectedOf: (each: Case) => Expected,
+  to: readonly [string, string],
+) {
+  const tokens = await tokensOf(app);
+  const found: string[] = [];
+  let count = 0;
+  for (const bearer of BEARERS) {
+    for (const refresh of REFRESHES) {
+      for (const cookies of COOKIES) {
+        for (const origin of ['same', 'cross'] as const) {
+          const each = { bearer, refresh, cookies, origin };
+          const answer = await app.browser().request(...to, { at: url, headers: headersOf(tokens, each) });
+          const is = [outcomeOf(tokens, each, answer), placeOf(answer)].join(', new tokens: ');
+          const expected = expectedOf(each).join(', new tokens: ');
+          if (is !== expected) found.push(`${JSON.stringify(each)}: ${is}. Expected: ${expected}`);
+          count++;
+        }
+      }
+    }
+  }
+  expect(count).toBe(6 * 4 * 4 * 2);
+  return found;
+}
+
 describe.each(adapters)('a request with tokens of both kinds over %s', (adapter) => {
   const start = accountApps(adapter);
   const cleanups: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
   });
-
-  /** Sends every combination; gives those whose answer is another one than expected. */
-  async function surprises(
-    app: AccountApp,
-    url: string,
-    expectedOf: (each: Case) => Expected,
-    to: readonly [string, string],
-  ) {
-    const tokens = await tokensOf(app);
-    const found: string[] = [];
-    let count = 0;
-    for (const bearer of BEARERS) {
-      for (const refresh of REFRESHES) {
-        for (const cookies of COOKIES) {
-          for (const origin of ['same', 'cross'] as const) {
-            const each = { bearer, refresh, cookies, origin };
-            const answer = await app.browser().request(...to, { at: url, headers: headersOf(tokens, each) });
-            const is = [outcomeOf(tokens, each, answer), placeOf(answer)].join(', new tokens: ');
-            const expected = expectedOf(each).join(', new tokens: ');
-            if (is !== expected) found.push(`${JSON.stringify(each)}: ${is}. Expected: ${expected}`);
-            count++;
-          }
-        }
-      }
-    }
-    expect(count).toBe(6 * 4 * 4 * 2);
-    return found;
-  }
 
   it.each<[mode: 'transparent' | 'endpoint', options: SessionModuleOptions & SessionModuleExtras]>([
     ['transparent', { refreshPath: '/auth/refresh' }],
@@ -167,7 +168,7 @@ describe.each(adapters)('a request with tokens of both kinds over %s', (adapter)
 
   it('is judged so by a service that only verifies, which gets no refresh tokens', async () => {
     const app = await start({ ...issuing });
-    const service = await startService(adapter as Adapter, verifying(app.url));
+    const service = await startService(adapter, verifying(app.url));
     cleanups.push(() => service.close());
     for (const [method, path] of [
       ['GET', '/me'],

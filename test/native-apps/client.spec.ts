@@ -55,6 +55,13 @@ const OPTIONS: [string, SessionModuleOptions & SessionModuleExtras][] = [
 
 const cases = adapters.flatMap((adapter) => OPTIONS.map(([mode, options]) => ({ adapter, mode, options })));
 
+const signIn = async (client: SessionClient, userId = 'alice') =>
+  expect((await client.fetch('/login', json({ userId }))).status).toBe(200);
+const me = async (client: SessionClient) => {
+  const answer = await client.fetch('/me');
+  return { status: answer.status, ...((await answer.json().catch(() => ({}))) as object) };
+};
+
 describe.each(cases)('the client of a native app, over $adapter, $mode', ({ adapter, options }) => {
   const apps = accountApps(adapter);
 
@@ -72,12 +79,6 @@ describe.each(cases)('the client of a native app, over $adapter, $mode', ({ adap
       open: (at: AccountApp = app) => new SessionClient(at.url, new FileStore(path)),
       thefts: () => events.filter(({ type }) => type === 'theft'),
     };
-  };
-  const signIn = async (client: SessionClient, userId = 'alice') =>
-    expect((await client.fetch('/login', json({ userId }))).status).toBe(200);
-  const me = async (client: SessionClient) => {
-    const answer = await client.fetch('/me');
-    return { status: answer.status, ...((await answer.json().catch(() => ({}))) as object) };
   };
   const alice = { status: 200, userId: 'alice' };
 
