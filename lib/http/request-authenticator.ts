@@ -40,6 +40,9 @@ interface Attempt<TTransport> {
 /**
  * Finds the session of a request. It tries the access tokens of each transport, in the order of the transports, and then
  * exchanges a refresh token.
+ *
+ * A request may have tokens in headers and in cookies. One rule says which of them count: if a header has a token of this
+ * module's form, the headers alone; otherwise the cookies, with their CSRF check.
  */
 export class RequestAuthenticator<
   TTransport extends TokenReader,
@@ -79,7 +82,11 @@ export class RequestAuthenticator<
     const { headers } = request;
     for (const transport of this.transports) {
       const token = transport.readAccessToken(headers);
-      if (token === undefined) continue;
+      if (token === undefined) {
+        if (transport.isMeant(headers))
+          return this.authenticateInTurn(request, response, options, undefined, now);
+        continue;
+      }
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
@@ -107,7 +114,9 @@ export class RequestAuthenticator<
     options: AuthenticateOptions = {},
   ): Promise<TSession> {
     await this.refuseImpersonation(request);
-    const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
+    const transport = this.transportsOf(request).find((each) =>
+      this.authority.hasRefreshTokens(request, each),
+    );
     if (!transport) {
       await this.clearLeftovers(request, response);
       this.lostCookies?.refused(request, this.clock.now());
@@ -130,7 +139,7 @@ export class RequestAuthenticator<
    */
   private async refuseImpersonation(request: HttpRequest): Promise<void> {
     const now = this.clock.now();
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       if (transport.isAmbient && !transport.isForImpersonation) continue;
       for (const token of transport.readAccessTokens(request)) {
         const outcome = await this.tryToken(request, transport, token, false, now);
@@ -142,7 +151,7 @@ export class RequestAuthenticator<
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
   private async clearLeftovers(request: HttpRequest, response: HttpResponse): Promise<void> {
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       const tokens = transport.readAccessTokens(request);
       const now = this.clock.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
@@ -171,6 +180,23 @@ export class RequestAuthenticator<
     return this.authority.isUnauthenticated(error);
   }
 
+  /** Whether the headers of a request decide, and its cookies do not count. */
+  isByHeaders(request: HttpRequest): boolean {
+    return this.transports.some(
+      (each) =>
+        !each.isAmbient &&
+        (each.isMeant(request.headers) ||
+          each.readAccessTokens(request).some((token) => this.tokens.hasForm(token))),
+    );
+  }
+
+  /** The transports whose tokens count. */
+  private transportsOf(request: HttpRequest): readonly TTransport[] {
+    return this.isByHeaders(request)
+      ? this.transports.filter(({ isAmbient }) => !isAmbient)
+      : this.transports;
+  }
+
   /**
    * Does the part of the CSRF check that needs only the request.
    *
@@ -187,8 +213,8 @@ export class RequestAuthenticator<
   }
 
   /**
-   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried, because an
-   * `Authorization` header may not be meant for this module.
+   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried: an `Authorization` header
+   * that is not meant for this module does not keep the cookies from counting.
    *
    * @param begun the attempt that `authenticate` has started
    */
@@ -200,8 +226,9 @@ export class RequestAuthenticator<
     now: number,
   ): Promise<TSession> {
     let refusal: Error | undefined;
-    const start = begun ? this.transports.indexOf(begun.transport) : 0;
-    for (const transport of this.transports.slice(start)) {
+    const transports = this.transportsOf(request);
+    const start = begun ? transports.indexOf(begun.transport) : 0;
+    for (const transport of transports.slice(start)) {
       const attempt =
         transport === begun?.transport
           ? begun
@@ -222,8 +249,10 @@ export class RequestAuthenticator<
     options: AuthenticateOptions,
     now: number,
   ): Attempt<TTransport> | undefined {
-    const token = transport.readAccessToken(request.headers);
-    if (token === undefined && !this.authority.mayExchange(request, response, transport)) return undefined;
+    const { headers } = request;
+    const token = transport.readAccessToken(headers);
+    const isMeant = transport.isMeant(headers) || this.authority.mayExchange(request, response, transport);
+    if (token === undefined && !isMeant) return undefined;
     const checksCsrf = this.beginCsrfCheck(request, transport, options);
     const first: Attempt<TTransport>['first'] =
       token === undefined ? UNUSABLE : this.tryToken(request, transport, token, checksCsrf, now);
@@ -261,13 +290,8 @@ export class RequestAuthenticator<
         now,
       );
     if (forged) return this.csrf.refusal(request, forged);
-    return this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
-  }
-
-  private refuseUnusable(request: HttpRequest, transport: TTransport): Error {
-    const tokens = transport.isAmbient ? [] : transport.readAccessTokens(request);
-    const isForeign = tokens.length > 0 && !tokens.some((token) => this.tokens.hasForm(token));
-    return isForeign ? foreignToken() : tryRefresh();
+    const isForeign = !transport.isAmbient && !this.isByHeaders(request);
+    return this.authority.refuse(over, transport) ?? (isForeign ? foreignToken() : tryRefresh());
   }
 
   private tryToken(
@@ -301,11 +325,12 @@ export class RequestAuthenticator<
   }
 
   /**
-   * A token of an impersonation that is not good any more says so. In its own cookie, it need not be authentic: the key of an old
-   * one may be gone. Elsewhere, a token that is not authentic may be meant for another module.
+   * A token of an impersonation that is not good any more says so. In its own cookie, and in a header, it need not be authentic:
+   * the key of an old one may be gone, and the actor's refresh token beside it must not count. In another cookie, somebody else
+   * may have set it.
    */
   private judgeUnusable(
-    { isForImpersonation }: TTransport,
+    { isAmbient, isForImpersonation }: TTransport,
     token: string,
     verification: Exclude<AccessTokenVerification, { status: 'valid' }>,
   ): Outcome {
@@ -315,7 +340,7 @@ export class RequestAuthenticator<
       const end = { endedAt: expiresAt, reason: 'expired' };
       return { status: 'over', error: new SessionOverError({ ...end, impersonation: true }) };
     }
-    if (!isForImpersonation || !this.tokens.namesActor(token)) return UNUSABLE;
+    if ((isAmbient && !isForImpersonation) || !this.tokens.namesActor(token)) return UNUSABLE;
     return { status: 'over', error: new SessionOverError({ impersonation: true }) };
   }
 

@@ -24,7 +24,7 @@ import type {
 } from './session-authenticator.js';
 import type { TokenAuthority } from './token-authority.js';
 import { AccessCookie } from './transport/access-cookie.js';
-import { BearerReader } from './transport/bearer-transport.js';
+import { BearerReader } from './transport/bearer-reader.js';
 import type { TokenReader } from './transport/token-transport.js';
 
 /** Without the database, every valid token is accepted that is not known to be revoked, and no token can be exchanged. */
@@ -50,6 +50,13 @@ const anyValidToken = (
     error instanceof SessionOverError ||
     error instanceof ForeignTokenError,
 });
+
+/** In the order in which they are looked at. */
+function readersOf({ transport, impersonationName, cookieName }: ResolvedVerifierOptions): TokenReader[] {
+  const cookies = [new AccessCookie(impersonationName, true), new AccessCookie(cookieName)];
+  if (transport === 'cookie') return cookies;
+  return transport === 'header' ? [new BearerReader()] : [new BearerReader(), ...cookies];
+}
 
 /**
  * Verifies access tokens in a service without the database. Without the option `revocations`, it does not know which sessions
@@ -87,11 +94,7 @@ export class SessionVerifier implements SessionAuthenticator {
           ? options.revocations.maxStaleness
           : Number.POSITIVE_INFINITY,
     };
-    const readers: readonly TokenReader[] = [
-      new BearerReader(),
-      new AccessCookie(options.impersonationName, true),
-      new AccessCookie(options.cookieName),
-    ];
+    const readers = readersOf(options);
     this.#facts = {
       module,
       credentials: credentialsOf(readers),
@@ -140,7 +143,8 @@ export class SessionVerifier implements SessionAuthenticator {
   }
 
   /**
-   * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
+   * The session of a request, by its `Authorization: Bearer` header or its cookie, as `transport` says. The guard calls this
+   * method.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} (after an impersonation) |
    *   {@link CsrfError} | {@link KeysUnavailableError}

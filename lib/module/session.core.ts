@@ -12,10 +12,11 @@ import { RequestAuthenticator } from '../http/request-authenticator.js';
 import { RequestRefresher } from '../http/request-refresher.js';
 import { SessionAuthority } from '../http/session-authority.js';
 import { SignInOut } from '../http/sign-in-out.js';
-import { BearerTransport } from '../http/transport/bearer-transport.js';
 import { CookieTransport } from '../http/transport/cookie-transport.js';
+import { HeaderTransport } from '../http/transport/header-transport.js';
 import { ImpersonationCookie } from '../http/transport/impersonation-cookie.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
+import { listOf, type Transports } from '../http/transport/transports.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
 import type { RingChange } from '../keys/key-ring.js';
@@ -57,8 +58,7 @@ export interface SessionCore {
   readonly push: { start(): Promise<void>; stop(): Promise<void> } | undefined;
   readonly lifecycle: SessionLifecycle;
   readonly cap: SessionCap;
-  readonly cookies: CookieTransport;
-  readonly impersonation: ImpersonationCookie;
+  readonly transports: Transports;
   readonly options: ResolvedOptions;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
@@ -145,9 +145,8 @@ export function createSessionCore(
   const revocation = createRevocationChecker(options, stores, feed);
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
-  const cookies = new CookieTransport(options, refreshRoute);
-  const impersonation = new ImpersonationCookie(cookies);
-  const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
+  const ways = createTransports(options, refreshRoute);
+  const transports = listOf(ways);
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, times.tombstone);
@@ -208,8 +207,8 @@ export function createSessionCore(
     clock,
     connections,
     new OpenResponses(connections),
-    new MissingRefreshCookie(() => cookies.refreshPath),
-    cookies.lost,
+    ways.cookies && new MissingRefreshCookie(() => ways.cookies!.refreshPath),
+    ways.cookies?.lost,
   );
   const signInOut = new SignInOut(
     accessTokens,
@@ -218,9 +217,8 @@ export function createSessionCore(
     cap,
     manager,
     authority,
-    cookies,
-    impersonation,
-    transports,
+    ways,
+    (request) => authenticator.isByHeaders(request),
     csrf,
     responses,
     clock,
@@ -271,7 +269,10 @@ export function createSessionCore(
   const facts = (): AuthenticationFacts => ({
     module,
     credentials: credentialsOf(transports),
-    refreshCredentials: [{ type: 'cookie', name: cookies.refreshCookieName }],
+    refreshCredentials: [
+      ...(ways.headers ? [{ type: 'header', name: options.headers.refresh } as const] : []),
+      ...(ways.cookies ? [{ type: 'cookie', name: ways.cookies.refreshCookieName } as const] : []),
+    ],
     csrf: options.csrf,
     refreshes: options.refresh === 'transparent',
     looksAgain: options.lookAgain,
@@ -288,8 +289,7 @@ export function createSessionCore(
     push,
     lifecycle,
     cap,
-    cookies,
-    impersonation,
+    transports: ways,
     options,
     signingKeys,
     refreshTokens,
@@ -298,6 +298,13 @@ export function createSessionCore(
     facts,
     vitals,
   };
+}
+
+function createTransports(options: ResolvedOptions, refreshRoute: () => string): Transports {
+  const { transport } = options;
+  const headers = transport === 'cookie' ? undefined : new HeaderTransport(options);
+  const cookies = transport === 'header' ? undefined : new CookieTransport(options, refreshRoute);
+  return { headers, impersonation: cookies && new ImpersonationCookie(cookies), cookies };
 }
 
 /** Makes events of what other processes revoke. */

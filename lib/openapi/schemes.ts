@@ -38,8 +38,8 @@ export class SecuritySchemes {
 
   private require(facts: AuthenticationFacts, use: 'session' | 'refresh', credential: Credential): string {
     const scheme =
-      credential.type === 'cookie'
-        ? { type: 'apiKey', in: 'cookie', name: credential.name }
+      'name' in credential
+        ? { type: 'apiKey', in: credential.type, name: credential.name }
         : { type: 'http', scheme: 'bearer', ...(use === 'session' && { bearerFormat: 'JWT' }) };
     return this.add(facts, `${use}-${credential.type}`, scheme);
   }

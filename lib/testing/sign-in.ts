@@ -138,16 +138,27 @@ async function clientOf(core: SessionCore, held: Held, newest: TestClient | unde
   const { tokens, actor, at } = held;
   const request: HttpRequest = { headers: {} };
   const response = new WrittenHeaders();
-  core.cookies.writeTokens(request, response, actor ?? tokens, at);
-  if (actor) core.impersonation.writeTokens(request, response, tokens, at);
-  if (held.hasLookedAgain) await core.cookies.tellToLookAgain(request, response, [stalenessOf(tokens)]);
+  const { cookies, impersonation } = core.transports;
+  cookies?.writeTokens(request, response, actor ?? tokens, at);
+  if (actor) impersonation?.writeTokens(request, response, tokens, at);
+  if (held.hasLookedAgain) await cookies?.tellToLookAgain(request, response, [stalenessOf(tokens)]);
   const { id } = tokens.row;
+  const { transport, headers } = core.options;
   const csrfToken = await core.refreshTokens.csrfToken(id, core.clock.now());
   const { mode, header } = core.options.csrf;
   return new TestClient({
     session: toInfo(tokens.row),
     setCookies: response.setCookies,
-    csrfHeader: mode === 'token' || mode === 'header' ? { [header]: csrfToken } : {},
+    otherHeaders:
+      transport === 'header'
+        ? {
+            authorization: `Bearer ${tokens.accessToken.token}`,
+            ...(tokens.refreshToken !== undefined && { [headers.refresh]: tokens.refreshToken }),
+            ...(held.hasLookedAgain && { [headers.lookAgain]: stalenessOf(tokens).tokenId }),
+          }
+        : mode === 'token' || mode === 'header'
+          ? { [header]: csrfToken }
+          : {},
     csrfToken,
     accessToken: tokens.accessToken.token,
     refreshToken: tokens.refreshToken,

@@ -5,7 +5,8 @@ import type { SessionInfo } from '../session/session.types.js';
 export interface ClientParts {
   readonly session: SessionInfo;
   readonly setCookies: readonly string[];
-  readonly csrfHeader: Readonly<Record<string, string>>;
+  /** What its requests carry beside cookies. */
+  readonly otherHeaders: Readonly<Record<string, string>>;
   readonly csrfToken: string;
   readonly accessToken: string;
   readonly refreshToken: string | undefined;
@@ -29,12 +30,14 @@ export class TestClient {
   }
 
   /**
-   * The headers of a request with the client's cookies, and in the CSRF modes `token` and `header` with that header:
+   * The headers of a request with the client's cookies, and in the CSRF modes `token` and `header` with that header; in a module
+   * with `transport: 'header'`, those with its tokens:
    * `request(server).get('/me').set(client.headers)`, `app.inject({ url: '/me', headers: client.headers })`,
    * `fetch(url, { headers: client.headers })`.
    */
   get headers(): Record<string, string> {
-    return { cookie: this.cookie, ...this.#parts.csrfHeader };
+    const { cookie } = this;
+    return { ...(cookie !== '' && { cookie }), ...this.#parts.otherHeaders };
   }
 
   /** The headers of a request with the access token, for a client without cookies. It has no refresh token then. */

@@ -46,6 +46,14 @@ const SUITES = [
     ],
   ],
   ['csrf', ['test/http/csrf.spec.ts']],
+  [
+    'headers',
+    [
+      'test/http/both-kinds.spec.ts',
+      'test/http/header-tokens.spec.ts',
+      'test/attacks/script-in-page.spec.ts',
+    ],
+  ],
   ['cookies', ['test/http/cookies.spec.ts', 'lib/http/transport/cookie-header.spec.ts']],
   ['planted cookies', ['test/http/planted-cookies.spec.ts']],
   ['lifetimes', ['test/http/lifetimes.spec.ts']],

@@ -438,9 +438,11 @@ describe('several modules', () => {
       'session-cookie': { type: 'apiKey', in: 'cookie', name: '__Host-Http-session_access' },
       'session-bearer': { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
       'refresh-cookie': { type: 'apiKey', in: 'cookie', name: '__Host-Http-session_refresh' },
+      'refresh-header': { type: 'apiKey', in: 'header', name: 'refresh-token' },
       'session-cookie-admin': { type: 'apiKey', in: 'cookie', name: '__Host-Http-admin' },
       'session-bearer-admin': { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
       'refresh-cookie-admin': { type: 'apiKey', in: 'cookie', name: '__Host-Http-admin_refresh' },
+      'refresh-header-admin': { type: 'apiKey', in: 'header', name: 'admin-refresh-token' },
       'session-cookie-the_32partner': { type: 'apiKey', in: 'cookie', name: '__Host-Http-partner' },
       'session-bearer-the_32partner': { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
     });

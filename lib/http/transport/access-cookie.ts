@@ -36,4 +36,9 @@ export class AccessCookie implements TokenReader {
       ? values.filter((each) => JWS.test(each)).slice(0, MOST_VALUES)
       : values;
   }
+
+  /** Browsers send cookies on their own: nobody has chosen them. */
+  isMeant(_headers: IncomingHttpHeaders): boolean {
+    return false;
+  }
 }
