@@ -17,6 +17,7 @@ interface RouteRules {
   readonly csrf: boolean;
   readonly maxAge: number | undefined;
   readonly impersonated: boolean;
+  readonly refresh: boolean;
 }
 
 /** The guards of modules that have a name. */
@@ -154,6 +155,7 @@ export class SessionGuard implements CanActivate {
       csrf: read('skipCsrf') !== true,
       maxAge: typeof maxAge === 'number' ? maxAge : undefined,
       impersonated: read('noImpersonation') !== true,
+      refresh: read('noRefresh') !== true,
     };
     const ofHandler = this.#rules.get(handler) ?? new WeakMap<object, RouteRules>();
     this.#rules.set(handler, ofHandler.set(type, rules));

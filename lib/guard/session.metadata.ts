@@ -2,7 +2,7 @@ import { type CustomDecorator } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 
 /** The rules that decorators can set for a handler or a controller. */
-export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation';
+export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation' | 'noRefresh';
 
 type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean | number>>;
 

@@ -11,7 +11,7 @@ import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
-import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
+import { foreignToken, noCredentials, notExchanged, tryRefresh } from './refusals.js';
 import type { AuthenticateOptions, SessionAuthenticator } from './session-authenticator.js';
 import type { TokenAuthority, TokenUse } from './token-authority.js';
 import type { TokenReader } from './transport/token-transport.js';
@@ -180,7 +180,7 @@ export class RequestAuthenticator<
           ? begun
           : this.beginAttempt(request, response, transport, options, now);
       if (!attempt) continue;
-      const result = await this.finishAttempt(request, response, attempt, now);
+      const result = await this.finishAttempt(request, response, attempt, options, now);
       if (result instanceof Error) refusal = result;
       else return allowed(result, options, now);
     }
@@ -208,6 +208,7 @@ export class RequestAuthenticator<
     request: HttpRequest,
     response: HttpResponse,
     { transport, checksCsrf, first }: Attempt<TTransport>,
+    { refresh: exchanges }: AuthenticateOptions,
     now: number,
   ): Promise<TSession | Error> {
     // A browser that has the cookie for several domains or paths sends all of them.
@@ -225,7 +226,8 @@ export class RequestAuthenticator<
     // Who has acted as another user must not go on as themselves, by other tokens of the request, without knowing it.
     if (over?.impersonation) throw over;
     if (forged && transport.isForImpersonation) throw this.csrf.refusal(request, forged);
-    if (this.authority.mayExchange(request, response, transport))
+    const mayExchange = this.authority.mayExchange(request, response, transport);
+    if (mayExchange && exchanges !== false)
       return this.authority.exchange(
         request,
         response,
@@ -234,6 +236,8 @@ export class RequestAuthenticator<
         now,
       );
     if (forged) return this.csrf.refusal(request, forged);
+    // As in endpoint mode: the refresh token decides whether the session is over.
+    if (mayExchange) return notExchanged();
     return this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
   }
 
