@@ -243,6 +243,12 @@ describe('a call to the API', () => {
     await call('/me', { method: 'PUT', next: { revalidate: 0 } } as RequestInit);
     expect(inits).toMatchObject([{ method: 'PUT', next: { revalidate: 0 }, redirect: 'manual' }]);
   });
+
+  it('says itself that it is not of a browser, in a runtime whose fetch does not', async () => {
+    const { calls, fetch } = fakeFetch();
+    await forwardSession(page('', { 'sec-fetch-mode': 'navigate' }), { baseUrl: BASE, fetch }).fetch('/me');
+    expect(calls[0]!.headers.get('sec-fetch-mode')).toBe('cors');
+  });
 });
 
 describe('options', () => {
@@ -318,8 +324,14 @@ const renewed = (n = 1) => [
   line(REFRESH, `r${n}`),
 ];
 
+/** Nobody's patience ends by itself. */
+function stopTimers(): void {
+  vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'performance'] });
+}
+
 describe('at expiry', () => {
   it('one call goes first, and the others have its cookies', async () => {
+    stopTimers();
     let respond!: (response: Response) => void;
     const { calls, fetch, cookies } = fakeFetch(
       () =>
@@ -336,6 +348,7 @@ describe('at expiry', () => {
     respond(new Response(new ReadableStream(), { headers }));
     await all;
     expect(session.isExpired).toBe(false);
+    expect(vi.getTimerCount()).toBe(0);
     expect(cookies().map((cookie) => /_refresh=(\w+)/.exec(cookie!)?.[1])).toEqual(['r0', 'r1', 'r1']);
     expect(session.cookies()).toEqual(renewed());
   });
@@ -344,6 +357,7 @@ describe('at expiry', () => {
     ['renews nothing', () => answer([])],
     ['fails', () => Promise.reject(new Error('network'))],
   ])('the next call goes first if the one before %s', async (_, first) => {
+    stopTimers();
     const { fetch, cookies } = fakeFetch(first, () => answer(renewed()));
     const session = forwardSession(page(expired()), { baseUrl: BASE, fetch });
     await Promise.allSettled(['/a', '/b', '/c'].map(async (path) => session.fetch(path)));
@@ -351,7 +365,7 @@ describe('at expiry', () => {
   });
 
   it('nobody waits longer than 3 seconds for that', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    stopTimers();
     const { calls, fetch } = fakeFetch(() => new Promise(() => {}));
     const session = forwardSession(page(`${ACCESS}=; ${REFRESH}=r0`), { baseUrl: BASE, fetch });
     void session.fetch('/a');
@@ -374,6 +388,7 @@ describe('at expiry', () => {
     ['somebody acts as the user', () => `${expired()}; ${ACCESS}_as=${token(-1)}`],
     ['nothing can be handed back', expired, { readOnly: true }],
   ])('no call waits if %s', async (_, cookie, options) => {
+    stopTimers();
     const { calls, fetch } = fakeFetch(() => new Promise(() => {}));
     const session = forwardSession(page(cookie()), { baseUrl: BASE, fetch, ...options });
     void session.fetch('/a');
@@ -458,6 +473,8 @@ describe('at expiry', () => {
       ]);
       pass('10s');
       expect(session.cookies()).toHaveLength(1);
+      pass(1);
+      expect(session.cookies()).toEqual([]);
     });
 
     it('keep other lines of their response for the same cookie', async () => {
@@ -550,6 +567,7 @@ describe('at expiry', () => {
     });
 
     it('lets no call wait', async () => {
+      stopTimers();
       const { calls, fetch } = fakeFetch(
         () => answer([line(MARKER, 'm')], 401),
         () => new Promise(() => {}),
