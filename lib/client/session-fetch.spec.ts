@@ -16,16 +16,13 @@ interface Received {
 
 type Respond = (received: Received) => Response | Promise<Response>;
 
-const ok = (headers: Record<string, string> = {}) => new Response('{"ok":true}', { headers });
+const answered = (headers: Record<string, string> = {}) => new Response('{"ok":true}', { headers });
+const ok = () => answered();
 const refused = (code: string, status = 401, more: object = {}) =>
   Response.json({ statusCode: status, code, message: 'no', ...more }, { status });
 
 /** A page, and an API that answers as it is told; the refresh route by itself. */
-function start(
-  respond: Respond,
-  options: Partial<SessionFetchOptions> = {},
-  refreshes: Respond = () => ok(),
-) {
+function start(respond: Respond, options: Partial<SessionFetchOptions> = {}, refreshes: Respond = ok) {
   const received: Received[] = [];
   const ends: SessionEnd[] = [];
   const fetch: SessionFetchOptions['fetch'] = async (request) => {
@@ -80,7 +77,7 @@ describe('a request', () => {
     ['POST', { body: 'text' }],
     ['PUT', { body: new URLSearchParams({ a: 'b' }) }],
     ['POST', { body: new Blob(['blob']) }],
-    ['PATCH', { body: new Blob(['stream']).stream(), duplex: 'half' } as RequestInit],
+    ['PATCH', { body: new Blob(['stream']).stream(), duplex: 'half' }],
   ])('is sent again with its body after a refresh: %s %j', async (method, init) => {
     const { sessionFetch, received, whats } = start(inTurn(() => refused('try_refresh'), ok));
     const response = await sessionFetch(`${API}/x`, { ...init, method });
@@ -100,7 +97,7 @@ describe('a request', () => {
 
   it('of another origin has nothing of the session, and causes nothing', async () => {
     const respond = inTurn(
-      () => ok({ 'anti-csrf': 'token' }),
+      () => answered({ 'anti-csrf': 'token' }),
       () => refused('try_refresh'),
       () => refused('session_over'),
     );
@@ -132,7 +129,7 @@ describe('a request', () => {
   ])('is not sent again for another reason: %#', async (answer, seen) => {
     const { sessionFetch, whats } = start(answer, { csrf: 'header' });
     const response = await sessionFetch(`${API}/x`);
-    const body = (await response.clone().json()) as unknown;
+    const body: unknown = await response.clone().json();
     expect(body === null ? null : await codeOf(response)).toBe(seen);
     const isRepeated = response.status === 403 && seen === 'try_refresh';
     expect(whats().length > 1).toBe(isRepeated);
@@ -145,21 +142,21 @@ describe('a request', () => {
   });
 });
 
-describe('a refresh', () => {
-  /** An API whose access token has expired until somebody refreshes. */
-  function expired(options: Partial<SessionFetchOptions> = {}) {
-    let isFresh = false;
-    return start(
-      () => (isFresh ? ok() : refused('try_refresh')),
-      options,
-      async () => {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        isFresh = true;
-        return ok();
-      },
-    );
-  }
+/** An API whose access token has expired until somebody refreshes. */
+function expired(options: Partial<SessionFetchOptions> = {}) {
+  let isFresh = false;
+  return start(
+    () => (isFresh ? ok() : refused('try_refresh')),
+    options,
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      isFresh = true;
+      return ok();
+    },
+  );
+}
 
+describe('a refresh', () => {
   it('is one for all requests', async () => {
     const { sessionFetch, whats } = expired();
     const all = Array.from({ length: 20 }, async (_, i) => sessionFetch(`${API}/${i}`));
@@ -225,10 +222,10 @@ describe('the CSRF token', () => {
   it('is sent with what is unsafe, as soon as a response has brought it', async () => {
     const { sessionFetch, received } = start(
       inTurn(
-        () => ok({ 'anti-csrf': 'one' }),
+        () => answered({ 'anti-csrf': 'one' }),
         ok,
         ok,
-        () => ok({ 'anti-csrf': 'two' }),
+        () => answered({ 'anti-csrf': 'two' }),
         ok,
       ),
     );
@@ -240,7 +237,7 @@ describe('the CSRF token', () => {
 
   it('has the name that the application gives it', async () => {
     const { sessionFetch, received } = start(
-      inTurn(() => ok({ 'x-csrf': 'one' }), ok),
+      inTurn(() => answered({ 'x-csrf': 'one' }), ok),
       { csrfHeader: 'X-CSRF' },
     );
     for (const method of ['GET', 'POST']) await sessionFetch(`${API}/x`, { method });
@@ -251,7 +248,7 @@ describe('the CSRF token', () => {
     const { sessionFetch, received } = start(
       ({ csrf }) => (csrf === 'token' ? ok() : refused('csrf_failed', 403)),
       {},
-      () => ok({ 'anti-csrf': 'token' }),
+      () => answered({ 'anti-csrf': 'token' }),
     );
     expect((await sessionFetch(`${API}/x`, { method: 'POST' })).status).toBe(200);
     expect(received.map(({ what, csrf }) => [what, csrf])).toEqual([
@@ -273,8 +270,7 @@ describe('the CSRF token', () => {
 
 describe('the end of the session', () => {
   it('is told once, with its reason', async () => {
-    const over = () => refused('session_over', 401, { reason: 'password_change' });
-    const { sessionFetch, ends } = start(over);
+    const { sessionFetch, ends } = start(() => refused('session_over', 401, { reason: 'password_change' }));
     await Promise.all([sessionFetch(`${API}/x`), sessionFetch(`${API}/y`)]);
     await sessionFetch(`${API}/z`);
     expect(ends).toEqual([{ code: 'session_over', reason: 'password_change' }]);
@@ -426,6 +422,13 @@ describe('the indicator cookie', () => {
       expect(ends).toHaveLength(2);
     },
   );
+
+  it('tells a visitor nothing', async () => {
+    isGone();
+    const { ends } = start(ok, { indicatorName });
+    await hear();
+    expect(ends).toEqual([]);
+  });
 
   it('leaves it to the response to say why', async () => {
     const { sessionFetch, ends } = start(
