@@ -82,6 +82,7 @@ export { SessionGuard } from './guard/session.guard.js';
 export {
   CurrentSession,
   NoImpersonation,
+  NoRefresh,
   OptionalSession,
   RequireFresh,
   Session,

@@ -2,7 +2,7 @@ import { type CustomDecorator } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 
 /** The rules that decorators can set for a handler or a controller. */
-export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation';
+export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation' | 'noRefresh';
 
 type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean | number>>;
 
@@ -48,6 +48,7 @@ export interface RouteRules {
   readonly csrf: boolean;
   readonly maxAge: number | undefined;
   readonly impersonated: boolean;
+  readonly refresh: boolean;
 }
 
 /** All rules for a module. @param targets the handler and its controller */
@@ -64,5 +65,6 @@ export function readRules(
     csrf: read('skipCsrf') !== true,
     maxAge: typeof maxAge === 'number' ? maxAge : undefined,
     impersonated: read('noImpersonation') !== true,
+    refresh: read('noRefresh') !== true,
   };
 }

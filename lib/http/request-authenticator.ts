@@ -13,7 +13,7 @@ import type { CsrfCheck } from './csrf-check.js';
 import type { LostSecureCookies } from './lost-secure-cookies.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
-import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
+import { foreignToken, noCredentials, notExchanged, tryRefresh } from './refusals.js';
 import type {
   AuthenticateOptions,
   ConnectionRegistry,
@@ -234,7 +234,7 @@ export class RequestAuthenticator<
           ? begun
           : this.beginAttempt(request, response, transport, options, now);
       if (!attempt) continue;
-      const result = await this.finishAttempt(request, response, attempt, now);
+      const result = await this.finishAttempt(request, response, attempt, options, now);
       if (result instanceof Error) refusal = result;
       else return this.allow(result, response, options, now);
     }
@@ -264,6 +264,7 @@ export class RequestAuthenticator<
     request: HttpRequest,
     response: HttpResponse,
     { transport, checksCsrf, first }: Attempt<TTransport>,
+    { refresh: exchanges }: AuthenticateOptions,
     now: number,
   ): Promise<TSession | Error> {
     // A browser that has the cookie for several domains or paths sends all of them.
@@ -281,7 +282,8 @@ export class RequestAuthenticator<
     // Who has acted as another user must not go on as themselves, by other tokens of the request, without knowing it.
     if (over?.impersonation) throw over;
     if (forged && transport.isForImpersonation) throw this.csrf.refusal(request, forged);
-    if (this.authority.mayExchange(request, response, transport))
+    const mayExchange = this.authority.mayExchange(request, response, transport);
+    if (mayExchange && exchanges !== false)
       return this.authority.exchange(
         request,
         response,
@@ -290,6 +292,8 @@ export class RequestAuthenticator<
         now,
       );
     if (forged) return this.csrf.refusal(request, forged);
+    // As in endpoint mode: the refresh token decides whether the session is over.
+    if (mayExchange) return notExchanged();
     const isForeign = !transport.isAmbient && !this.isByHeaders(request);
     return this.authority.refuse(over, transport) ?? (isForeign ? foreignToken() : tryRefresh());
   }

@@ -17,6 +17,7 @@ const always = () => true;
 const usesCookies = ({ credentials }: AuthenticationFacts) =>
   credentials.some(({ type }) => type === 'cookie');
 const forged = (facts: AuthenticationFacts) => facts.csrf.mode !== 'off' && usesCookies(facts);
+const exchanges = ({ rules, facts }: GuardedRequest) => facts.refreshes && rules.refresh;
 const refusesToActors = ({ rules }: GuardedRequest) => !rules.impersonated || rules.maxAge !== undefined;
 
 /** An error that is no answer of the guard or a ready-made route: methods of the service throw it, or it is a fault. */
@@ -31,7 +32,7 @@ export const ANSWERS: Readonly<Record<SessionErrorCode, Answer>> = {
   },
   try_refresh: {
     meaning: 'The access token is no longer good: refresh the session, and send the request again.',
-    guard: ({ rules, facts }) => !rules.optional || !facts.refreshes,
+    guard: (request) => !request.rules.optional || !exchanges(request),
   },
   session_over: {
     meaning: 'The session has ended. `reason` says why, if that is known.',
@@ -40,7 +41,7 @@ export const ANSWERS: Readonly<Record<SessionErrorCode, Answer>> = {
   },
   token_theft: {
     meaning: 'Two parties held copies of the tokens. The session has been revoked.',
-    guard: ({ rules, facts }) => !rules.optional && facts.refreshes,
+    guard: (request) => !request.rules.optional && exchanges(request),
     routes: { refresh: always },
   },
   insufficient_user_authentication: {
@@ -50,7 +51,7 @@ export const ANSWERS: Readonly<Record<SessionErrorCode, Answer>> = {
   look_again: {
     meaning:
       'The tokens look old: repeat the request with those that are stored now. Browsers get 307 instead.',
-    guard: ({ facts }) => facts.refreshes && facts.looksAgain,
+    guard: (request) => exchanges(request) && request.facts.looksAgain,
     routes: { refresh: ({ looksAgain }) => looksAgain },
   },
   csrf_failed: {

@@ -34,6 +34,9 @@ const TELEMETRY = 'lib/opentelemetry/index.ts';
 const HEALTH = 'lib/terminus/index.ts';
 const ROUTES = 'lib/openapi/guards-of-routes.ts';
 const ANSWERS = 'lib/openapi/answers.ts';
+const FORWARD = 'lib/ssr/forward-session.ts';
+const PAGE_COOKIES = 'lib/ssr/page-cookies.ts';
+const CLIENT = 'lib/client/session-fetch.ts';
 
 export const mutations = [
   {
@@ -1543,8 +1546,8 @@ export const mutations = [
   {
     rule: 'openapi: only what the guard can answer is said',
     file: ANSWERS,
-    from: 'facts.refreshes && facts.looksAgain',
-    to: 'facts.looksAgain',
+    from: 'exchanges(request) && request.facts.looksAgain',
+    to: 'request.facts.looksAgain',
     why: 'clients are written for an answer that never comes',
     suites: ['openapi'],
   },
@@ -1667,5 +1670,77 @@ export const mutations = [
     to: 'return places;',
     why: 'one module tells the clients of the other that they are signed out',
     suites: ['modules'],
+  },
+  {
+    rule: 'page: renewed cookies are used for a part of the window',
+    file: PAGE_COOKIES,
+    from: 'usedUntil: isOurs && isRenewal ? sentAt + window / 3 : EVER,',
+    to: 'usedUntil: EVER,',
+    why: 'a page that takes long proves what its browser never gets, and the browser is called a thief',
+    suites: ['pages'],
+  },
+  {
+    rule: 'page: renewed cookies are not handed on late',
+    file: PAGE_COOKIES,
+    from: 'handedOnUntil: isOurs && (isRenewal || status === 401) ? sentAt + delay : EVER,',
+    to: 'handedOnUntil: EVER,',
+    why: 'a page that takes long replaces newer cookies of another tab',
+    suites: ['pages'],
+  },
+  {
+    rule: 'page: the marker is for the browser',
+    file: PAGE_COOKIES,
+    from: '!this.isMarker(name) && now < usedUntil',
+    to: 'now < usedUntil',
+    why: 'the second call of a late page convicts its browser',
+    suites: ['pages'],
+  },
+  {
+    rule: 'page: cookies renewed in front of it are used for a part of the window',
+    file: FORWARD,
+    from: 'headers.set(USED_UNTIL, String(until))',
+    to: 'void 0',
+    why: 'a page behind a middleware that takes long proves what its browser never gets',
+    suites: ['pages'],
+  },
+  {
+    rule: 'page: one call goes first',
+    file: FORWARD,
+    from: 'const done = await this.#waitForTurn();',
+    to: 'const done = /** @type {any} */ (undefined);',
+    why: 'each call of a page exchanges the refresh token',
+    suites: ['pages'],
+  },
+  {
+    rule: 'page: no redirect is followed with the same cookies',
+    file: FORWARD,
+    from: "redirect: 'manual'",
+    to: "redirect: 'follow'",
+    why: 'a page that looks again by itself convicts its browser',
+    suites: ['pages'],
+  },
+  {
+    rule: 'no refresh: the route exchanges nothing',
+    file: AUTHENTICATOR,
+    from: 'if (mayExchange && exchanges !== false)',
+    to: 'if (mayExchange)',
+    why: 'a route whose responses lose their cookies loses tokens',
+    suites: ['guard'],
+  },
+  {
+    rule: 'no refresh: who could refresh is not signed out',
+    file: AUTHORITY,
+    from: '!(error instanceof NotExchangedError) &&',
+    to: '',
+    why: 'an optional route shows somebody who is signed in the page of a visitor',
+    suites: ['guard'],
+  },
+  {
+    rule: 'client: one refresh for all requests',
+    file: CLIENT,
+    from: '(flight ??= once(',
+    to: '(flight = once(',
+    why: 'each refused request of a page refreshes',
+    suites: ['client'],
   },
 ];
