@@ -6,16 +6,16 @@ export interface GraphqlWsConnection {
   readonly extra: { readonly request?: HttpRequest; readonly socket?: object };
 }
 
-/** What Mercurius gives the resolvers of a connection. */
-export interface MercuriusConnection {
-  readonly app?: { readonly websocketServer?: { readonly clients: Iterable<object> } };
+/** What Mercurius gives the resolvers of a connection. Contexts that applications make have perhaps the request alone. */
+export interface UpgradedConnection {
+  readonly app?: { readonly websocketServer?: { readonly clients: Iterable<object> } } | undefined;
   readonly request: HttpRequest;
   /** What came with `connection_init`. */
   readonly _connectionInit?: unknown;
 }
 
 /** The members of a resolver's context by which GraphQL servers give the request. */
-export interface GraphQLContext extends Partial<GraphqlWsConnection>, Partial<MercuriusConnection> {
+export interface GraphQLContext extends Partial<GraphqlWsConnection>, Partial<UpgradedConnection> {
   /** Nest gives the connection of `graphql-ws` here. */
   readonly req?: HttpRequest & { readonly res?: HttpResponse } & Partial<GraphqlWsConnection>;
   readonly res?: HttpResponse;
@@ -35,14 +35,14 @@ const handshakes = new WeakMap<object, HttpRequest>();
 
 /** The client of a resolver's context. @returns `undefined` if the operation came over HTTP */
 export function socketClientOf(context: GraphQLContext): SocketClient | undefined {
-  const { req, app, request, reply, _connectionInit } = context;
+  const { req, res, app, request, reply, _connectionInit } = context;
   if (isGraphqlWs(context)) return graphqlWsClient(context);
   if (isGraphqlWs(req)) return graphqlWsClient(req);
+  const found = req ?? request;
   // Mercurius gives its connections a reply that is none.
-  const hasReply = reply !== undefined && 'raw' in reply;
-  return request && app?.websocketServer && !hasReply && request.headers?.upgrade !== undefined
-    ? mercuriusClient({ app, request, _connectionInit })
-    : undefined;
+  const hasResponse = res !== undefined || req?.res !== undefined || (reply !== undefined && 'raw' in reply);
+  if (hasResponse || found?.headers?.upgrade?.toLowerCase() !== 'websocket') return undefined;
+  return upgradedClient({ app, request: found, _connectionInit });
 }
 
 export function isGraphqlWs(connection: object | undefined): connection is GraphqlWsConnection {
@@ -55,7 +55,7 @@ export function graphqlWsClient({ extra, connectionParams }: GraphqlWsConnection
   return { request: handshakeOf(extra.request!, connectionParams), findSocket: () => extra.socket };
 }
 
-export function mercuriusClient({ app, request, _connectionInit }: MercuriusConnection): SocketClient {
+export function upgradedClient({ app, request, _connectionInit }: UpgradedConnection): SocketClient {
   return {
     request: handshakeOf(request, _connectionInit),
     findSocket() {

@@ -3,12 +3,12 @@ import type { AuthenticateOptions, SessionAuthenticator } from '../http/session-
 import { attachSession } from './attached-session.js';
 import { keep } from './connection-of.js';
 import { NO_RESPONSE } from './exchange-of.js';
-import { graphqlWsClient, isGraphqlWs, type MercuriusConnection, mercuriusClient } from './graphql-client.js';
+import { graphqlWsClient, isGraphqlWs, type UpgradedConnection, upgradedClient } from './graphql-client.js';
 import { graphqlConnection } from './graphql-connection.js';
 
 /** What Mercurius calls the hook on. */
 interface MercuriusHost {
-  readonly context: MercuriusConnection;
+  readonly context: UpgradedConnection;
 }
 
 /**
@@ -41,7 +41,7 @@ export function sessionAtConnect(
   return async function onConnect(this: unknown, connection: object): Promise<boolean> {
     const client = isGraphqlWs(connection)
       ? graphqlWsClient(connection)
-      : mercuriusClient({
+      : upgradedClient({
           ...(this as MercuriusHost).context,
           _connectionInit: (connection as { payload?: unknown }).payload,
         });

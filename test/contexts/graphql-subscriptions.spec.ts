@@ -293,3 +293,27 @@ describe.each(drivers)('subscriptions of $name', (driver) => {
     expect(await socket.closed).toMatchObject({ code: 4401, reason: 'session_over' });
   });
 });
+
+/** The request alone, of HTTP and of WebSockets. */
+const ownContext = (from: { req?: object; res?: object; extra?: { request: object } }): object => ({
+  req: from.req ?? from.extra?.request,
+  res: from.res,
+});
+
+describe('a context that the application has made of the handshake', () => {
+  const apps = accountApps('express');
+
+  it.each([{ atConnect: false }, { atConnect: true }])('is no way around: %o', async ({ atConnect }) => {
+    const metadata = graphqlParts(drivers[0]!, { atConnect, context: ownContext });
+    const app = await apps({ revocationInterval: 0.05 }, { metadata });
+    const source = { news: app.app.get(News) };
+    const connectionParams = atConnect ? { token: await accessTokenOf(app, 'bob') } : {};
+    const socket = openSocket(atConnect ? app.browser() : await app.signIn(), { connectionParams });
+    await socket.acknowledged;
+    await subscribe(source, socket, 'news');
+    await app.sessions.revokeAll();
+    // Without the socket of the WebSocket server, nobody can tell the client why.
+    expect(await socket.closed).toMatchObject(atConnect ? { code: 4401 } : { code: 1006 });
+    await vi.waitFor(() => expect(source.news.size).toBe(0));
+  });
+});
