@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { APP_GUARD } from '@nestjs/core';
-import { SessionGuard } from 'nestjs-session-tokens';
+import { SESSION_AUTHENTICATOR, SessionGuard } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { SessionConnections } from '../../lib/connections/session-connections.js';
 import { type AccountApp, accountApps, type AccountAppSettings, moveOn } from '../http/account-app.js';
 import type { Browser } from '../support/browser.js';
 import { pass } from '../support/time.js';
@@ -261,6 +262,20 @@ describe.each(drivers)('subscriptions of $name', (driver) => {
     await delay(20);
     expect(watched.map(({ values }) => values)).toEqual([['before'], ['before']]);
     expect(bystander.isOpen).toBe(true);
+  });
+
+  it('are forgotten when the client goes', async () => {
+    const app = await start();
+    const { connections } = app.app.get<{ connections: SessionConnections }>(SESSION_AUTHENTICATOR);
+    const [first, second] = [await open(await app.signIn()), await open(await app.signIn())];
+    // However many operations a connection has, it is registered once.
+    for (const field of ['news', 'freshNews', 'visitorNews']) await subscribe(app, first, field);
+    await subscribe(app, second, 'news');
+    expect(connections.size).toBe(2);
+    first.close();
+    await vi.waitFor(() => expect([connections.size, app.news.size]).toEqual([1, 1]));
+    second.close();
+    await vi.waitFor(() => expect([connections.size, app.news.size]).toEqual([0, 0]));
   });
 
   it('end for a client that does not listen', async () => {

@@ -1,8 +1,9 @@
-import type { SessionEvent } from 'nestjs-session-tokens';
-import { describe, expect, it } from 'vitest';
+import { type SessionEvent, SessionModule } from 'nestjs-session-tokens';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   type AccountApp,
   accountApps,
+  type AccountAppSettings,
   ACCESS,
   MARKER,
   moveOn,
@@ -10,8 +11,10 @@ import {
   setCookieNames,
 } from '../http/account-app.js';
 import type { Answer, Browser } from '../support/browser.js';
-import { connect } from '../support/databases.js';
+import { connect, databases } from '../support/databases.js';
+import { QueryLog } from '../support/query-log.js';
 import { pass } from '../support/time.js';
+import { issuing, startService, verifying } from '../verifier/service-app.js';
 import { drivers, graphqlParts, type GraphQLSetUp } from './graphql-app.js';
 
 const FOREIGN = { origin: 'https://evil.example' };
@@ -40,8 +43,8 @@ async function refusals(...operation: Parameters<typeof ask>): Promise<Record<st
 
 describe.each(drivers)('resolvers of $name', (driver) => {
   const apps = accountApps(driver.adapter);
-  const start = async (options: object = {}, setUp?: GraphQLSetUp) => {
-    const app = await apps(options, { metadata: graphqlParts(driver, setUp) });
+  const start = async (options: object = {}, setUp?: GraphQLSetUp, settings: AccountAppSettings = {}) => {
+    const app = await apps(options, { ...settings, metadata: graphqlParts(driver, setUp) });
     const events: SessionEvent[] = [];
     app.sessions.events.subscribe((event) => events.push(event));
     const count = (type: SessionEvent['type']) => events.filter((event) => event.type === type).length;
@@ -129,14 +132,19 @@ describe.each(drivers)('resolvers of $name', (driver) => {
   });
 
   describe('share what was found', () => {
-    it('are refreshed once, however many they are', async () => {
-      const app = await start();
+    it('are refreshed once, by one statement, however many they are', async () => {
+      const log = new QueryLog();
+      const database = await databases[0]!.create();
+      onTestFinished(() => database.remove());
+      const app = await start({ database: { ...database.options, logger: log } }, {}, { database });
       const browser = await app.signIn({ userId: 'alice', claims: { role: 'admin' } });
       pass('16m');
+      log.take();
       const answer = await ask(browser, MANY);
       expect(answer.body).not.toHaveProperty('errors');
       expect(setCookieNames(answer)).toEqual([ACCESS, REFRESH]);
       expect(app.count('refreshed')).toBe(1);
+      expect(log.take(/^UPDATE "?user_session/)).toHaveLength(1);
       // The tokens are as good as those of any refresh.
       await moveOn(browser);
       expect(app.count('theft')).toBe(0);
@@ -253,5 +261,23 @@ describe.each(drivers)('resolvers of $name', (driver) => {
     expect((await ask(await app.signIn(), 'me { id }')).body).toEqual({ data: { me: { id: 'alice' } } });
     const { body } = await ask(await app.signIn({ userId: 'bob' }), 'me { id }');
     expect(JSON.stringify(body)).not.toContain('alice');
+  });
+
+  it('are guarded in services that only verify', async () => {
+    const app = await start(issuing);
+    const verifier = SessionModule.forVerifier({ ...verifying(app.url), isGlobal: true });
+    const service = await startService(driver.adapter, verifier, graphqlParts(driver));
+    onTestFinished(() => service.close());
+    const { accessToken } = await app.sessions.tokens.issue({ userId: 'alice' });
+    const headers = { authorization: `Bearer ${accessToken.token}` };
+    const answer = await app
+      .browser()
+      .post('/graphql', query('me { id } visitor fresh'), { at: service.url, headers });
+    expect(answer.body).toEqual({ data: { me: { id: 'alice' }, visitor: 'alice', fresh: 'alice' } });
+    pass('6m');
+    const later = await app
+      .browser()
+      .post('/graphql', query('me { id } fresh'), { at: service.url, headers });
+    expect(codesOf(later)).toEqual(['insufficient_user_authentication']);
   });
 });
