@@ -1,14 +1,20 @@
-import { SessionError } from '../errors/session.errors.js';
+import { SessionError, UnsupportedContextError } from '../errors/session.errors.js';
 import type { AuthenticateOptions, SessionAuthenticator } from '../http/session-authenticator.js';
 import { attachSession } from './attached-session.js';
 import { keep } from './connection-of.js';
 import { NO_RESPONSE } from './exchange-of.js';
-import { graphqlWsClient, isGraphqlWs, type UpgradedConnection, upgradedClient } from './graphql-client.js';
+import {
+  graphqlWsClient,
+  isGraphqlWs,
+  type SocketClient,
+  type UpgradedConnection,
+  upgradedClient,
+} from './graphql-client.js';
 import { graphqlConnection } from './graphql-connection.js';
 
-/** What Mercurius calls the hook on. */
+/** What Mercurius calls the hook on, with the message `connection_init`. */
 interface MercuriusHost {
-  readonly context: UpgradedConnection;
+  readonly context?: Partial<UpgradedConnection>;
 }
 
 /**
@@ -39,12 +45,7 @@ export function sessionAtConnect(
   rules: AuthenticateOptions = {},
 ): (this: unknown, connection: object) => Promise<boolean> {
   return async function onConnect(this: unknown, connection: object): Promise<boolean> {
-    const client = isGraphqlWs(connection)
-      ? graphqlWsClient(connection)
-      : upgradedClient({
-          ...(this as MercuriusHost).context,
-          _connectionInit: (connection as { payload?: unknown }).payload,
-        });
+    const client = clientOf(connection, this);
     try {
       const session = await sessions.authenticate(client.request, NO_RESPONSE, rules);
       attachSession(client.request, sessions, session);
@@ -56,4 +57,15 @@ export function sessionAtConnect(
       return false;
     }
   };
+}
+
+function clientOf(connection: object, host: unknown): SocketClient {
+  if (isGraphqlWs(connection)) return graphqlWsClient(connection);
+  const { app, request } = (host as MercuriusHost | undefined)?.context ?? {};
+  if (request) {
+    return upgradedClient({ app, request, _connectionInit: (connection as { payload?: unknown }).payload });
+  }
+  throw new UnsupportedContextError(
+    'sessionAtConnect() is a hook of graphql-ws or Mercurius. Give it to the server as it is: onConnect: sessionAtConnect(sessions).',
+  );
 }
