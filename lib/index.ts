@@ -92,6 +92,7 @@ export {
   SkipSession,
 } from './guard/session.decorators.js';
 export { attachedSession } from './guard/attached-session.js';
+export { sessionAtConnect } from './guard/session-at-connect.js';
 export { type Exchange, exchangeOf } from './guard/exchange-of.js';
 export { SESSION_AUTHENTICATOR, sessionAuthenticatorToken } from './guard/injection-tokens.js';
 export type { HttpRequest, HttpResponse } from './http/messages.js';

@@ -93,9 +93,19 @@ interface SessionErrorOptions extends HttpExceptionOptions {
   readonly status?: HttpStatus;
 }
 
+/** The response body of a {@link SessionError}. */
+interface SessionErrorBody<TCode extends SessionErrorCode> {
+  readonly statusCode: HttpStatus;
+  readonly code: TCode;
+  readonly message: string;
+  /** `reason`, `maxAge`, and what else the error says. */
+  readonly [detail: string]: unknown;
+}
+
 /**
  * The base class of every error that this package throws. It extends Nest's `HttpException`, so every exception filter
  * answers with its status. The response body is `{ statusCode, code, message }`, and for `session_over` also `reason`.
+ * In GraphQL, `extensions` has the same.
  * Messages never contain a token, a cookie or a secret.
  */
 export abstract class SessionError<TCode extends SessionErrorCode = SessionErrorCode> extends HttpException {
@@ -105,10 +115,21 @@ export abstract class SessionError<TCode extends SessionErrorCode = SessionError
     message: string,
     { status = STATUS[code], publicMessage = message, details, ...options }: SessionErrorOptions = {},
   ) {
-    super({ statusCode: status, code, message: publicMessage, ...details }, status, options);
+    // Without the status: Nest's Apollo driver would take the error for one of its own, and replace its code.
+    super({ code, message: publicMessage, ...details }, status, options);
     this.message = message;
     // HttpException sets its message after the stack trace was recorded. A new stack trace begins with the message.
     Error.captureStackTrace(this, new.target);
+  }
+
+  override getResponse(): SessionErrorBody<TCode> {
+    return { statusCode: this.getStatus(), ...(super.getResponse() as { code: TCode; message: string }) };
+  }
+
+  /** What GraphQL servers answer as `extensions` of the error: the response body, without the message. */
+  get extensions(): Omit<SessionErrorBody<TCode>, 'message'> {
+    const { message: _message, ...facts } = this.getResponse();
+    return facts;
   }
 }
 

@@ -1,6 +1,8 @@
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import { graphqlExchange } from './exchange-of.js';
+import { handshakeSeenByGuards } from './graphql-client.js';
 
 /**
  * The property of a request in which guards store sessions. It is a symbol, so that it cannot clash with other properties
@@ -97,8 +99,12 @@ export function attachmentOf(
  * The session that the guard attached to a request, for code that has the request but no parameter decorator. In a service
  * that only verifies tokens, it has only the members of {@link AuthenticatedSession}.
  *
+ * @param request the request; in GraphQL also the context, such as in the `filter` of a subscription
  * @param module name of the module, if the application has several. @default the module whose guard ran last
  */
 export function attachedSession(request: object, module?: string): ActiveSession | undefined {
-  return attachmentOf(request, module)?.session as ActiveSession | undefined;
+  const guarded = isGuarded(request)
+    ? request
+    : (graphqlExchange(request)?.request ?? handshakeSeenByGuards(request));
+  return attachmentOf(guarded, module)?.session as ActiveSession | undefined;
 }

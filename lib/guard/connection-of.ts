@@ -2,6 +2,7 @@ import type { ExecutionContext } from '@nestjs/common';
 import type { SessionError } from '../errors/session.errors.js';
 import type { ConnectionRegistry } from '../http/session-authenticator.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import { graphqlConnectionOf } from './graphql-connection.js';
 
 /** A connection that stays open after a session was found for it. */
 export interface Connection {
@@ -36,6 +37,8 @@ const READERS: Readonly<Record<string, (context: ExecutionContext) => Connection
     const client = context.getArgByIndex<WsClient | SocketIoClient>(0);
     return isSocketIo(client) ? socketIoConnection(client) : isWs(client) ? wsConnection(client) : undefined;
   },
+
+  graphql: (context) => graphqlConnectionOf(context.getArgByIndex(2)),
 };
 
 /** The registrations of clients, by registry: an application may have several modules. */
@@ -48,7 +51,15 @@ export function keepConnection(
   context: ExecutionContext,
 ): void {
   const connection = READERS[context.getType()]?.(context);
-  if (!connection) return;
+  if (connection) keep(registry, session, connection);
+}
+
+/** Has a connection end with its session. */
+export function keep(
+  registry: ConnectionRegistry,
+  session: AuthenticatedSession,
+  connection: Connection,
+): void {
   const registries = kept.get(connection.client) ?? new WeakSet();
   if (registries.has(registry)) return;
   kept.set(connection.client, registries.add(registry));

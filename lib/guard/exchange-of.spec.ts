@@ -49,6 +49,22 @@ describe('the request and response of a context', () => {
   it.each<[what: string, type: string, args: unknown[], wayOut: RegExp]>([
     ['GraphQL without a request', 'graphql', [{}, {}, {}, {}], /context: \(req, res\) => \(\{ req, res \}\)/],
     ['GraphQL without a context', 'graphql', [{}, {}], /context: \(req, res\)/],
+    [
+      'GraphQL, with the request that came first',
+      'graphql',
+      [{}, {}, { req: request, res: { ...response, writableEnded: true } }],
+      /another request\. .*context: \(req, res\)/,
+    ],
+    [
+      'GraphQL, with the request of another reply',
+      'graphql',
+      [
+        {},
+        {},
+        { req: { ...request, raw: {} }, reply: { ...response, raw: {}, request: { ...request, raw: {} } } },
+      ],
+      /another request\. .*context: \(req, res\)/,
+    ],
     ['ws without the request', 'ws', [{}, 'data'], /client\.request = request/],
     ['a microservice', 'rpc', [{ some: 'data' }, {}], /@SkipSession\(\).*getExchange\(\)/],
     ['what Nest does not know yet', 'telnet', ['data'], /@SkipSession\(\).*getExchange\(\)/],

@@ -1,6 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { UnsupportedContextError } from '../errors/session.errors.js';
-import type { HttpRequest, HttpResponse } from '../http/messages.js';
+import { type HttpRequest, type HttpResponse, rawRequest, rawResponse } from '../http/messages.js';
+import { type GraphQLContext, socketClientOf } from './graphql-client.js';
 
 /** A request that may carry a session, and the response that can carry new tokens. */
 export interface Exchange {
@@ -15,15 +16,6 @@ export const NO_RESPONSE: HttpResponse = {
   setHeader: () => undefined,
 };
 
-/** The members of a resolver's context by which GraphQL servers give the request: Apollo, Mercurius, graphql-ws. */
-interface GraphQLContext {
-  readonly req?: HttpRequest & { readonly res?: HttpResponse };
-  readonly res?: HttpResponse;
-  readonly request?: HttpRequest;
-  readonly reply?: HttpResponse & { readonly request?: HttpRequest };
-  readonly extra?: { readonly request?: HttpRequest };
-}
-
 /** A socket of Socket.IO, or a socket of `ws` to which the application has attached the upgrade request. */
 interface WebSocketClient {
   readonly request?: HttpRequest;
@@ -36,14 +28,11 @@ const READERS: Readonly<Record<string, (context: ExecutionContext) => Exchange>>
   http: (context) => ({ request: context.getArgByIndex(0), response: context.getArgByIndex(1) }),
 
   graphql(context) {
-    const { req, res, request, reply, extra } = context.getArgByIndex<GraphQLContext | undefined>(2) ?? {};
-    const found = req ?? request ?? reply?.request ?? extra?.request;
-    if (!hasHeaders(found)) {
-      throw new UnsupportedContextError(
-        'The GraphQL context has no request. Put it there: context: (req, res) => ({ req, res }).',
-      );
-    }
-    return { request: found, response: res ?? reply ?? req?.res ?? NO_RESPONSE };
+    const exchange = graphqlExchange(context.getArgByIndex<GraphQLContext | undefined>(2) ?? {});
+    if (exchange) return exchange;
+    throw new UnsupportedContextError(
+      'The GraphQL context has no request. Put it there: context: (req, res) => ({ req, res }).',
+    );
   },
 
   ws(context) {
@@ -68,6 +57,33 @@ export function exchangeOf(context: ExecutionContext): Exchange {
   if (read) return read(context);
   throw new UnsupportedContextError(
     `SessionGuard does not know where a request is in the context "${context.getType()}". Put @SkipSession() on such handlers, or extend SessionGuard and override getExchange().`,
+  );
+}
+
+/** The request and the response of a GraphQL context. @returns `undefined` if it has no request */
+export function graphqlExchange(context: GraphQLContext): Exchange | undefined {
+  const client = socketClientOf(context);
+  if (client) return { request: client.request, response: NO_RESPONSE };
+  const { req, res, request, reply } = context;
+  const found = req ?? request ?? reply?.request;
+  if (!hasHeaders(found)) return undefined;
+  const response = res ?? reply ?? req?.res ?? NO_RESPONSE;
+  refuseOthers(found, response);
+  return { request: found, response };
+}
+
+/**
+ * Some versions of the servers give a context that is an object, and no function, to all requests: with the request that came
+ * first, so with its session.
+ *
+ * @throws {@link UnsupportedContextError}
+ */
+function refuseOthers(request: HttpRequest, response: HttpResponse): void {
+  const owner = 'request' in response ? response.request : request;
+  const isOfAnother = 'raw' in request && rawRequest(request) !== rawRequest(owner as HttpRequest);
+  if (!isOfAnother && !rawResponse(response).writableEnded) return;
+  throw new UnsupportedContextError(
+    'The GraphQL context belongs to another request. Make one for each: context: (req, res) => ({ req, res }).',
   );
 }
 

@@ -2,16 +2,18 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable, type Type 
 import { Reflector } from '@nestjs/core';
 import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
-import type { HttpResponse } from '../http/messages.js';
+import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { attachSession, sessionBy } from './attached-session.js';
 import { keepConnection } from './connection-of.js';
 import { type Exchange, exchangeOf, NO_RESPONSE } from './exchange-of.js';
+import { forGraphQL } from './graphql-error.js';
 import { rememberRequest } from './guarded-request.js';
 import { DEFAULT_MODULE, sessionAuthenticatorToken } from './injection-tokens.js';
 import { provideCookies } from './request-cookies.js';
 import { readRules, type RouteRules } from './session.metadata.js';
+import { authenticateOnce } from './shared-authentication.js';
 
 /** The guards of modules that have a name. */
 const named = new Map<string, Type<SessionGuard>>();
@@ -105,15 +107,18 @@ export class SessionGuard implements CanActivate {
     const exchange = this.getExchange(context);
     const { request, response } = exchange;
     const known = sessionBy(this.#sessions, request);
+    const isConnected = isConnection(response, context);
+    const isShared = !isConnected && context.getType<string>() === 'graphql';
     // If the guard is both APP_GUARD and on a controller, the first call has already found the session.
-    if (known && !isConnection(response, context)) return true;
+    if (known && !isConnected && !isShared) return true;
     if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);
     try {
-      // A connection lives longer than its access token. So each message is checked again, but by its session.
-      const session = known
-        ? this.#sessions.readmit(known, rules)
-        : this.#sessions.authenticate(request, response, rules);
+      const session = isShared
+        ? authenticateOnce(this.#sessions, exchange, rules)
+        : known
+          ? this.#readmit(known, request, rules)
+          : this.#sessions.authenticate(request, response, rules);
       if (session instanceof Promise) {
         return session.then(
           (settled) => this.#accept(settled, exchange, context),
@@ -141,9 +146,15 @@ export class SessionGuard implements CanActivate {
     throw error;
   }
 
+  /** A connection lives longer than its access token. So each message is checked again, but by its session. */
+  #readmit(session: AuthenticatedSession, request: HttpRequest, rules: RouteRules) {
+    this.#sessions.recheck(session, request, rules);
+    return this.#sessions.readmit(session, rules);
+  }
+
   #accept(session: AuthenticatedSession, { request, response }: Exchange, context: ExecutionContext): true {
     if (isConnection(response, context)) keepConnection(this.#sessions.connections, session, context);
-    return attachSession(request, this.#sessions, session);
+    return session === sessionBy(this.#sessions, request) || attachSession(request, this.#sessions, session);
   }
 
   #letThroughOrRefuse(
@@ -156,7 +167,8 @@ export class SessionGuard implements CanActivate {
     if (optional && this.#sessions.isUnauthenticated(error))
       return attachSession(request, this.#sessions, undefined);
     challenge(response, error);
-    return this.refuse(error, context);
+    const isGraphQL = context.getType<string>() === 'graphql';
+    return this.refuse(isGraphQL ? forGraphQL(error, response) : error, context);
   }
 
   #rulesOf(context: ExecutionContext): RouteRules {

@@ -20,6 +20,7 @@ interface NodeResponse {
   readonly headersSent: boolean;
   getHeader(name: string): number | string | string[] | undefined;
   setHeader(name: string, value: string | string[]): unknown;
+  removeHeader?(name: string): unknown;
 }
 
 /** A reply of Fastify. Do not set headers on its raw response: Fastify overwrites them when it sends. */
@@ -60,6 +61,10 @@ export function setResponseHeader(response: HttpResponse, name: string, value: s
   } else {
     response.setHeader(name, value);
   }
+}
+
+export function removeResponseHeader(response: HttpResponse, name: string): void {
+  response.removeHeader?.(name);
 }
 
 export function setResponseStatus(response: HttpResponse, status: number): void {

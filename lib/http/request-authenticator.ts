@@ -48,6 +48,9 @@ export class RequestAuthenticator<
   TTransport extends TokenReader,
   TSession extends AuthenticatedSession,
 > implements SessionAuthenticator {
+  /** Sessions of requests that had to be checked for forgery, and were not, because a handler said so. */
+  private readonly unchecked = new WeakSet<AuthenticatedSession>();
+
   constructor(
     readonly module: string,
     private readonly tokens: {
@@ -90,7 +93,8 @@ export class RequestAuthenticator<
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
-        return this.allow(this.authority.accept(first, response, transport, now), response, options, now);
+        const session = this.authority.accept(first, response, transport, now);
+        return this.allow(session, request, response, transport, options, now);
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
@@ -176,6 +180,16 @@ export class RequestAuthenticator<
     });
   }
 
+  recheck(session: AuthenticatedSession, request: HttpRequest, options: AuthenticateOptions = {}): void {
+    if (options.csrf !== false && this.unchecked.has(session)) {
+      this.csrf.checkRequest(request);
+      const mismatch = this.csrf.checkSession(request, session.id);
+      if (mismatch) throw this.csrf.refusal(request, mismatch);
+      this.unchecked.delete(session);
+    }
+    checkRules(session, options, this.clock.now());
+  }
+
   isUnauthenticated(error: unknown): boolean {
     return this.authority.isUnauthenticated(error);
   }
@@ -236,7 +250,7 @@ export class RequestAuthenticator<
       if (!attempt) continue;
       const result = await this.finishAttempt(request, response, attempt, options, now);
       if (result instanceof Error) refusal = result;
-      else return this.allow(result, response, options, now);
+      else return this.allow(result, request, response, transport, options, now);
     }
     throw refusal ?? noCredentials();
   }
@@ -350,10 +364,13 @@ export class RequestAuthenticator<
 
   private allow(
     session: TSession,
+    request: HttpRequest,
     response: HttpResponse,
+    { isAmbient }: TTransport,
     options: AuthenticateOptions,
     now: number,
   ): TSession {
+    if (options.csrf === false && isAmbient && this.csrf.concerns(request)) this.unchecked.add(session);
     checkRules(session, options, now);
     this.responses.follow(response, session);
     return session;

@@ -68,6 +68,14 @@ export interface SessionAuthenticator {
     options?: AuthenticateOptions,
   ): AuthenticatedSession | Promise<AuthenticatedSession>;
 
+  /**
+   * Applies the options of another handler to the session of a request: one request runs several resolvers of GraphQL.
+   *
+   * @param session what {@link authenticate} has found for this request
+   * @throws what {@link authenticate} throws because of its options
+   */
+  recheck(session: AuthenticatedSession, request: HttpRequest, options?: AuthenticateOptions): void;
+
   /** Whether an error means that nobody is signed in. Other errors mean that this is unknown, or must not be ignored. */
   isUnauthenticated(error: unknown): boolean;
 }

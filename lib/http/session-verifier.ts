@@ -164,6 +164,10 @@ export class SessionVerifier implements SessionAuthenticator {
     return this.#authenticator.readmit(session, options);
   }
 
+  recheck(session: AuthenticatedSession, request: HttpRequest, options?: AuthenticateOptions): void {
+    this.#authenticator.recheck(session, request, options);
+  }
+
   /** @internal */
   state(): ModuleState {
     const { module } = this;

@@ -93,6 +93,10 @@ class FixedAuthenticator implements SessionAuthenticator {
     return session;
   }
 
+  recheck(session: AuthenticatedSession, _request: HttpRequest, options: AuthenticateOptions = {}): void {
+    checkRules(session, options, SYSTEM_CLOCK.now());
+  }
+
   isUnauthenticated(error: unknown): boolean {
     return error instanceof NoCredentialsError;
   }

@@ -24,6 +24,8 @@ const RESPONSE = 'lib/http/response-link.ts';
 const AUTHORITY = 'lib/http/session-authority.ts';
 const GUARD = 'lib/guard/session.guard.ts';
 const ATTACHED = 'lib/guard/attached-session.ts';
+const SHARED = 'lib/guard/shared-authentication.ts';
+const GRAPHQL = 'lib/guard/graphql-client.ts';
 const LOOK_AGAIN = 'lib/http/transport/look-again.ts';
 const LATE = 'lib/http/late-responses.ts';
 const COOKIES = 'lib/http/transport/cookie-transport.ts';
@@ -722,7 +724,7 @@ export const mutations = [
   {
     rule: 'contexts: a connection is asked for its session each time',
     file: GUARD,
-    from: 'if (known && !isConnection(response, context)) return true;',
+    from: 'if (known && !isConnected && !isShared) return true;',
     to: 'if (known) return true;',
     why: 'a revoked session goes on as long as its connection',
     suites: ['contexts'],
@@ -1742,5 +1744,29 @@ export const mutations = [
     to: '(flight = once(',
     why: 'each refused request of a page refreshes',
     suites: ['client'],
+  },
+  {
+    rule: 'contexts: the resolvers of a request share what was found',
+    file: SHARED,
+    from: '(request as SharedRequest)[SHARED] ??= new',
+    to: '(request as SharedRequest)[SHARED] = new',
+    why: 'each guarded resolver exchanges the refresh token once more',
+    suites: ['contexts'],
+  },
+  {
+    rule: 'contexts: each resolver has its own rules',
+    file: SHARED,
+    from: '    sessions.recheck(session, request, options);\n',
+    to: '',
+    why: 'a resolver that needs a recent sign-in does not, beside another one',
+    suites: ['contexts'],
+  },
+  {
+    rule: 'contexts: what came with connection_init is no header of the handshake',
+    file: GRAPHQL,
+    from: 'name in sent || !(name in added)',
+    to: 'true',
+    why: 'a page of another site says that it is of this one, and subscribes with its visitor’s cookies',
+    suites: ['contexts'],
   },
 ];
