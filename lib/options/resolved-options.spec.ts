@@ -81,6 +81,8 @@ describe('defaults', () => {
       revocation: 'feed',
       revocationInterval: SECOND,
       revocationPush: false,
+      newsTimeout: 1_000,
+      databaseTimeout: 5_000,
       revocationsPath: undefined,
       csrf: { mode: 'origin', header: 'anti-csrf', trustedOrigins: new Set() },
       cookies: {
@@ -729,7 +731,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, newsTimeout, databaseTimeout, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
     });
   });
 

@@ -52,6 +52,8 @@ export interface ResolvedOptions {
   readonly revocation: RevocationMode;
   readonly revocationInterval: number;
   readonly revocationPush: boolean;
+  readonly newsTimeout: number;
+  readonly databaseTimeout: number;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
   readonly devices: Readonly<Required<DeviceOptions>>;
@@ -80,6 +82,8 @@ const KNOWN = {
     'revocation',
     'revocationInterval',
     'revocationPush',
+    'newsTimeout',
+    'databaseTimeout',
     'csrf',
     'cookies',
     'devices',
@@ -281,6 +285,8 @@ export function resolveOptions(
     revocation,
     revocationInterval,
     revocationPush,
+    newsTimeout: duration('newsTimeout', input.newsTimeout, SECOND, 1),
+    databaseTimeout: duration('databaseTimeout', input.databaseTimeout, 5 * SECOND, 1),
     csrf,
     cookies,
     devices: {

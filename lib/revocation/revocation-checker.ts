@@ -104,6 +104,7 @@ function feedTimes(options: ResolvedOptions): FeedTimes {
     interval: options.revocationInterval,
     tokenLife: longestLife(options),
     clockTolerance: options.accessToken.clockTolerance,
+    patience: options.newsTimeout,
   };
 }
 
