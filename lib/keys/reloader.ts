@@ -52,7 +52,7 @@ export class Reloader {
     if (Math.abs(now - this.loadedAt) < interval) return undefined;
     if (!this.loading) {
       if (this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
-      this.begin(now);
+      void this.begin(now);
     }
     return this.wait.current;
   }

@@ -137,7 +137,7 @@ class DatabaseRevocation extends NoRevocation {
   }
 
   override async endOf({ sessionId }: RevocableSession, now: number): Promise<SessionEnd | undefined> {
-    const row = await this.store.find(sessionId);
+    const row = await this.store.findAuthentic(sessionId, now);
     if (!row) return { endedAt: 0 };
     return isLive(row, now) ? undefined : endOf(row, now);
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import {
   type RevocationReason,
@@ -5,6 +6,7 @@ import {
   StorageUnavailableError,
 } from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
 import type { SessionActor } from '../types/actor.js';
 import type { JsonValue } from '../types/json.js';
 import type { Clock } from '../util/clock.js';
@@ -68,6 +70,12 @@ export type SessionDetails = SessionFacts &
 
 /** The largest number of ids in one statement. Every database allows that many parameters. */
 const CHUNK = 512;
+
+/** For how long after a sign-in a node of a cluster may not have its row, in milliseconds. */
+const YOUNG = 30_000;
+/** How often, and in which distance in milliseconds, such a row is looked for. */
+const ATTEMPTS = 6;
+const WAIT = 50;
 
 /** In every collation, this comes after all ids, which are hexadecimal digits and hyphens. */
 const AFTER_ALL_IDS = 'z';
@@ -136,6 +144,25 @@ export class SessionStore {
   async find(id: string): Promise<SessionRow | null> {
     const { rows } = await this.run.find({ id });
     return rows[0] ? this.rowOf(rows[0]) : null;
+  }
+
+  /**
+   * The same for a session whose token is authentic. Right after a sign-in, another node of a cluster, or a replica that has just
+   * become the primary, may not have the row yet. So the row of a young session is waited for.
+   *
+   * @throws {@link StorageUnavailableError} when it does not come: that it is missing says nothing
+   */
+  async findAuthentic(id: string, now: number): Promise<SessionRow | null> {
+    for (let attempts = 1; ; attempts++) {
+      const row = await this.find(id);
+      if (row || !mayBeMissing(id, now)) return row;
+      if (attempts === ATTEMPTS) {
+        throw new StorageUnavailableError(
+          'The session was made a moment ago, and the database that was asked does not have it yet.',
+        );
+      }
+      await delay(WAIT);
+    }
   }
 
   /**
@@ -470,6 +497,11 @@ export function hasBeenEnded({
   revokedReason,
 }: Pick<SessionState, 'revokedAt' | 'revokedReason'>): boolean {
   return revokedAt !== null || revokedReason !== null;
+}
+
+/** Whether a session is so young that a missing row does not say that it is over. */
+export function mayBeMissing(id: string, now: number): boolean {
+  return now - timeOfSessionId(id) < YOUNG;
 }
 
 function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {
