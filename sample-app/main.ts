@@ -2,20 +2,12 @@ import { Logger } from '@nestjs/common';
 import { SessionError } from 'nestjs-session-tokens';
 import { createApp } from './app.js';
 import { readSettings, SettingsError } from './settings.js';
-
-/** How long requests under way may take after SIGTERM. Container platforms usually wait 10 s before they kill. */
-const DRAIN_MS = 5_000;
+import { endOnSignals } from './shutdown.js';
 
 try {
   const settings = readSettings(process.env);
   const app = await createApp(settings);
-  // Nest stops listening, lets requests under way end, then closes the database.
-  app.enableShutdownHooks(['SIGTERM', 'SIGINT'], { useProcessExit: true });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => {
-      setTimeout(() => app.getHttpServer().closeAllConnections(), DRAIN_MS).unref();
-    });
-  }
+  endOnSignals(app);
   await app.listen(settings.port, settings.host);
   const { port } = app.getHttpServer().address() as { port: number };
   Logger.log(`Open http://localhost:${port}`, 'SampleApplication');

@@ -27,6 +27,8 @@ export interface ManagedKeysSettings {
   /** The shortest time between two reads that look for changes by other processes. */
   readonly interval: number;
   /** See `KeyRingSettings`. */
+  readonly patience?: number;
+  /** See `KeyRingSettings`. */
   readonly rotated?: (change: RingChange, now: number) => void;
 }
 
@@ -37,13 +39,14 @@ export class ManagedSigningKeys implements SigningKeys {
   constructor(
     store: KeyStore,
     sealer: KeySealer,
-    { algorithm, rotation, lifetime, interval, rotated }: ManagedKeysSettings,
+    { algorithm, rotation, lifetime, interval, patience, rotated }: ManagedKeysSettings,
   ) {
     this.ring = new KeyRing(store, {
       purpose: PURPOSE,
       rotation,
       lifetime,
       interval,
+      patience,
       rotated,
       nameOf: ({ kid }) => kid,
       isOutdated: (stored) => stored.algorithm !== algorithm,

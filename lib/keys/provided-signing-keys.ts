@@ -21,8 +21,9 @@ const PUBLIC_MAX_AGE = 60_000;
 export class ProvidedSigningKeys implements SigningKeys {
   private readonly list: KeyList;
 
-  constructor(source: SigningKeySource) {
-    const times = { interval: MAX_AGE, maxAge: MAX_AGE, cooldown: COOLDOWN };
+  /** @param patience how long a request waits for the source if it can do with the keys that are known, in milliseconds */
+  constructor(source: SigningKeySource, patience = 1_000) {
+    const times = { interval: MAX_AGE, maxAge: MAX_AGE, cooldown: COOLDOWN, patience };
     const trouble = new Trouble({
       begins: "The application's signing keys could not be loaded; those known stay in use.",
       ends: "The application's signing keys can be loaded again.",

@@ -13,7 +13,7 @@ function setUp() {
       await Promise.resolve();
       if (state.failure) throw state.failure;
     },
-    { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN },
+    { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN, patience: 1_000 },
     { failed: () => state.reported++, worked: () => state.recovered++ },
   );
   return { state, reloader };

@@ -1,4 +1,6 @@
 import type { ReadCounts } from '../diagnostics/channels.js';
+import { KeysUnavailableError } from '../errors/session.errors.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import type { Trouble } from '../util/trouble.js';
 
 /** All in milliseconds. */
@@ -9,6 +11,8 @@ export interface ReloadTimes {
   readonly maxAge: number;
   /** The shortest time between two loads by {@link Reloader.reloadOnDoubt}, and after a load that failed. */
   readonly cooldown: number;
+  /** How long callers who can do with the old value wait for a load at most. */
+  readonly patience: number;
 }
 
 /**
@@ -19,7 +23,7 @@ export class Reloader {
   private loadedAt = Number.NEGATIVE_INFINITY;
   private failure: { readonly at: number; readonly error: unknown } | undefined;
   private loading: Promise<void> | undefined;
-  private freshening: Promise<void> | undefined;
+  private readonly wait: BoundedWait;
   private readonly reads = { succeeded: 0, failed: 0 };
 
   constructor(
@@ -27,7 +31,9 @@ export class Reloader {
     private readonly times: ReloadTimes,
     /** Told of each load after the first one that has succeeded. */
     private readonly trouble: Pick<Trouble, 'failed' | 'worked'>,
-  ) {}
+  ) {
+    this.wait = new BoundedWait(times.patience);
+  }
 
   /** How the loads have gone since the start. */
   get counts(): ReadCounts {
@@ -36,7 +42,7 @@ export class Reloader {
 
   /**
    * Loads the value again if it is due. If the load fails, the old value stays in use, and the next try waits for the
-   * cooldown.
+   * cooldown. If the load takes long, the old value has to do.
    *
    * @returns a promise only if something must be waited for
    */
@@ -44,13 +50,11 @@ export class Reloader {
     const { interval, cooldown } = this.times;
     // abs(): if the clock was set back, the old value must not stay in use for long.
     if (Math.abs(now - this.loadedAt) < interval) return undefined;
-    if (!this.loading && this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
-    this.freshening ??= this.reload(now)
-      .catch(() => undefined)
-      .finally(() => {
-        this.freshening = undefined;
-      });
-    return this.freshening;
+    if (!this.loading) {
+      if (this.hasFailedWithin(Math.min(cooldown, interval), now)) return undefined;
+      void this.begin(now);
+    }
+    return this.wait.current;
   }
 
   /**
@@ -68,21 +72,24 @@ export class Reloader {
    *
    * @returns whether the value is new; false when the cooldown did not allow a load
    * @throws the error of the load; during the cooldown the same error again, without another load
+   * @throws {@link KeysUnavailableError} when the load takes long
    */
   async reloadOnDoubt(now: number): Promise<boolean> {
     const { cooldown } = this.times;
     if (this.hasFailedWithin(cooldown, now)) throw this.failure!.error;
     if (!this.loading && Math.abs(now - this.loadedAt) < cooldown) return false;
-    await this.reload(now);
+    const load = this.loading ?? this.begin(now);
+    const isLoaded = await Promise.race([
+      load.then(() => true),
+      (this.wait.current ?? Promise.resolve()).then(() => false),
+    ]);
+    if (!isLoaded) throw new KeysUnavailableError('The keys are being loaded, which takes too long.');
     return true;
   }
 
   /** Loads now, or waits for the load in progress. */
   async reload(now: number): Promise<void> {
-    this.loading ??= this.run(now).finally(() => {
-      this.loading = undefined;
-    });
-    return this.loading;
+    return this.loading ?? this.begin(now);
   }
 
   /** Starts a new load. A load in progress is not enough, because it may have begun before the latest change. */
@@ -95,7 +102,20 @@ export class Reloader {
     return this.failure !== undefined && Math.abs(now - this.failure.at) < time;
   }
 
+  private begin(now: number): Promise<void> {
+    const load = this.run(now).finally(() => {
+      this.loading = undefined;
+    });
+    this.loading = load;
+    this.wait.begin(
+      load.catch(() => undefined),
+      (error) => this.report(error, now),
+    );
+    return load;
+  }
+
   private async run(now: number): Promise<void> {
+    const start = performance.now();
     try {
       await this.load(now);
       this.loadedAt = now;
@@ -103,11 +123,17 @@ export class Reloader {
       this.reads.succeeded++;
       this.trouble.worked(now);
     } catch (error) {
-      this.failure = { at: now, error };
+      const took = performance.now() - start;
+      // A load may take as long as the cooldown. Then that begins now.
+      this.failure = { at: took < this.times.patience ? now : now + took, error };
       this.reads.failed++;
-      // Whoever loads for the first time starts, and says more.
-      if (Number.isFinite(this.loadedAt)) this.trouble.failed(error, now);
+      this.report(error, now);
       throw error;
     }
+  }
+
+  /** Whoever loads for the first time starts, and says more. */
+  private report(error: unknown, now: number): void {
+    if (Number.isFinite(this.loadedAt)) this.trouble.failed(error, now);
   }
 }

@@ -14,6 +14,8 @@ export interface RemoteKeysOptions {
   readonly cooldown: number;
   /** How long a fetch may take, until all of the response is there. */
   readonly timeout: number;
+  /** How long a request waits for a fetch if it can do with the keys that are known. */
+  readonly patience: number;
 }
 
 /** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
@@ -26,8 +28,8 @@ export class RemoteKeys implements VerificationKeys, LastingKeys {
   private readonly list: KeyList;
 
   constructor(options: RemoteKeysOptions) {
-    const { jwksUri, cacheMaxAge, cooldown, timeout } = options;
-    const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown };
+    const { jwksUri, cacheMaxAge, cooldown, timeout, patience } = options;
+    const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown, patience };
     this.list = new KeyList(
       async (importKey) => {
         const jwks = await fetchKeySet(jwksUri, timeout).catch((error: unknown) => {

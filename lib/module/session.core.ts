@@ -33,6 +33,7 @@ import { SessionRotator } from '../session/session-rotator.js';
 import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { PostgresNotifications } from '../storage/postgres-notifications.js';
+import { StatementWatch } from '../storage/statement-watch.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
 import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
@@ -105,24 +106,29 @@ export function createSessionCore(
 ): SessionCore {
   const clock = new DatabaseClock(dataSource);
   const times = { tombstone: longestLife(options) + TOMBSTONE_MARGIN, ...options.refreshToken };
-  const sessions = new SessionStore(dataSource, clock, times, module);
-  const notBefores = new NotBeforeStore(dataSource, module);
+  const statements = {
+    module,
+    watch: new StatementWatch({ now: () => clock.peek() }, options.databaseTimeout),
+  };
+  const sessions = new SessionStore(dataSource, clock, times, statements);
+  const notBefores = new NotBeforeStore(dataSource, statements);
   const events = new SessionEvents(module);
   const devices = new Devices(options.devices);
   const rotated =
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
       events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
-  const keys = new KeyStore(dataSource, module);
+  const keys = new KeyStore(dataSource, statements);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
   const signingKeys = source
-    ? new ProvidedSigningKeys(source)
+    ? new ProvidedSigningKeys(source, options.newsTimeout)
     : new ManagedSigningKeys(keys, sealer, {
         algorithm: options.accessToken.algorithm,
         rotation: options.signingKeys.rotation,
         lifetime: longestLife(options),
         interval: options.revocationInterval,
+        patience: options.newsTimeout,
         rotated: rotated('access'),
       });
   const refreshKeyTimes = {

@@ -81,6 +81,8 @@ describe('defaults', () => {
       revocation: 'feed',
       revocationInterval: SECOND,
       revocationPush: false,
+      newsTimeout: 1_000,
+      databaseTimeout: 5_000,
       revocationsPath: undefined,
       transport: 'any',
       headers: {
@@ -736,7 +738,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, transport, headers, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, transport, headers, newsTimeout, databaseTimeout, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
     });
   });
 

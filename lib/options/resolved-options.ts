@@ -56,6 +56,8 @@ export interface ResolvedOptions {
   readonly revocationPush: boolean;
   readonly transport: TransportMode;
   readonly headers: ResolvedHeaderOptions;
+  readonly newsTimeout: number;
+  readonly databaseTimeout: number;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
   readonly devices: Readonly<Required<DeviceOptions>>;
@@ -86,6 +88,8 @@ const KNOWN = {
     'revocationPush',
     'transport',
     'headers',
+    'newsTimeout',
+    'databaseTimeout',
     'csrf',
     'cookies',
     'devices',
@@ -290,6 +294,8 @@ export function resolveOptions(
     revocationPush,
     transport: resolveTransport(input.transport),
     headers: resolveHeaders(input.headers, cookies, csrf.header),
+    newsTimeout: duration('newsTimeout', input.newsTimeout, SECOND, 1),
+    databaseTimeout: duration('databaseTimeout', input.databaseTimeout, 5 * SECOND, 1),
     csrf,
     cookies,
     devices: {

@@ -28,6 +28,8 @@ export interface ResolvedRemoteRevocations {
   readonly whenStale: 'accept' | 'refuse';
   /** How long a request may take, until all of the list is there. */
   readonly timeout: number;
+  /** How long a token waits for a list at most. After that, what is known decides. */
+  readonly patience: number;
 }
 
 /** The options as the verifier uses them. Durations are in milliseconds. */
@@ -53,6 +55,7 @@ const KNOWN = {
     'cacheMaxAge',
     'cooldown',
     'timeout',
+    'newsTimeout',
     'revocations',
     'transport',
     'cookies',
@@ -85,14 +88,16 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
   }
   const cookies = resolveCookies(input.cookies, 'endpoint', warnings);
   const timeout = duration('timeout', input.timeout, 5 * SECOND, 100);
+  const patience = duration('newsTimeout', input.newsTimeout, SECOND, 1);
   const options: ResolvedVerifierOptions = {
     keys: {
       jwksUri: resolveUri('jwksUri', input.jwksUri, '/.well-known/jwks.json'),
       cacheMaxAge: duration('cacheMaxAge', input.cacheMaxAge, 30 * SECOND, SECOND),
       cooldown: duration('cooldown', input.cooldown, 5 * SECOND, 100),
       timeout,
+      patience,
     },
-    revocations: resolveRevocations(input.revocations, timeout),
+    revocations: resolveRevocations(input.revocations, { timeout, patience }),
     expected: {
       // A token for another service must be refused here (RFC 8725, 3.8 and 3.9).
       issuer: required('issuer', input.issuer),
@@ -115,7 +120,7 @@ function required(option: string, value: unknown): string {
 
 function resolveRevocations(
   input: SessionVerifierOptions['revocations'],
-  timeout: number,
+  waits: Pick<ResolvedRemoteRevocations, 'timeout' | 'patience'>,
 ): ResolvedRemoteRevocations | undefined {
   if (input === undefined) return undefined;
   const interval = duration('revocations.interval', input.interval, SECOND, 10);
@@ -131,7 +136,7 @@ function resolveRevocations(
     interval,
     maxStaleness,
     whenStale: oneOf('revocations.whenStale', input.whenStale, ['accept', 'refuse'], 'accept'),
-    timeout,
+    ...waits,
   };
 }
 

@@ -298,6 +298,18 @@ export interface SessionModuleOptions {
   transport?: TransportMode;
   /** Names of headers with tokens. */
   headers?: SessionHeaderOptions;
+  /**
+   * How long a request with a good access token waits at most for what other processes have done: revocations, and signing keys
+   * that were made or dropped. If the database does not answer by then, what is known decides, and no other request waits for
+   * the same answer. @default '1s'
+   */
+  newsTimeout?: Duration;
+  /**
+   * How long a statement may take at most, with the wait for a connection of the pool. A request that needs it is then answered
+   * with 503 (`storage_unavailable`). The database may still carry it out, which harms nothing. Set timeouts of the driver as
+   * well, so that its connections come back. @default '5s'
+   */
+  databaseTimeout?: Duration;
   /** Cross-site request forgery. */
   csrf?: CsrfOptions;
   /** Cookies. */

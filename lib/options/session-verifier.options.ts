@@ -12,7 +12,7 @@ export interface VerifierRevocationOptions {
   uri: string;
   /**
    * The shortest time between two requests for what is new. Only requests to this service cause them, and the first one after
-   * this time waits for the answer, for a second at most. A revoked session is refused after this time, and after
+   * this time waits for the answer, for `newsTimeout` at most. A revoked session is refused after this time, and after
    * `revocationInterval` of the issuing application if several of its processes answer. @default '1s'
    */
   interval?: Duration;
@@ -52,6 +52,11 @@ export interface SessionVerifierOptions {
   cooldown?: Duration;
   /** How long a fetch may take, until all of the response is there. It may have 256 kB. @default '5s' */
   timeout?: Duration;
+  /**
+   * How long a request with a token of a known key waits at most for fresh keys and revocations. If they do not come by then,
+   * what is known decides, and no other request waits for the same answer. @default '1s'
+   */
+  newsTimeout?: Duration;
   /** Where the service hears of revoked sessions. @default none: it accepts their access tokens until they expire */
   revocations?: VerifierRevocationOptions;
   /**

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { FeedState } from '../diagnostics/channels.js';
 import { RevocationsUnavailableError } from '../errors/session.errors.js';
 import type { VerificationKeys } from '../keys/signing-key.js';
@@ -9,15 +8,13 @@ import type { SessionEnd } from '../storage/session.store.js';
 import { verifyRevocations } from '../tokens/signed-revocations.js';
 import type { Clock } from '../util/clock.js';
 import { fetchText } from '../util/fetch-text.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationNews } from './revocation-checker.js';
 import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /** The longest list, in bytes: about half a million revoked sessions. */
 const LONGEST_LIST = 16 * 1_024 * 1_024;
-
-/** How long a token waits for a list at most, in milliseconds. After that, what is known decides. */
-const PATIENCE = 1_000;
 
 /**
  * The revocations that an issuer lists, for a service without the database. Requests cause the service to ask for what is new,
@@ -35,7 +32,7 @@ export class RemoteRevocations implements RevocationNews {
   private etag: string | undefined;
   private asking: Promise<void> | undefined;
   /** What tokens wait for. */
-  private awaited: Promise<void> | undefined;
+  private readonly wait: BoundedWait;
   private readonly listeners: (() => void)[] = [];
   /** For how long revocations matter, in milliseconds. */
   private keep = 0;
@@ -47,7 +44,8 @@ export class RemoteRevocations implements RevocationNews {
     private readonly options: ResolvedRemoteRevocations,
     private readonly clock: Clock,
   ) {
-    const { uri, whenStale } = options;
+    const { uri, whenStale, patience } = options;
+    this.wait = new BoundedWait(patience);
     const consequence =
       whenStale === 'accept'
         ? 'revoked sessions are accepted until their access tokens expire'
@@ -69,7 +67,7 @@ export class RemoteRevocations implements RevocationNews {
   /** Asks for the first list, so that the first request need not wait. If that fails, the service starts all the same. */
   async start(): Promise<void> {
     this.ask(this.clock.now());
-    await this.awaited;
+    await this.asking;
   }
 
   /**
@@ -80,7 +78,8 @@ export class RemoteRevocations implements RevocationNews {
    */
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
     this.askIfDue(now);
-    return this.awaited ? this.awaited.then(() => this.judge(session)) : this.judge(session, now);
+    const { current } = this.wait;
+    return current ? current.then(() => this.judge(session)) : this.judge(session, now);
   }
 
   onNews(listener: () => void): void {
@@ -89,7 +88,7 @@ export class RemoteRevocations implements RevocationNews {
 
   freshen(now: number): Promise<void> | undefined {
     this.askIfDue(now);
-    return this.awaited;
+    return this.wait.current;
   }
 
   remembered(session: RevocableSession): SessionEnd | undefined {
@@ -123,14 +122,11 @@ export class RemoteRevocations implements RevocationNews {
         this.trouble.failed(error, this.clock.now());
       },
     );
-    const done = () => {
-      this.awaited = undefined;
-    };
     const asked = this.asking.then(() => {
       this.asking = undefined;
       this.memory.forget(this.clock.now() - this.keep);
     });
-    this.awaited = Promise.race([asked, delay(PATIENCE, undefined, { ref: false })]).then(done);
+    this.wait.begin(asked, (error) => this.trouble.failed(error, this.clock.now()));
   }
 
   private async fetch(now: number): Promise<void> {

@@ -104,6 +104,7 @@ function feedTimes(options: ResolvedOptions): FeedTimes {
     interval: options.revocationInterval,
     tokenLife: longestLife(options),
     clockTolerance: options.accessToken.clockTolerance,
+    patience: options.newsTimeout,
   };
 }
 
@@ -136,7 +137,7 @@ class DatabaseRevocation extends NoRevocation {
   }
 
   override async endOf({ sessionId }: RevocableSession, now: number): Promise<SessionEnd | undefined> {
-    const row = await this.store.find(sessionId);
+    const row = await this.store.findAuthentic(sessionId, now);
     if (!row) return { endedAt: 0 };
     return isLive(row, now) ? undefined : endOf(row, now);
   }

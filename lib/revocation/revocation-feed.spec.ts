@@ -37,7 +37,11 @@ function setUp() {
   const table = new Table();
   return {
     table,
-    feed: new RevocationFeed(table, { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE }, clock),
+    feed: new RevocationFeed(
+      table,
+      { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE, patience: 1_000 },
+      clock,
+    ),
   };
 }
 
@@ -170,7 +174,7 @@ describe('the feed', () => {
 
 async function startTimer(table: Table, listener?: FeedListener<Revocation>) {
   vi.useFakeTimers({ now: NOW });
-  const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE };
+  const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE, patience: 1_000 };
   const feed = new RevocationFeed(table, times, { now: () => Date.now() }, listener);
   await feed.start();
   return feed;

@@ -2,6 +2,7 @@ import type { FeedState } from '../diagnostics/channels.js';
 import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationChecker, RevocationNews } from './revocation-checker.js';
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
@@ -29,6 +30,8 @@ export interface FeedTimes {
   readonly tokenLife: number;
   /** How far the clocks of two processes may be apart. */
   readonly clockTolerance: number;
+  /** How long a request waits for a read at most. */
+  readonly patience: number;
 }
 
 /** Where a feed reads: what was revoked at some time or later. */
@@ -69,6 +72,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private isComplete = false;
   private timer: NodeJS.Timeout | undefined;
   private reading: Promise<void> | undefined;
+  private readonly wait: BoundedWait;
   private hurrying: NodeJS.Timeout | undefined;
   private readonly listeners: (() => void)[] = [];
   /** How far the clocks of two processes may be apart. */
@@ -82,12 +86,13 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     /** Tells the other processes that this one has revoked something. */
     private readonly announce?: () => void,
   ) {
+    this.wait = new BoundedWait(times.patience);
     this.overlap = Math.max(times.clockTolerance, USUAL_DIFFERENCE);
   }
 
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined> {
-    if (this.isFresh(now)) return this.memory.endOf(session);
-    return this.read(now).then(() => this.memory.endOf(session));
+    const wait = this.freshen(now);
+    return wait ? wait.then(() => this.memory.endOf(session)) : this.memory.endOf(session);
   }
 
   remembered(session: RevocableSession): SessionEnd | undefined {
@@ -102,7 +107,10 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
    */
   async newsSince(number: number, time: number, maxAge: number): Promise<FeedNews | undefined> {
     const now = this.clock.now();
-    if (Math.abs(now - this.readAt) >= maxAge) await this.read(now);
+    if (Math.abs(now - this.readAt) >= maxAge) {
+      void this.read(now);
+      await this.wait.current;
+    }
     if (!this.hasRead) return undefined;
     const { memory, freshAt } = this;
     return { ...memory.newsSince(number, time), size: memory.size, freshAt };
@@ -113,7 +121,9 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   }
 
   freshen(now: number): Promise<void> | undefined {
-    return this.isFresh(now) ? undefined : this.read(now);
+    if (this.isFresh(now)) return undefined;
+    void this.read(now);
+    return this.wait.current;
   }
 
   get heardAt(): number {
@@ -188,9 +198,12 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   }
 
   private async read(now: number): Promise<void> {
-    this.reading ??= this.poll(now).finally(() => {
-      this.reading = undefined;
-    });
+    if (!this.reading) {
+      this.reading = this.poll(now).finally(() => {
+        this.reading = undefined;
+      });
+      this.wait.begin(this.reading, (error) => this.trouble.failed(error, now));
+    }
     return this.reading;
   }
 

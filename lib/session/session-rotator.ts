@@ -66,7 +66,7 @@ export class SessionRotator {
     if (done) return done;
     const isFinal = hasLookedAgain || !this.options.lookAgain;
     return this.retryOnConflict(async () => {
-      const row = await this.store.find(token.sessionId);
+      const row = await this.store.findAuthentic(token.sessionId, now);
       if (!row) throw isFinal ? new SessionOverError() : new LookAgainError(this.staleness(token, null, now));
       // The secret is checked before anything else. A token with a right mac and a wrong secret was made by somebody who has
       // stolen the refresh key, not by a client.
@@ -156,7 +156,7 @@ export class SessionRotator {
   }
 
   private async findLive(id: string, now: number): Promise<SessionRow> {
-    const row = await this.store.find(id);
+    const row = await this.store.findAuthentic(id, now);
     if (!row) throw new SessionOverError();
     if (!isLive(row, now)) throw new SessionOverError(endOf(row, now));
     return row;

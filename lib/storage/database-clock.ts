@@ -28,6 +28,7 @@ export class DatabaseClock implements Clock {
   private ahead = 0;
   /** When the database's clock was read, by this machine's clock. `undefined` if it is not to be read again. */
   private readAt: number | undefined;
+  private reading: Promise<number> | undefined;
   private readonly trouble = new Trouble({
     begins:
       "The database's clock could not be read. Until it can, sessions go by this machine's clock and the difference that is known.",
@@ -63,6 +64,14 @@ export class DatabaseClock implements Clock {
   async synchronise(): Promise<number> {
     const { dataSource, sql } = this;
     if (!dataSource || sql === undefined) return 0;
+    // Where the database does not answer, each reading would take one more connection.
+    this.reading ??= this.readIn(dataSource, sql).finally(() => {
+      this.reading = undefined;
+    });
+    return this.reading;
+  }
+
+  private async readIn(dataSource: DataSource, sql: string): Promise<number> {
     this.readAt = Date.now();
     try {
       const ahead = await this.measure(dataSource, sql);

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { StorageUnavailableError } from '../errors/session.errors.js';
 
 /** Error codes of a violated unique constraint: PostgreSQL, MySQL/MariaDB, SQLite. */
 const UNIQUE_VIOLATION = new Set([
@@ -21,11 +20,14 @@ const TRANSIENT = new Set([
   'SQLITE_LOCKED',
 ]);
 
-/** Waits between attempts grow to 40 ms, and take about five seconds in total. Then the request is answered with 503. */
-const ATTEMPTS = 160;
+/** Waits between attempts grow to this, in milliseconds. */
 const LONGEST_WAIT = 40;
-/** About half a minute. At start no request waits, and the process ends if the last attempt fails. */
-const ATTEMPTS_AT_START = 1_000;
+/** At start no request waits, and the process ends if the last attempt fails. */
+const LONGEST_AT_START = 30_000;
+
+/** Codes that say that the server is not there, or is about to stop or to start: of Node, PostgreSQL, MySQL, mysql2, this file. */
+const UNREACHABLE =
+  /^(E[A-Z]+|08...|57P..|53300|PROTOCOL_.*|POOL_.*|ER_(SERVER_SHUTDOWN|CON_COUNT_ERROR|NEW_ABORTING_CONNECTION)|NO_ANSWER)$/;
 
 export function isUniqueViolation(error: unknown): boolean {
   const { message } = (error ?? {}) as { message?: unknown };
@@ -34,47 +36,60 @@ export function isUniqueViolation(error: unknown): boolean {
 }
 
 /**
- * Runs a database operation of one statement. After a transient error it tries again. Any other error becomes a
- * {@link StorageUnavailableError}, so that no caller mistakes a database failure for a session that is over.
+ * Runs an operation again as long as it fails with a transient error, and time is left.
+ *
+ * @param longest in milliseconds, of which the first attempt may take all
+ * @throws {@link TimeoutError} when an attempt has not ended by then. It may still be carried out
  */
-export async function storageErrors<T>(operation: () => Promise<T>): Promise<T> {
-  try {
-    return await retryTransient(operation);
-  } catch (error) {
-    throw new StorageUnavailableError('The session database did not answer as it should.', {
-      cause: withoutValues(error),
-    });
-  }
-}
-
-/** Runs an operation again as long as it fails with a transient error. */
-export async function retryTransient<T>(
-  operation: () => T | Promise<T>,
-  attempts: number = ATTEMPTS,
-): Promise<T> {
+export async function retryTransient<T>(operation: () => T | Promise<T>, longest: number): Promise<T> {
+  const until = performance.now() + longest;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await operation();
+      return await within(operation(), until - performance.now(), longest);
     } catch (error) {
-      if (attempt >= attempts || !hasCode(error, TRANSIENT)) throw error;
+      if (performance.now() >= until || !hasCode(error, TRANSIENT)) throw error;
       await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
     }
   }
 }
 
-/** The same with more attempts, for operations that must succeed before a process can start. */
+/** The same for operations that must succeed before a process can start. */
 export async function retryAtStart<T>(operation: () => T | Promise<T>): Promise<T> {
-  return retryTransient(operation, ATTEMPTS_AT_START);
+  return retryTransient(operation, LONGEST_AT_START);
+}
+
+/** The database has not answered in time. */
+export class TimeoutError extends Error {
+  readonly code = 'NO_ANSWER';
+}
+
+async function within<T>(work: T | Promise<T>, rest: number, longest: number): Promise<T> {
+  if (!(work instanceof Promise)) return work;
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new TimeoutError(`The database did not answer within ${longest / 1_000} s.`));
+    const timer = setTimeout(late, Math.max(rest, 0)).unref();
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** Members of errors that quote values of the statement or of the row: of TypeORM, mysql2 and PostgreSQL. */
 const WITH_VALUES = ['parameters', 'sql', 'detail', 'where', 'internalQuery'] as const;
 
 /**
+ * What is told of a failed statement: of what kind the cause is. While the server goes away and comes back, each statement
+ * fails in another way, and all of them are one kind.
+ */
+export function kindOfFailure(error: unknown): string {
+  const { code, driverError } = (error ?? {}) as { code?: unknown; driverError?: { code?: unknown } };
+  const known = [code, driverError?.code].find((each) => typeof each === 'string');
+  return known === undefined || UNREACHABLE.test(known) ? 'unreachable' : known;
+}
+
+/**
  * Removes the values of the statement and of the row from an error. They contain hashes, claims and key material, which
  * must not be logged.
  */
-function withoutValues(error: unknown): unknown {
+export function withoutValues(error: unknown): unknown {
   const { driverError } = (error ?? {}) as { driverError?: unknown };
   for (const each of [error, driverError]) {
     if (typeof each !== 'object' || each === null) continue;

@@ -2,12 +2,12 @@ import type { RevocationReason } from '../errors/session.errors.js';
 import { timeOfSessionId } from '../protocol/session-id.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
-import { storageErrors } from './database-error.js';
 import { Marks } from './marks.js';
 import { NotBeforeEntity } from './not-before.entity.js';
 import { NOT_BEFORE_SQL } from './not-before.sql.js';
 import { type Rows, statementsOn } from './row-keeper.js';
 import { UNSETTLED } from './session.store.js';
+import type { StatementSettings } from './statements.js';
 
 /** Ends all sessions of a user, or of everybody, that were made until some time. */
 export interface NotBefore {
@@ -43,9 +43,8 @@ export class NotBeforeStore {
   private readonly run;
   private readonly marks = new Marks();
 
-  /** @param module name of the module, for telemetry */
-  constructor(rows: Rows, module?: string) {
-    const statements = statementsOn(rows, NotBeforeEntity, module);
+  constructor(rows: Rows, settings?: StatementSettings) {
+    const statements = statementsOn(rows, NotBeforeEntity, settings);
     this.run = statements.prepare({ ...NOT_BEFORE_SQL, insert: statements.insertion });
   }
 
@@ -53,14 +52,14 @@ export class NotBeforeStore {
     const made: NotBefore = { ...facts, id: this.marks.next(), settledAt: UNSETTLED, isOwn: true };
     const { userId, except } = made;
     const values = { ...made, userId: userId === undefined ? EVERYBODY : toAsciiJson(userId) };
-    await storageErrors(() => this.run.insert({ ...values, exceptId: except ?? null }));
+    await this.run.insert({ ...values, exceptId: except ?? null });
     return made;
   }
 
   /** Those that end one of these sessions of a user, oldest first. */
   async findFor(sessionIds: readonly string[], userId: UserId): Promise<NotBefore[]> {
     const users = [toAsciiJson(userId), EVERYBODY];
-    const { rows } = await storageErrors(() => this.run.findForUser({ users }));
+    const { rows } = await this.run.findForUser({ users });
     // For MySQL's usual collations, "Ann" and "ann" are equal.
     const own = rows.filter((row) => users.includes(row.userId)).map((row) => this.toNotBefore(row));
     const ending = own.filter((each) => sessionIds.some((id) => isBefore(each, id)));
@@ -69,23 +68,23 @@ export class NotBeforeStore {
 
   /** Those that were settled at this time or later, or not yet. */
   async since(time: number): Promise<NotBefore[]> {
-    const { rows } = await storageErrors(() => this.run.since({ time }));
+    const { rows } = await this.run.since({ time });
     return rows.map((row) => this.toNotBefore(row));
   }
 
   /** Those from before this time that are not settled: the process that has made them may have died. */
   async findUnsettled(time: number): Promise<NotBefore[]> {
-    const { rows } = await storageErrors(() => this.run.findUnsettled({ time, unsettled: UNSETTLED }));
+    const { rows } = await this.run.findUnsettled({ time, unsettled: UNSETTLED });
     return rows.map((row) => this.toNotBefore(row));
   }
 
   async settle({ id }: NotBefore, now: number): Promise<void> {
-    await storageErrors(() => this.run.settle({ id, now, unsettled: UNSETTLED }));
+    await this.run.settle({ id, now, unsettled: UNSETTLED });
   }
 
   /** Removes those that were settled before this time. */
   async removeSettled(time: number): Promise<void> {
-    await storageErrors(() => this.run.removeSettled({ time }));
+    await this.run.removeSettled({ time });
   }
 
   private toNotBefore({ userId, exceptId, ...row }: NotBeforeEntity): NotBefore {

@@ -1,5 +1,5 @@
 import type { DataSource, ObjectLiteral } from 'typeorm';
-import { type EntityStatements, Statements } from './statements.js';
+import { type EntityStatements, type StatementSettings, Statements } from './statements.js';
 
 /** A class whose objects are rows of a table. */
 export type EntityClass<E> = abstract new () => E;
@@ -16,11 +16,10 @@ export function isRowKeeper(rows: Rows | undefined): rows is RowKeeper {
   return typeof (rows as Partial<RowKeeper> | undefined)?.statementsOf === 'function';
 }
 
-/** @param module name of the module, for those who measure statements */
 export function statementsOn<E extends ObjectLiteral>(
   rows: Rows,
   entity: EntityClass<E>,
-  module?: string,
+  settings?: StatementSettings,
 ): EntityStatements<E> {
-  return isRowKeeper(rows) ? rows.statementsOf(entity) : new Statements(rows, entity, module);
+  return isRowKeeper(rows) ? rows.statementsOf(entity) : new Statements(rows, entity, settings);
 }

@@ -127,15 +127,22 @@ async function checkDatabase(dataSource: DataSource): Promise<void> {
       await checkSqlMode(queryRunner);
     }
     for (const entity of SESSION_ENTITIES) {
-      const { tablePath } = dataSource.getMetadata(entity);
-      if (!(await retryAtStart(() => queryRunner.hasTable(tablePath)))) {
-        throw new InvalidOptionError(
-          'dataSource',
-          `the database has no table "${tablePath}". Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them (migrationsRun: true does that at start).`,
-        );
-      }
+      const { tablePath, columns } = dataSource.getMetadata(entity);
+      const table = await retryAtStart(() => queryRunner.getTable(tablePath));
+      if (!table) throw missing(`no table "${tablePath}"`);
+      const present = new Set(table.columns.map(({ name }) => name));
+      const lacking = columns.map(({ databaseName }) => databaseName).filter((name) => !present.has(name));
+      if (lacking.length > 0) throw missing(`no column ${lacking.join(', ')} in the table "${tablePath}"`);
     }
   });
+}
+
+function missing(what: string): InvalidOptionError {
+  const migrations = SESSION_MIGRATIONS.map(({ name }) => name).join(', ');
+  return new InvalidOptionError(
+    'dataSource',
+    `the database has ${what}. Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them (migrationsRun: true does that at start). They are: ${migrations}.`,
+  );
 }
 
 /**

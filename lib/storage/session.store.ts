@@ -1,21 +1,22 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type RevocationReason,
   type SessionEndReason,
   StorageUnavailableError,
 } from '../errors/session.errors.js';
 import type { RefreshTokenFacts, RotationState } from '../protocol/rotation.js';
+import { timeOfSessionId } from '../protocol/session-id.js';
 import type { SessionActor } from '../types/actor.js';
 import type { JsonValue } from '../types/json.js';
 import type { Clock } from '../util/clock.js';
 import { logger } from '../util/logger.js';
 import type { UserId } from '../types/register.js';
 import { toAsciiJson } from './columns.js';
-import { storageErrors } from './database-error.js';
 import { Marks } from './marks.js';
 import { SessionEntity } from './session.entity.js';
 import { isRowKeeper, type Rows, statementsOn } from './row-keeper.js';
 import { revocationSql, SESSION_SQL } from './session.sql.js';
-import type { StatementResult } from './statements.js';
+import type { StatementResult, StatementSettings } from './statements.js';
 
 /** A row of the table of sessions, with the JSON columns parsed. */
 export type SessionRow = Omit<
@@ -70,6 +71,12 @@ export type SessionDetails = SessionFacts &
 /** The largest number of ids in one statement. Every database allows that many parameters. */
 const CHUNK = 512;
 
+/** For how long after a sign-in a node of a cluster may not have its row, in milliseconds. */
+const YOUNG = 30_000;
+/** How often, and in which distance in milliseconds, such a row is looked for. */
+const ATTEMPTS = 6;
+const WAIT = 50;
+
 /** In every collation, this comes after all ids, which are hexadecimal digits and hyphens. */
 const AFTER_ALL_IDS = 'z';
 
@@ -113,10 +120,10 @@ export class SessionStore {
     rows: Rows,
     private readonly clock: Clock,
     private readonly times: RowTimes,
-    module?: string,
+    settings?: StatementSettings,
   ) {
     this.hasReturning = isRowKeeper(rows) || HAS_RETURNING.has(rows.options.type);
-    const statements = statementsOn(rows, SessionEntity, module);
+    const statements = statementsOn(rows, SessionEntity, settings);
     this.run = statements.prepare({
       ...SESSION_SQL,
       ...revocationSql(this.hasReturning),
@@ -125,18 +132,37 @@ export class SessionStore {
   }
 
   async insert(row: SessionRow): Promise<void> {
-    await storageErrors(() => this.run.insert(toValues(row)));
+    await this.run.insert(toValues(row));
   }
 
   /** Takes back a row whose session nobody has got. */
   async discard(id: string): Promise<void> {
-    await storageErrors(() => this.run.discard({ id }));
+    await this.run.discard({ id });
   }
 
   /** The row of a session, live or not, or null. */
   async find(id: string): Promise<SessionRow | null> {
-    const { rows } = await storageErrors(() => this.run.find({ id }));
+    const { rows } = await this.run.find({ id });
     return rows[0] ? this.rowOf(rows[0]) : null;
+  }
+
+  /**
+   * The same for a session whose token is authentic. Right after a sign-in, another node of a cluster, or a replica that has just
+   * become the primary, may not have the row yet. So the row of a young session is waited for.
+   *
+   * @throws {@link StorageUnavailableError} when it does not come: that it is missing says nothing
+   */
+  async findAuthentic(id: string, now: number): Promise<SessionRow | null> {
+    for (let attempts = 1; ; attempts++) {
+      const row = await this.find(id);
+      if (row || !mayBeMissing(id, now)) return row;
+      if (attempts === ATTEMPTS) {
+        throw new StorageUnavailableError(
+          'The session was made a moment ago, and the database that was asked does not have it yet.',
+        );
+      }
+      await delay(WAIT);
+    }
   }
 
   /**
@@ -159,7 +185,7 @@ export class SessionStore {
     // Once, unless the database takes other users for this one: their sessions do not count.
     for (;;) {
       const values = { userId: user, before, now, ttl, absoluteTtl, count };
-      const { rows } = await storageErrors(() => this.run.findPageForUser(values));
+      const { rows } = await this.run.findPageForUser(values);
       found.push(...ofUser(rows, user));
       if (rows.length < count || found.length > limit) break;
       before = rows.at(-1)!.id;
@@ -175,7 +201,7 @@ export class SessionStore {
    */
   async findIdsForUser(userId: UserId, now: number, impersonated = true): Promise<string[]> {
     const user = toAsciiJson(userId);
-    const { rows } = await storageErrors(() => this.run.findIdsForUser({ userId: user, now }));
+    const { rows } = await this.run.findIdsForUser({ userId: user, now });
     const counting = ofUser(rows, user).filter(({ actor }) => impersonated || actor === null);
     return counting.map(({ id }) => id);
   }
@@ -183,7 +209,7 @@ export class SessionStore {
   /** Whether sessions are live, and until when. Those without a row are missing in the result. */
   async findStates(ids: readonly string[]): Promise<SessionState[]> {
     return this.inChunks(ids, async (chunk) => {
-      const { rows } = await storageErrors(() => this.run.findStates({ ids: chunk }));
+      const { rows } = await this.run.findStates({ ids: chunk });
       for (const row of rows) row.expiresAt = this.expiryOf(row);
       return rows;
     });
@@ -191,7 +217,7 @@ export class SessionStore {
 
   /** Ids of up to `count` live sessions between two ids, in the order of ids. */
   async findIdsBetween(after: string, before: string, now: number, count: number): Promise<string[]> {
-    const { rows } = await storageErrors(() => this.run.findIdsBetween({ after, before, now, count }));
+    const { rows } = await this.run.findIdsBetween({ after, before, now, count });
     return rows.map(({ id }) => id);
   }
 
@@ -207,9 +233,7 @@ export class SessionStore {
       next.generation === row.generation &&
       next.redeemedBy === row.redeemedBy;
     if (isWritten) return row;
-    const { affected } = await storageErrors(() =>
-      this.run.advance({ ...next, ...times, ...unchanged(row) }),
-    );
+    const { affected } = await this.run.advance({ ...next, ...times, ...unchanged(row) });
     return affected === 1 ? { ...row, ...next, ...times } : undefined;
   }
 
@@ -236,7 +260,7 @@ export class SessionStore {
   ): Promise<SessionDetails | undefined> {
     const { ttl, absoluteTtl } = this.times;
     const values = { id: sessionId, secretHash, generation, tokenId, now, ttl, absoluteTtl };
-    const { rows } = await storageErrors(() => this.run.redeem(values));
+    const { rows } = await this.run.redeem(values);
     return rows[0] && detailsOf(rows[0]);
   }
 
@@ -252,14 +276,14 @@ export class SessionStore {
   ): Promise<SessionFacts | undefined> {
     const { ttl, absoluteTtl } = this.times;
     const values = { id, secretHash, generation, now, ttl, absoluteTtl };
-    const { rows } = await storageErrors(() => this.run.prove(values));
+    const { rows } = await this.run.prove(values);
     return rows[0] && factsOf(rows[0]);
   }
 
   /** Revokes a stolen session, on condition that the row has not changed since it was read. */
   async revokeStolen(row: SessionRow): Promise<boolean> {
     const values = { ...unchanged(row), reason: 'theft', unsettled: UNSETTLED, mark: this.marks.next() };
-    const { affected } = await storageErrors(() => this.run.revokeStolen(values));
+    const { affected } = await this.run.revokeStolen(values);
     if (affected > 0) await this.settle([row.id]);
     return affected === 1;
   }
@@ -321,12 +345,10 @@ export class SessionStore {
     settles = true,
   ): Promise<EndedSession[]> {
     const mark = this.marks.next();
-    const { rows, affected } = await storageErrors(() => run({ ...values, unsettled: UNSETTLED, mark }));
+    const { rows, affected } = await run({ ...values, unsettled: UNSETTLED, mark });
     if (affected === 0) return [];
     if (settles) await this.settle(this.hasReturning ? rows.map(({ id }) => id) : ids);
-    const marked = this.hasReturning
-      ? rows
-      : (await storageErrors(() => this.run.findMarked({ ids, mark }))).rows;
+    const marked = this.hasReturning ? rows : (await this.run.findMarked({ ids, mark })).rows;
     return marked.map((row) => ({
       id: row.id,
       userId: parsed(row, 'userId', this.unreadable) as UserId,
@@ -350,7 +372,7 @@ export class SessionStore {
    */
   private async settle(ids: readonly string[]): Promise<void> {
     try {
-      await storageErrors(() => this.run.settle({ ids, ...this.settled() }));
+      await this.run.settle({ ids, ...this.settled() });
     } catch {
       // The sessions are revoked, and everybody reads so. The next clean-up writes the time.
     }
@@ -363,13 +385,13 @@ export class SessionStore {
 
   /** Sessions that were revoked at this time or later. The time of some may be later than now. */
   async revokedSince(time: number): Promise<Revocation[]> {
-    const { rows } = await storageErrors(() => this.run.revokedSince({ time, unsettled: UNSETTLED }));
+    const { rows } = await this.run.revokedSince({ time, unsettled: UNSETTLED });
     return rows as Revocation[];
   }
 
   /** The same, with whose sessions they were, and whether this process has revoked them. */
   async heardSince(time: number): Promise<HeardRevocation[]> {
-    const { rows } = await storageErrors(() => this.run.heardSince({ time, unsettled: UNSETTLED }));
+    const { rows } = await this.run.heardSince({ time, unsettled: UNSETTLED });
     return rows.map((row) => ({
       id: row.id,
       // The same rows are read again and again. So what is damaged is not logged here.
@@ -397,7 +419,7 @@ export class SessionStore {
     const run = column === 'data' ? this.run.updateData : this.run.updateClaims;
     const { ttl, absoluteTtl } = this.times;
     const values = { id, value: toAsciiJson(value), version: version ?? null, now, ttl, absoluteTtl };
-    const { affected } = await storageErrors(() => run(values));
+    const { affected } = await run(values);
     return affected === 1;
   }
 
@@ -406,7 +428,7 @@ export class SessionStore {
     const { ttl, absoluteTtl } = this.times;
     const value = label === null ? null : toAsciiJson(label);
     const values = { id, value, version: null, now, ttl, absoluteTtl };
-    const { affected } = await storageErrors(() => this.run.updateLabel(values));
+    const { affected } = await this.run.updateLabel(values);
     return affected === 1;
   }
 
@@ -416,13 +438,13 @@ export class SessionStore {
    * @returns how many rows this call removed
    */
   async removeExpired(now: number, batchSize: number): Promise<number> {
-    await storageErrors(() => this.run.settleAll(this.settled()));
+    await this.run.settleAll(this.settled());
     let removed = 0;
     for (;;) {
-      const { rows } = await storageErrors(() => this.run.findExpired({ now, count: batchSize }));
+      const { rows } = await this.run.findExpired({ now, count: batchSize });
       if (rows.length === 0) return removed;
       const ids = rows.map(({ id }) => id);
-      const { affected } = await storageErrors(() => this.run.removeExpired({ ids, now }));
+      const { affected } = await this.run.removeExpired({ ids, now });
       removed += affected;
       if (rows.length < batchSize) return removed;
     }
@@ -475,6 +497,11 @@ export function hasBeenEnded({
   revokedReason,
 }: Pick<SessionState, 'revokedAt' | 'revokedReason'>): boolean {
   return revokedAt !== null || revokedReason !== null;
+}
+
+/** Whether a session is so young that a missing row does not say that it is over. */
+export function mayBeMissing(id: string, now: number): boolean {
+  return now - timeOfSessionId(id) < YOUNG;
 }
 
 function toValues(row: SessionRow): Record<keyof SessionEntity, unknown> {

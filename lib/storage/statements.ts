@@ -2,11 +2,19 @@ import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'ty
 import { statements, timeStatement } from '../diagnostics/channels.js';
 import { PreparedStatement } from './prepared-statement.js';
 import { isSqlite } from './sqlite-locking.js';
+import { StatementWatch } from './statement-watch.js';
 
 /** A statement's result: its rows with property names, and the number of changed rows. */
 export interface StatementResult<E> {
   readonly rows: E[];
   readonly affected: number;
+}
+
+export interface StatementSettings {
+  /** Name of the module, for those who measure statements. */
+  readonly module?: string;
+  /** Shared by all tables of a module: they are in one database. */
+  readonly watch?: StatementWatch;
 }
 
 type Values = Readonly<Record<string, unknown>>;
@@ -44,12 +52,16 @@ export class Statements<E extends ObjectLiteral> implements EntityStatements<E> 
   private readonly metadata: EntityMetadata;
   private readonly transformers: { readonly property: string; readonly from: (value: unknown) => unknown }[];
 
-  /** @param module name of the module, for those who measure statements */
+  private readonly module: string;
+  private readonly watch: StatementWatch;
+
   constructor(
     private readonly dataSource: DataSource,
     entity: EntityTarget<E>,
-    private readonly module = '',
+    { module = '', watch = new StatementWatch() }: StatementSettings = {},
   ) {
+    this.module = module;
+    this.watch = watch;
     this.metadata = dataSource.getMetadata(entity);
     this.transformers = this.metadata.columns.flatMap(({ propertyName: property, transformer }) =>
       transformer && !Array.isArray(transformer)
@@ -105,10 +117,11 @@ export class Statements<E extends ObjectLiteral> implements EntityStatements<E> 
     };
     const label = { statement: statementName, module: this.module };
     return async (values) => {
-      const parameters = names.map((name) => valueOf(values, name));
-      const { rows, rowCount } = statements.hasSubscribers
-        ? await timeStatement(label, () => statement.run(parameters))
-        : await statement.run(parameters);
+      const run = async () => statement.run(names.map((name) => valueOf(values, name)));
+      const { rows, rowCount } = await this.watch.run(
+        statementName,
+        statements.hasSubscribers ? async () => timeStatement(label, run) : run,
+      );
       for (const row of rows as Record<string, unknown>[]) {
         // Drivers give big integers as text. Some settings of the application make them give small integers as text, too.
         for (const { property, from } of transformers) row[property] = from(row[property]);
@@ -129,12 +142,12 @@ export class Statements<E extends ObjectLiteral> implements EntityStatements<E> 
     };
     const byLength = new Map([[1, prepare(1)]]);
     return async (values) => {
-      const given = values[list] as readonly unknown[] | undefined;
-      if (!given?.length) throw new Error(`The statement "${statementName}" lacks values for ":${list}...".`);
+      const given = (values[list] ?? []) as readonly unknown[];
       let length = 1;
       while (length < given.length) length *= 2;
       const run = byLength.get(length) ?? prepare(length);
       byLength.set(length, run);
+      // An empty list gives no value, which the statement refuses.
       const each = namesOf(length).map((name, n) => [name, given[Math.min(n, given.length - 1)]]);
       return run({ ...values, ...(Object.fromEntries(each) as Values) });
     };

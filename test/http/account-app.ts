@@ -20,6 +20,8 @@ export interface AccountApp extends TestApp {
 export interface AccountAppSettings extends Pick<TestAppSettings, 'metadata' | 'configure' | 'trustProxy'> {
   /** Starts another process of an application: it uses the same database. */
   readonly database?: TestDatabase;
+  /** Is called when the application has been closed. */
+  readonly onClose?: () => Promise<unknown>;
 }
 
 type Start = (
@@ -41,9 +43,10 @@ export function accountApps(adapter: Adapter, kind: DatabaseKind = databases[0]!
     vi.useRealTimers();
   });
 
-  return async (options, { metadata, database, ...settings } = {}) => {
+  return async (options, { metadata, database, onClose, ...settings } = {}) => {
     const used = database ?? (await kind.create());
     if (!database) cleanups.push(() => used.remove());
+    if (onClose) cleanups.push(onClose);
     const app = await startApp({
       adapter,
       database: used,

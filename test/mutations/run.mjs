@@ -66,6 +66,10 @@ const SUITES = [
   ['pages', ['test/ssr/forward-session.spec.ts']],
   ['not-before', ['test/revocation/not-before.spec.ts']],
   ['revocation', ['test/revocation']],
+  [
+    'silence',
+    ['lib/storage', 'lib/keys', 'test/http/silent-database.spec.ts', 'test/http/lagging-node.spec.ts'],
+  ],
   ['lists', ['test/verifier/revocations.spec.ts']],
   [
     'events',

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { Agent, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,6 +70,19 @@ describe.each(adapters)('the built sample on %s', (adapter) => {
     await untilRefused(url);
     busy.write(body);
     expect(await answer).toContain('HTTP/1.1 200');
+    expect(await sample.ended()).toBe(0);
+  });
+
+  it('cuts no connection off that clients have kept', { timeout: MINUTES }, async () => {
+    const sample = start({ HTTP_ADAPTER: adapter, DATABASE_URL: 'sqlite::memory:' });
+    const url = await sample.url();
+    const clients = Array.from({ length: 10 }, () => keepAsking(`${url}/health`));
+    await Promise.all(clients.map(({ begun }) => begun));
+    sample.terminate();
+    const ends = await Promise.all(clients.map(({ ended }) => ended));
+    // Nobody listens any more; no connection has broken.
+    expect(ends.map(({ code }) => code)).toEqual(clients.map(() => 'ECONNREFUSED'));
+    expect(ends.map(({ connection }) => connection)).toEqual(clients.map(() => 'close'));
     expect(await sample.ended()).toBe(0);
   });
 });
@@ -171,6 +185,35 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('when $name is 
     expect(await browser.get('/sessions')).toMatchObject({ status: 503 });
   });
 });
+
+/** Sends one request after the other over a connection that it keeps, until one fails. */
+function keepAsking(url: string): {
+  readonly begun: Promise<void>;
+  readonly ended: Promise<{ code: string | undefined; connection: string | undefined }>;
+} {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  let connection: string | undefined;
+  const ask = async () =>
+    new Promise<void>((resolve, reject) => {
+      const request = get(url, { agent }, (response) => {
+        ({ connection } = response.headers);
+        response.resume().once('end', resolve).once('error', reject);
+      });
+      request.once('error', reject);
+    });
+  const begun = ask();
+  const ended = (async () => {
+    await begun;
+    try {
+      for (;;) await ask();
+    } catch (error) {
+      return { code: (error as NodeJS.ErrnoException).code, connection };
+    } finally {
+      agent.destroy();
+    }
+  })();
+  return { begun, ended };
+}
 
 async function open({ hostname, port }: URL): Promise<Socket> {
   const socket = connect(Number(port), hostname);

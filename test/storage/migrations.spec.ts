@@ -176,6 +176,28 @@ describe.each(databases)('the tables on $name', (kind) => {
       /no table "user_session".*SESSION_MIGRATIONS/,
     );
   });
+
+  test.each([
+    ['user_session', 'label'],
+    ['user_session_key', 'active_at'],
+    ['user_session_not_before', 'reason'],
+  ])('of which one lacks a column stop the start, and the message names it: %s.%s', async (table, column) => {
+    const dataSource = await connectTo(database);
+    await dataSource.query(`ALTER TABLE ${table} DROP COLUMN ${column}`);
+    await expect(openSessionDataSource(dataSource, {}, new Logger())).rejects.toThrow(
+      new RegExp(
+        `no column ${column} in the table "${table}".*SESSION_MIGRATIONS.*SessionTables1764000000000`,
+      ),
+    );
+  });
+
+  test('may have columns of a later version, which runs beside this one', async () => {
+    const dataSource = await connectTo(database);
+    await dataSource.query('ALTER TABLE user_session ADD COLUMN of_a_later_version varchar(10)');
+    const opened = await openSessionDataSource(dataSource, {}, new Logger());
+    if (opened.isOwn) open.push(opened.dataSource);
+    await expectToWork(opened.dataSource);
+  });
 });
 
 /** The changes that the schema builder would make. */

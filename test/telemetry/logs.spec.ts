@@ -179,7 +179,7 @@ describe('keys that others provide', () => {
         vi.spyOn(Logger.prototype, 'log').mockImplementation(keep);
         const { d: _, ...key } = await newKey('theirs');
         server.publish([key]);
-        const times = { cacheMaxAge: 5 * MINUTE, cooldown: 10_000, timeout: 5_000 };
+        const times = { cacheMaxAge: 5 * MINUTE, cooldown: 10_000, timeout: 5_000, patience: 1_000 };
         const keys = new RemoteKeys({
           jwksUri: new URL(`${server.uri}?key=${encodeURIComponent(SECRET)}`),
           ...times,

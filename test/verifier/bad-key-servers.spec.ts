@@ -84,7 +84,13 @@ describe('a server of keys', () => {
   afterEach(() => server.close());
 
   const remote = () =>
-    new RemoteKeys({ jwksUri: new URL(server.uri), cacheMaxAge: 30_000, cooldown: 100, timeout: TIMEOUT });
+    new RemoteKeys({
+      jwksUri: new URL(server.uri),
+      cacheMaxAge: 30_000,
+      cooldown: 100,
+      timeout: TIMEOUT,
+      patience: 1_000,
+    });
 
   it.each(CASES)(
     'that %s is an error soon, is left alone, and costs no known key',

@@ -1,0 +1,58 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * Stands between a program and a server. While it is shut, bytes get lost, as where a firewall drops packets or a machine has
+ * no power: connections stay open, and nobody answers.
+ */
+export class TcpGate {
+  private readonly sockets = new Set<Socket>();
+  private isShut = false;
+
+  private constructor(private readonly server: Server) {}
+
+  static async before(host: string, port: number): Promise<TcpGate> {
+    const server = createServer();
+    const gate = new TcpGate(server);
+    server.on('connection', (near) => {
+      const far = connect(port, host);
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        gate.sockets.add(from);
+        from.on('data', (bytes) => {
+          if (!gate.isShut) to.write(bytes);
+        });
+        from.on('error', () => undefined);
+        from.once('close', () => {
+          gate.sockets.delete(from);
+          to.destroy();
+        });
+      }
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return gate;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  shut(): void {
+    this.isShut = true;
+  }
+
+  /** Opens it again. Connections from before have lost bytes, so they end, as when a machine comes back. */
+  open(): void {
+    this.isShut = false;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    this.server.close();
+    await once(this.server, 'close');
+  }
+}
