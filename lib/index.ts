@@ -10,12 +10,14 @@ export type {
   RevocationMode,
   SessionCacheOptions,
   SessionCookieOptions,
+  SessionHeaderOptions,
   SessionModuleExtras,
   SessionModuleOptions,
   SessionOptionsFactory,
   SigningKeyOptions,
   TheftPolicy,
   TheftScope,
+  TransportMode,
 } from './options/session-module.options.js';
 export type { Duration } from './options/duration.js';
 export type { SigningAlgorithm, SigningKeySource } from './keys/signing-key.js';
@@ -80,6 +82,7 @@ export { SessionGuard } from './guard/session.guard.js';
 export {
   CurrentSession,
   NoImpersonation,
+  NoRefresh,
   OptionalSession,
   RequireFresh,
   Session,

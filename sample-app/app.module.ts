@@ -1,6 +1,8 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { SessionModule } from 'nestjs-session-tokens';
+import { SessionHealthIndicator } from 'nestjs-session-tokens/terminus';
 import { AuthController } from './auth.controller.js';
 import { DataController } from './data.controller.js';
 import { typeOrmOptions } from './database.js';
@@ -12,7 +14,9 @@ import { TheftDemoModule } from './theft-demo/theft-demo.module.js';
 import { UsersModule } from './users/users.module.js';
 
 @Module({
-  imports: [UsersModule],
+  // It would log each probe that fails. The session module logs when trouble begins, and when it is over.
+  imports: [UsersModule, TerminusModule.forRoot({ logger: false })],
+  providers: [SessionHealthIndicator],
   controllers: [AuthController, DevicesController, DataController, HealthController, PageController],
 })
 export class AppModule {

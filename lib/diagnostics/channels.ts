@@ -98,6 +98,10 @@ export interface KeyState {
   readonly reads: ReadCounts;
   /** For how long the present key has been signing, in milliseconds. `undefined` if that is not known. */
   readonly age: number | undefined;
+  /** For how long the next key should have been there, in milliseconds. 0 if none is due, or if that is not known. */
+  readonly overdue: number;
+  /** How many keys are known. */
+  readonly known: number;
 }
 
 /**

@@ -56,7 +56,8 @@ export type SessionErrorCode =
   | 'revocations_unavailable'
   | 'storage_unavailable';
 
-const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
+/** The HTTP status of each code. */
+export const STATUS: Readonly<Record<SessionErrorCode, HttpStatus>> = {
   no_credentials: HttpStatus.UNAUTHORIZED,
   try_refresh: HttpStatus.UNAUTHORIZED,
   session_over: HttpStatus.UNAUTHORIZED,

@@ -94,6 +94,16 @@ export const NoImpersonation = (refused = true, module?: string): CustomDecorato
   setRule('noImpersonation', refused, module);
 
 /**
+ * The guard exchanges no refresh token. It tells a client whose access token has expired to refresh (`try_refresh`), as in
+ * endpoint mode: for routes whose responses lose their cookies, such as those for a server that renders a page and cannot set
+ * any. `NoRefresh(false)` undoes the controller's for one handler.
+ *
+ * @param module name of the module, if the application has several. @default all modules
+ */
+export const NoRefresh = (noRefresh = true, module?: string): CustomDecorator =>
+  setRule('noRefresh', noRefresh, module);
+
+/**
  * The guard does not check for cross-site request forgery.
  *
  * @param module name of the module, if the application has several. @default all modules

@@ -10,22 +10,25 @@ import { keepConnection } from './connection-of.js';
 import { type Exchange, exchangeOf, NO_RESPONSE } from './exchange-of.js';
 import { forGraphQL } from './graphql-error.js';
 import { rememberRequest } from './guarded-request.js';
-import { sessionAuthenticatorToken } from './injection-tokens.js';
+import { DEFAULT_MODULE, sessionAuthenticatorToken } from './injection-tokens.js';
 import { provideCookies } from './request-cookies.js';
-import { readRule } from './session.metadata.js';
+import { readRules, type RouteRules } from './session.metadata.js';
 import { authenticateOnce } from './shared-authentication.js';
-
-/** The rules that decorators set for a handler. */
-interface RouteRules {
-  readonly skip: boolean;
-  readonly optional: boolean;
-  readonly csrf: boolean;
-  readonly maxAge: number | undefined;
-  readonly impersonated: boolean;
-}
 
 /** The guards of modules that have a name. */
 const named = new Map<string, Type<SessionGuard>>();
+
+/** The authenticator of a guard; `undefined` for any other object, and for a guard that Nest makes for each request. */
+export let authenticatorOf: (guard: object) => SessionAuthenticator | undefined;
+
+/** The name of the module whose sessions the guards of a class accept; `undefined` for any other class. */
+export function moduleOfGuard(type: Type): string | undefined {
+  for (let each: unknown = type; typeof each === 'function'; each = Object.getPrototypeOf(each)) {
+    if (each === SessionGuard) return DEFAULT_MODULE;
+    for (const [module, guard] of named) if (guard === each) return module;
+  }
+  return undefined;
+}
 
 /**
  * Accepts requests with a session, and attaches the session to the request: see {@link CurrentSession}. Works on a handler,
@@ -61,6 +64,10 @@ export class SessionGuard implements CanActivate {
    */
   readonly #rules = new WeakMap<object, WeakMap<object, RouteRules>>();
   readonly #hasOwnExchange: boolean;
+
+  static {
+    authenticatorOf = (guard) => (#sessions in guard ? guard.#sessions : undefined);
+  }
 
   constructor(
     @Inject(sessionAuthenticatorToken()) sessions: SessionAuthenticator,
@@ -168,16 +175,7 @@ export class SessionGuard implements CanActivate {
     const [handler, type] = [context.getHandler(), context.getClass()];
     const known = this.#rules.get(handler)?.get(type);
     if (known) return known;
-    const read = (rule: Parameters<typeof readRule>[1]) =>
-      readRule(this.#reflector, rule, this.#sessions.module, [handler, type]);
-    const maxAge = read('maxAge');
-    const rules = {
-      skip: read('skip') === true,
-      optional: read('optional') === true,
-      csrf: read('skipCsrf') !== true,
-      maxAge: typeof maxAge === 'number' ? maxAge : undefined,
-      impersonated: read('noImpersonation') !== true,
-    };
+    const rules = readRules(this.#reflector, this.#sessions.module, [handler, type]);
     const ofHandler = this.#rules.get(handler) ?? new WeakMap<object, RouteRules>();
     this.#rules.set(handler, ofHandler.set(type, rules));
     return rules;

@@ -2,7 +2,7 @@ import { type CustomDecorator } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 
 /** The rules that decorators can set for a handler or a controller. */
-export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation';
+export type RouteRule = 'skip' | 'optional' | 'skipCsrf' | 'maxAge' | 'noImpersonation' | 'noRefresh';
 
 type RuleDecorator = ReturnType<typeof Reflector.createDecorator<boolean | number>>;
 
@@ -30,7 +30,7 @@ export function setRule(
  * The rule for a module. The handler's rule comes before the controller's. A rule that names the module comes before one for
  * all modules.
  */
-export function readRule(
+function readRule(
   reflector: Reflector,
   rule: RouteRule,
   module: string,
@@ -39,4 +39,32 @@ export function readRule(
   const read = (of: string | undefined) =>
     reflector.getAllAndOverride(decoratorOf(rule, of), targets) as boolean | number | undefined;
   return read(module) ?? read(undefined);
+}
+
+/** The rules that decorators set for a handler. */
+export interface RouteRules {
+  readonly skip: boolean;
+  readonly optional: boolean;
+  readonly csrf: boolean;
+  readonly maxAge: number | undefined;
+  readonly impersonated: boolean;
+  readonly refresh: boolean;
+}
+
+/** All rules for a module. @param targets the handler and its controller */
+export function readRules(
+  reflector: Reflector,
+  module: string,
+  targets: Parameters<Reflector['getAllAndOverride']>[1],
+): RouteRules {
+  const read = (rule: RouteRule) => readRule(reflector, rule, module, targets);
+  const maxAge = read('maxAge');
+  return {
+    skip: read('skip') === true,
+    optional: read('optional') === true,
+    csrf: read('skipCsrf') !== true,
+    maxAge: typeof maxAge === 'number' ? maxAge : undefined,
+    impersonated: read('noImpersonation') !== true,
+    refresh: read('noRefresh') !== true,
+  };
 }

@@ -36,6 +36,10 @@ class SharedOutcome {
     private readonly exchange: Exchange,
   ) {}
 
+  get isKnown(): boolean {
+    return this.checked !== undefined || this.unchecked !== undefined;
+  }
+
   withCheck(): Outcome {
     const { sessions, exchange, unchecked } = this;
     return (this.checked ??=
@@ -77,6 +81,10 @@ export function authenticateOnce(
 ): Outcome {
   const { request } = exchange;
   const shared = ((request as SharedRequest)[SHARED] ??= new SharedOutcomes()).of(sessions, exchange);
+  // It exchanges nothing, and says so. Another resolver may.
+  if (options.refresh === false && !shared.isKnown) {
+    return sessions.authenticate(request, exchange.response, options);
+  }
   const outcome = options.csrf === false ? shared.withoutCheck() : shared.withCheck();
   return andThen(outcome, (session) => {
     sessions.recheck(session, request, options);

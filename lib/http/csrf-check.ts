@@ -20,7 +20,8 @@ import {
 /** How much of what a request says is told, in characters. */
 const LONGEST = 200;
 
-const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']); // RFC 9110, 9.2.1
+/** RFC 9110, 9.2.1. */
+export const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** Refuses requests with unsafe methods that a page of another site may have sent. */
 export class CsrfCheck {

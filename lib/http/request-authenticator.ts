@@ -10,9 +10,10 @@ import { AuthenticatedSession } from '../session/authenticated-session.js';
 import { andThen } from '../util/and-then.js';
 import type { Clock } from '../util/clock.js';
 import type { CsrfCheck } from './csrf-check.js';
+import type { LostSecureCookies } from './lost-secure-cookies.js';
 import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.js';
 import type { MissingRefreshCookie } from './missing-refresh-cookie.js';
-import { foreignToken, noCredentials, tryRefresh } from './refusals.js';
+import { foreignToken, noCredentials, notExchanged, tryRefresh } from './refusals.js';
 import type {
   AuthenticateOptions,
   ConnectionRegistry,
@@ -39,6 +40,9 @@ interface Attempt<TTransport> {
 /**
  * Finds the session of a request. It tries the access tokens of each transport, in the order of the transports, and then
  * exchanges a refresh token.
+ *
+ * A request may have tokens in headers and in cookies. One rule says which of them count: if a header has a token of this
+ * module's form, the headers alone; otherwise the cookies, with their CSRF check.
  */
 export class RequestAuthenticator<
   TTransport extends TokenReader,
@@ -61,6 +65,7 @@ export class RequestAuthenticator<
     readonly connections: ConnectionRegistry,
     private readonly responses: ResponseFollower,
     private readonly missingRefreshCookie?: MissingRefreshCookie,
+    private readonly lostCookies?: LostSecureCookies,
   ) {}
 
   /**
@@ -80,7 +85,11 @@ export class RequestAuthenticator<
     const { headers } = request;
     for (const transport of this.transports) {
       const token = transport.readAccessToken(headers);
-      if (token === undefined) continue;
+      if (token === undefined) {
+        if (transport.isMeant(headers))
+          return this.authenticateInTurn(request, response, options, undefined, now);
+        continue;
+      }
       const checksCsrf = this.beginCsrfCheck(request, transport, options);
       const first = this.tryToken(request, transport, token, checksCsrf, now);
       if (!(first instanceof Promise) && first.status === 'active' && !first.replacement) {
@@ -89,8 +98,10 @@ export class RequestAuthenticator<
       }
       return this.authenticateInTurn(request, response, options, { transport, checksCsrf, first }, now);
     }
-    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport)))
+    if (!this.transports.some((transport) => this.authority.mayExchange(request, response, transport))) {
+      this.lostCookies?.refused(request, now);
       throw noCredentials();
+    }
     return this.authenticateInTurn(request, response, options, undefined, now);
   }
 
@@ -107,9 +118,12 @@ export class RequestAuthenticator<
     options: AuthenticateOptions = {},
   ): Promise<TSession> {
     await this.refuseImpersonation(request);
-    const transport = this.transports.find((each) => this.authority.hasRefreshTokens(request, each));
+    const transport = this.transportsOf(request).find((each) =>
+      this.authority.hasRefreshTokens(request, each),
+    );
     if (!transport) {
       await this.clearLeftovers(request, response);
+      this.lostCookies?.refused(request, this.clock.now());
       throw noCredentials();
     }
     if (areHeadersSent(response)) throw new HeadersSentError();
@@ -129,7 +143,7 @@ export class RequestAuthenticator<
    */
   private async refuseImpersonation(request: HttpRequest): Promise<void> {
     const now = this.clock.now();
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       if (transport.isAmbient && !transport.isForImpersonation) continue;
       for (const token of transport.readAccessTokens(request)) {
         const outcome = await this.tryToken(request, transport, token, false, now);
@@ -141,7 +155,7 @@ export class RequestAuthenticator<
 
   /** Takes access tokens that are no longer good from a client that has no refresh token. It could never get rid of them. */
   private async clearLeftovers(request: HttpRequest, response: HttpResponse): Promise<void> {
-    for (const transport of this.transports) {
+    for (const transport of this.transportsOf(request)) {
       const tokens = transport.readAccessTokens(request);
       const now = this.clock.now();
       const verified = await Promise.all(tokens.map(async (token) => this.tokens.verify(token, now)));
@@ -180,6 +194,23 @@ export class RequestAuthenticator<
     return this.authority.isUnauthenticated(error);
   }
 
+  /** Whether the headers of a request decide, and its cookies do not count. */
+  isByHeaders(request: HttpRequest): boolean {
+    return this.transports.some(
+      (each) =>
+        !each.isAmbient &&
+        (each.isMeant(request.headers) ||
+          each.readAccessTokens(request).some((token) => this.tokens.hasForm(token))),
+    );
+  }
+
+  /** The transports whose tokens count. */
+  private transportsOf(request: HttpRequest): readonly TTransport[] {
+    return this.isByHeaders(request)
+      ? this.transports.filter(({ isAmbient }) => !isAmbient)
+      : this.transports;
+  }
+
   /**
    * Does the part of the CSRF check that needs only the request.
    *
@@ -196,8 +227,8 @@ export class RequestAuthenticator<
   }
 
   /**
-   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried, because an
-   * `Authorization` header may not be meant for this module.
+   * Tries one transport after the other. If the tokens of one are not valid, the next one is tried: an `Authorization` header
+   * that is not meant for this module does not keep the cookies from counting.
    *
    * @param begun the attempt that `authenticate` has started
    */
@@ -209,14 +240,15 @@ export class RequestAuthenticator<
     now: number,
   ): Promise<TSession> {
     let refusal: Error | undefined;
-    const start = begun ? this.transports.indexOf(begun.transport) : 0;
-    for (const transport of this.transports.slice(start)) {
+    const transports = this.transportsOf(request);
+    const start = begun ? transports.indexOf(begun.transport) : 0;
+    for (const transport of transports.slice(start)) {
       const attempt =
         transport === begun?.transport
           ? begun
           : this.beginAttempt(request, response, transport, options, now);
       if (!attempt) continue;
-      const result = await this.finishAttempt(request, response, attempt, now);
+      const result = await this.finishAttempt(request, response, attempt, options, now);
       if (result instanceof Error) refusal = result;
       else return this.allow(result, request, response, transport, options, now);
     }
@@ -231,8 +263,10 @@ export class RequestAuthenticator<
     options: AuthenticateOptions,
     now: number,
   ): Attempt<TTransport> | undefined {
-    const token = transport.readAccessToken(request.headers);
-    if (token === undefined && !this.authority.mayExchange(request, response, transport)) return undefined;
+    const { headers } = request;
+    const token = transport.readAccessToken(headers);
+    const isMeant = transport.isMeant(headers) || this.authority.mayExchange(request, response, transport);
+    if (token === undefined && !isMeant) return undefined;
     const checksCsrf = this.beginCsrfCheck(request, transport, options);
     const first: Attempt<TTransport>['first'] =
       token === undefined ? UNUSABLE : this.tryToken(request, transport, token, checksCsrf, now);
@@ -244,6 +278,7 @@ export class RequestAuthenticator<
     request: HttpRequest,
     response: HttpResponse,
     { transport, checksCsrf, first }: Attempt<TTransport>,
+    { refresh: exchanges }: AuthenticateOptions,
     now: number,
   ): Promise<TSession | Error> {
     // A browser that has the cookie for several domains or paths sends all of them.
@@ -261,7 +296,8 @@ export class RequestAuthenticator<
     // Who has acted as another user must not go on as themselves, by other tokens of the request, without knowing it.
     if (over?.impersonation) throw over;
     if (forged && transport.isForImpersonation) throw this.csrf.refusal(request, forged);
-    if (this.authority.mayExchange(request, response, transport))
+    const mayExchange = this.authority.mayExchange(request, response, transport);
+    if (mayExchange && exchanges !== false)
       return this.authority.exchange(
         request,
         response,
@@ -270,13 +306,10 @@ export class RequestAuthenticator<
         now,
       );
     if (forged) return this.csrf.refusal(request, forged);
-    return this.authority.refuse(over, transport) ?? this.refuseUnusable(request, transport);
-  }
-
-  private refuseUnusable(request: HttpRequest, transport: TTransport): Error {
-    const tokens = transport.isAmbient ? [] : transport.readAccessTokens(request);
-    const isForeign = tokens.length > 0 && !tokens.some((token) => this.tokens.hasForm(token));
-    return isForeign ? foreignToken() : tryRefresh();
+    // As in endpoint mode: the refresh token decides whether the session is over.
+    if (mayExchange) return notExchanged();
+    const isForeign = !transport.isAmbient && !this.isByHeaders(request);
+    return this.authority.refuse(over, transport) ?? (isForeign ? foreignToken() : tryRefresh());
   }
 
   private tryToken(
@@ -310,11 +343,12 @@ export class RequestAuthenticator<
   }
 
   /**
-   * A token of an impersonation that is not good any more says so. In its own cookie, it need not be authentic: the key of an old
-   * one may be gone. Elsewhere, a token that is not authentic may be meant for another module.
+   * A token of an impersonation that is not good any more says so. In its own cookie, and in a header, it need not be authentic:
+   * the key of an old one may be gone, and the actor's refresh token beside it must not count. In another cookie, somebody else
+   * may have set it.
    */
   private judgeUnusable(
-    { isForImpersonation }: TTransport,
+    { isAmbient, isForImpersonation }: TTransport,
     token: string,
     verification: Exclude<AccessTokenVerification, { status: 'valid' }>,
   ): Outcome {
@@ -324,7 +358,7 @@ export class RequestAuthenticator<
       const end = { endedAt: expiresAt, reason: 'expired' };
       return { status: 'over', error: new SessionOverError({ ...end, impersonation: true }) };
     }
-    if (!isForImpersonation || !this.tokens.namesActor(token)) return UNUSABLE;
+    if ((isAmbient && !isForImpersonation) || !this.tokens.namesActor(token)) return UNUSABLE;
     return { status: 'over', error: new SessionOverError({ impersonation: true }) };
   }
 
@@ -347,7 +381,7 @@ export class RequestAuthenticator<
  * @throws {@link InsufficientAuthenticationError} when the user proved who they are too long ago
  * @throws {@link ImpersonationRefusedError} when somebody acts as the user, who has proved nothing
  */
-function checkRules(
+export function checkRules(
   session: AuthenticatedSession,
   { maxAge, impersonated }: AuthenticateOptions,
   now: number,

@@ -60,7 +60,7 @@ export class RequestRefresher {
       try {
         const tokens = await this.lifecycle.refresh(token, now, lookedAgain.has(token.tokenId), client);
         transport.writeTokens(request, response, tokens, now);
-        await this.csrf.giveToken(response, tokens.row.id, now);
+        if (transport.isAmbient) await this.csrf.giveToken(response, tokens.row.id, now);
         this.responses.watch(response, tokens.row.id, now);
         return tokens;
       } catch (error) {

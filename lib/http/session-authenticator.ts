@@ -11,6 +11,12 @@ export interface AuthenticateOptions {
    * their user has proved nothing. @default true
    */
   impersonated?: boolean;
+  /**
+   * Whether a refresh token of the request may be exchanged. With `false`, a client whose access token has expired is told to
+   * refresh (`try_refresh`), as in endpoint mode: for routes whose responses lose their cookies, such as those for a server that
+   * renders a page and cannot set any. @default true
+   */
+  refresh?: boolean;
   /** How long ago the user may have proved who they are at most, in milliseconds. @default any time */
   maxAge?: number | undefined;
 }

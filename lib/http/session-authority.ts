@@ -15,7 +15,7 @@ import { areHeadersSent, type HttpRequest, type HttpResponse } from './messages.
 import type { LateResponses } from './late-responses.js';
 import { markPrivate } from './private-responses.js';
 import type { RequestRefresher } from './request-refresher.js';
-import { ForeignTokenError } from './refusals.js';
+import { ForeignTokenError, NotExchangedError } from './refusals.js';
 import { ResponseLink } from './response-link.js';
 import type { ActiveVerdict, CsrfProgress, TokenAuthority } from './token-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
@@ -103,7 +103,9 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
       error instanceof SessionOverError ||
       error instanceof TokenTheftError ||
       error instanceof ForeignTokenError ||
-      (error instanceof TryRefreshError && this.options.refresh === 'transparent')
+      (error instanceof TryRefreshError &&
+        !(error instanceof NotExchangedError) &&
+        this.options.refresh === 'transparent')
     );
   }
 }

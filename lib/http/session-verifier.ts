@@ -1,4 +1,5 @@
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import type { RemoteKeys } from '../keys/remote-keys.js';
 import type { ResolvedVerifierOptions } from '../options/resolved-verifier-options.js';
 import type { RemoteRevocations } from '../revocation/remote-revocations.js';
@@ -9,6 +10,7 @@ import { AccessTokenVerifier } from '../tokens/access-token-verifier.js';
 import { NoCredentialsError, SessionOverError } from '../errors/session.errors.js';
 import { andThen } from '../util/and-then.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
+import { type AuthenticationFacts, credentialsOf } from './authentication-facts.js';
 import { CsrfCheck } from './csrf-check.js';
 import type { HttpRequest, HttpResponse } from './messages.js';
 import { markPrivate } from './private-responses.js';
@@ -22,7 +24,7 @@ import type {
 } from './session-authenticator.js';
 import type { TokenAuthority } from './token-authority.js';
 import { AccessCookie } from './transport/access-cookie.js';
-import { BearerReader } from './transport/bearer-transport.js';
+import { BearerReader } from './transport/bearer-reader.js';
 import type { TokenReader } from './transport/token-transport.js';
 
 /** Without the database, every valid token is accepted that is not known to be revoked, and no token can be exchanged. */
@@ -49,6 +51,13 @@ const anyValidToken = (
     error instanceof ForeignTokenError,
 });
 
+/** In the order in which they are looked at. */
+function readersOf({ transport, impersonationName, cookieName }: ResolvedVerifierOptions): TokenReader[] {
+  const cookies = [new AccessCookie(impersonationName, true), new AccessCookie(cookieName)];
+  if (transport === 'cookie') return cookies;
+  return transport === 'header' ? [new BearerReader()] : [new BearerReader(), ...cookies];
+}
+
 /**
  * Verifies access tokens in a service without the database. Without the option `revocations`, it does not know which sessions
  * are revoked: it accepts their access tokens until they expire.
@@ -58,6 +67,8 @@ export class SessionVerifier implements SessionAuthenticator {
   readonly #tokens: AccessTokenVerifier;
   readonly #revocations: RemoteRevocations | undefined;
   readonly #authenticator: RequestAuthenticator<TokenReader, AuthenticatedSession>;
+  readonly #facts: AuthenticationFacts;
+  readonly #vitals: Vitals;
 
   constructor(
     readonly module: string,
@@ -70,14 +81,37 @@ export class SessionVerifier implements SessionAuthenticator {
     this.#revocations = revocations;
     this.#keys = keys;
     this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    this.#vitals = {
+      state: () => this.state(),
+      ask: undefined,
+      freshen: async () => {
+        const now = SYSTEM_CLOCK.now();
+        await Promise.all([keys.freshen(now), revocations?.freshen(now)]);
+      },
+      // Where tokens are accepted even then, the service does its work.
+      maxFeedLag:
+        options.revocations?.whenStale === 'refuse'
+          ? options.revocations.maxStaleness
+          : Number.POSITIVE_INFINITY,
+    };
+    const readers = readersOf(options);
+    this.#facts = {
+      module,
+      credentials: credentialsOf(readers),
+      refreshCredentials: [],
+      csrf: options.csrf,
+      refreshes: false,
+      looksAgain: false,
+      hasOwnKeys: false,
+      unavailable: [
+        'keys_unavailable',
+        ...(options.revocations?.whenStale === 'refuse' ? (['revocations_unavailable'] as const) : []),
+      ],
+    };
     this.#authenticator = new RequestAuthenticator(
       module,
       this.#tokens,
-      [
-        new BearerReader(),
-        new AccessCookie(options.impersonationName, true),
-        new AccessCookie(options.cookieName),
-      ],
+      readers,
       new CsrfCheck(undefined, options.csrf),
       anyValidToken(options.marksPrivate, revocations),
       SYSTEM_CLOCK,
@@ -109,7 +143,8 @@ export class SessionVerifier implements SessionAuthenticator {
   }
 
   /**
-   * The session of a request, by its `Authorization: Bearer` header or its cookie. The guard calls this method.
+   * The session of a request, by its `Authorization: Bearer` header or its cookie, as `transport` says. The guard calls this
+   * method.
    *
    * @throws {@link NoCredentialsError} | {@link TryRefreshError} | {@link SessionOverError} (after an impersonation) |
    *   {@link CsrfError} | {@link KeysUnavailableError}
@@ -142,6 +177,16 @@ export class SessionVerifier implements SessionAuthenticator {
       feed: this.#revocations?.state(),
       keys: [this.#keys.state()],
     };
+  }
+
+  /** @internal */
+  facts(): AuthenticationFacts {
+    return this.#facts;
+  }
+
+  /** @internal */
+  get vitals(): Vitals {
+    return this.#vitals;
   }
 
   isUnauthenticated(error: unknown): boolean {

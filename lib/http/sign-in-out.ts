@@ -17,14 +17,14 @@ import type { LateResponses } from './late-responses.js';
 import type { AuthenticateOptions } from './session-authenticator.js';
 import type { SessionAuthority } from './session-authority.js';
 import type { TokenTransport } from './transport/token-transport.js';
+import { listOf, type Transports } from './transport/transports.js';
 
 /** Signs clients in and out over HTTP, also as other users. Sign-in and sign-out end the sessions that the request carries. */
 export class SignInOut {
-  /**
-   * @param transport writes the tokens of a sign-in
-   * @param impersonation carries the token of a user who acts as another one
-   * @param transports read the tokens that a request may already carry
-   */
+  /** The transports read the tokens that a request may already carry. */
+  private readonly transports: readonly TokenTransport[];
+
+  /** @param isByHeaders whether the headers of a request decide, and its cookies do not count */
   constructor(
     private readonly accessTokens: Pick<AccessTokens, 'verify'>,
     private readonly refreshTokens: Pick<RefreshTokens, 'authenticateEach'>,
@@ -32,19 +32,21 @@ export class SignInOut {
     private readonly cap: SessionCap,
     private readonly manager: SessionManager,
     private readonly authority: SessionAuthority,
-    private readonly transport: TokenTransport,
-    private readonly impersonation: TokenTransport,
-    private readonly transports: readonly TokenTransport[],
+    private readonly ways: Transports,
+    private readonly isByHeaders: (request: HttpRequest) => boolean,
     private readonly csrf: CsrfCheck,
     private readonly responses: LateResponses,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.transports = listOf(ways);
+  }
 
   /**
    * Makes a session and gives the client its tokens. A session that the client already had ends (against fixation).
    *
-   * @param predecessor the session that goes on in the new one
+   * @param predecessor the session that goes on in the new one. Its tokens go the way that the present ones have come
    * @throws {@link SessionOverError} when that was revoked meanwhile
+   * @throws {@link InvalidInputError} when a client with cookies asks for tokens in headers
    */
   async signIn(
     request: HttpRequest,
@@ -54,8 +56,16 @@ export class SignInOut {
     predecessor?: string,
   ): Promise<ActiveSession> {
     if (areHeadersSent(response)) throw new HeadersSentError();
-    // A form of another site could make its visitor the attacker's user.
-    if (csrf && this.transport.isAmbient) this.csrf.checkOrigin(request);
+    const transport = this.wayFor(request, predecessor);
+    // A form of another site could make its visitor the attacker's user, or end the visitor's session.
+    const isForgeable = transport.isAmbient || this.hasAmbientTokens(request);
+    if (csrf && isForgeable) this.csrf.checkOrigin(request);
+    // The handler may believe these cookies. A script, which cannot read them, would get tokens for them that it can read.
+    if (isForgeable && !transport.isAmbient && predecessor === undefined) {
+      throw new InvalidInputError(
+        'The request asks for tokens in headers, and has tokens in cookies. Send it without cookies (credentials: "omit"), or sign out first.',
+      );
+    }
     const now = this.clock.now();
     const device = { ...deviceOf(request), ...input?.device };
     const present = await this.presentSessions(request, 'replaced', now);
@@ -63,11 +73,28 @@ export class SignInOut {
     const tokens = await this.lifecycle.issue(input, now, insert, device, predecessor);
     await this.end(present, { reason: 'replaced', by: tokens.row.userId });
     if (predecessor !== undefined) await this.manager.revokeUnlessReplaced(tokens.row.id, predecessor);
-    this.transport.writeSignIn(request, response, tokens, now);
-    this.impersonation.clear(response, request);
-    await this.csrf.giveToken(response, tokens.row.id, now);
+    transport.writeSignIn(request, response, tokens, now);
+    if (transport.isAmbient) {
+      this.ways.impersonation?.clear(response, request);
+      await this.csrf.giveToken(response, tokens.row.id, now);
+    }
     this.responses.release(response);
-    return this.authority.sessionOf(tokens.accessToken, response, this.transport);
+    return this.authority.sessionOf(tokens.accessToken, response, transport);
+  }
+
+  /**
+   * The transport of a new session's tokens. Those of a session that goes on never change their way: a script must not get what
+   * was in a cookie that it cannot read.
+   */
+  private wayFor(request: HttpRequest, predecessor: string | undefined): TokenTransport {
+    const { headers, cookies } = this.ways;
+    if (!headers || !cookies) return (headers ?? cookies)!;
+    const isInHeaders = predecessor === undefined ? headers.isAskedFor(request) : this.isByHeaders(request);
+    return isInHeaders ? headers : cookies;
+  }
+
+  private hasAmbientTokens(request: HttpRequest): boolean {
+    return this.transports.some((each) => each.isAmbient && hasTokens(request, each));
   }
 
   /**
@@ -80,8 +107,7 @@ export class SignInOut {
     response: HttpResponse,
     { csrf = true }: AuthenticateOptions = {},
   ): Promise<void> {
-    const isForgeable = this.transports.some((each) => each.isAmbient && hasTokens(request, each));
-    if (csrf && isForgeable) this.csrf.checkOrigin(request);
+    if (csrf && this.hasAmbientTokens(request)) this.csrf.checkOrigin(request);
     const present = await this.presentSessions(request, 'logout', this.clock.now());
     await this.end(present, { reason: 'logout' });
     this.clear(response, request);
@@ -92,6 +118,7 @@ export class SignInOut {
    *
    * @param actor the session of the request
    * @throws {@link SessionNotFoundError} when the actor's session is over
+   * @throws {@link InvalidInputError} when the actor's tokens are in headers: the client would send these on, and act as itself
    */
   async impersonate(
     request: HttpRequest,
@@ -100,8 +127,13 @@ export class SignInOut {
     input: ImpersonationInput,
   ): Promise<ActiveSession> {
     if (areHeadersSent(response)) throw new HeadersSentError();
+    const { impersonation } = this.ways;
+    if (!impersonation || this.isByHeaders(request)) {
+      throw new InvalidInputError(
+        'The tokens of the request are in headers, and the impersonation would be in a cookie. Use sessions.tokens.impersonate().',
+      );
+    }
     const now = this.clock.now();
-    await this.refuseBearer(request, actor.id, now);
     const by = await this.manager.getRow(actor.id);
     const device = { ...deviceOf(request), ...input?.device };
     const tokens = await this.lifecycle.impersonate(
@@ -111,22 +143,9 @@ export class SignInOut {
       async (row) => this.cap.exempt(row),
       device,
     );
-    this.impersonation.writeTokens(request, response, tokens, now);
+    impersonation.writeTokens(request, response, tokens, now);
     await this.csrf.giveToken(response, tokens.row.id, now);
-    return this.authority.sessionOf(tokens.accessToken, response, this.impersonation);
-  }
-
-  /** The client would send the header on, and act as itself. */
-  private async refuseBearer(request: HttpRequest, sessionId: string, now: number): Promise<void> {
-    for (const transport of this.transports.filter(({ isAmbient }) => !isAmbient)) {
-      for (const token of transport.readAccessTokens(request)) {
-        const verification = await this.accessTokens.verify(token, now);
-        if (verification.status !== 'valid' || verification.accessToken.sessionId !== sessionId) continue;
-        throw new InvalidInputError(
-          'The request has a bearer token, and the impersonation would be in a cookie. Use sessions.tokens.impersonate().',
-        );
-      }
-    }
+    return this.authority.sessionOf(tokens.accessToken, response, impersonation);
   }
 
   /**
@@ -140,8 +159,9 @@ export class SignInOut {
     response: HttpResponse,
     { csrf = true }: AuthenticateOptions = {},
   ): Promise<boolean> {
-    const tokens = this.impersonation.readAccessTokens(request);
-    if (tokens.length === 0) return false;
+    const { impersonation } = this.ways;
+    const tokens = impersonation?.readAccessTokens(request) ?? [];
+    if (!impersonation || tokens.length === 0) return false;
     if (csrf) this.csrf.checkOrigin(request);
     const now = this.clock.now();
     const ids: string[] = [];
@@ -153,7 +173,7 @@ export class SignInOut {
       actor = verification.accessToken.actor;
     }
     if (ids.length > 0) await this.manager.revokeMany(ids, { reason: 'logout' });
-    this.impersonation.clear(response, request);
+    impersonation.clear(response, request);
     // The page needs that of the actor's session now.
     if (actor) await this.csrf.giveToken(response, actor.sessionId, now);
     return true;

@@ -26,6 +26,11 @@ export class KeyList implements VerificationKeys {
     return this.reloader.counts;
   }
 
+  /** How many keys are known. */
+  get size(): number {
+    return this.keys.length;
+  }
+
   async reload(now: number): Promise<void> {
     await this.reloader.reload(now);
   }

@@ -127,7 +127,10 @@ export class KeyRing<K> {
   state(now: number): KeyState {
     const activeAt = this.entryAt(now)?.stored.activeAt;
     const age = activeAt === undefined ? undefined : Math.max(0, now - activeAt);
-    return { purpose: this.settings.purpose, reads: this.reloader.counts, age };
+    const { purpose, rotation } = this.settings;
+    const newest = this.entries.at(-1)?.stored.activeAt ?? now;
+    const overdue = Math.max(0, now - newest - rotation);
+    return { purpose, reads: this.reloader.counts, age, overdue, known: this.entries.length };
   }
 
   private entryAt(now: number): RingEntry<K> | undefined {

@@ -77,7 +77,8 @@ export class ProvidedSigningKeys implements SigningKeys {
 
   /** When the application has begun to use its key is not known. */
   state(): KeyState {
-    return { purpose: 'access', reads: this.list.counts, age: undefined };
+    const { counts: reads, size: known } = this.list;
+    return { purpose: 'access', reads, age: undefined, overdue: 0, known };
   }
 
   async removeRetired(): Promise<void> {

@@ -54,7 +54,8 @@ export class RemoteKeys implements VerificationKeys, LastingKeys {
   }
 
   state(): KeyState {
-    return { purpose: 'public', reads: this.list.counts, age: undefined };
+    const { counts: reads, size: known } = this.list;
+    return { purpose: 'public', reads, age: undefined, overdue: 0, known };
   }
 
   find(kid: string): VerificationKey | undefined {

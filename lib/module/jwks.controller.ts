@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import type { JWK } from 'jose';
 import { type HttpResponse, setResponseHeader } from '../http/messages.js';
+import { ReadyMadeRoute } from './ready-made-route.js';
 import { SessionService } from './session.service.js';
 import { SkipSession } from '../guard/session.decorators.js';
 
@@ -8,6 +9,7 @@ import { SkipSession } from '../guard/session.decorators.js';
 export function createJwksController(path: string): Type {
   @Controller({ path, version: VERSION_NEUTRAL })
   @SkipSession()
+  @ReadyMadeRoute('keys')
   class SessionJwksController {
     constructor(@Inject(SessionService) private readonly sessions: SessionService) {}
 

@@ -45,7 +45,7 @@ export class RefreshRoute {
   constructor(
     private readonly context: RoutingContext,
     private readonly controller: Type | undefined,
-    private readonly options: Pick<ResolvedOptions, 'refresh' | 'refreshPath' | 'cookies'>,
+    private readonly options: Pick<ResolvedOptions, 'transport' | 'refresh' | 'refreshPath' | 'cookies'>,
   ) {}
 
   /**
@@ -66,7 +66,8 @@ export class RefreshRoute {
     // A context without HTTP has no routes.
     if (!this.controller || !this.context.host.httpAdapter) return;
     this.inNest = this.pathInNest();
-    const { refresh, cookies } = this.options;
+    const { transport, refresh, cookies } = this.options;
+    if (transport === 'header') return;
     if (refresh === 'transparent' || cookies.refreshPath !== undefined) {
       this.checkConfigured(cookies.refreshPath ?? cookies.path, logger);
     } else if (this.isRegistered() === false) {

@@ -1,4 +1,5 @@
 import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
+import { ReadyMadeRoute } from './ready-made-route.js';
 import { SessionService } from './session.service.js';
 import { SessionError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
@@ -11,6 +12,7 @@ export function createRefreshController(path: string): Type {
   // Nest would keep a double slash, which the path of the refresh cookie has not. Another type than a string is refused later.
   @Controller({ path: typeof path === 'string' ? joinPath(path) : path, version: VERSION_NEUTRAL })
   @SkipSession()
+  @ReadyMadeRoute('refresh')
   class SessionRefreshController {
     constructor(@Inject(SessionService) private readonly sessions: SessionService) {}
 

@@ -1,5 +1,6 @@
 import { Controller, Get, Headers, Inject, Query, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import { type HttpResponse, setResponseHeader, setResponseStatus } from '../http/messages.js';
+import { ReadyMadeRoute } from './ready-made-route.js';
 import { SessionService } from './session.service.js';
 import { SkipSession } from '../guard/session.decorators.js';
 
@@ -7,6 +8,7 @@ import { SkipSession } from '../guard/session.decorators.js';
 export function createRevocationsController(path: string): Type {
   @Controller({ path, version: VERSION_NEUTRAL })
   @SkipSession()
+  @ReadyMadeRoute('revocations')
   class SessionRevocationsController {
     constructor(@Inject(SessionService) private readonly sessions: SessionService) {}
 

@@ -1,9 +1,10 @@
-import type { DataSource } from 'typeorm';
 import type { ModuleState } from '../diagnostics/channels.js';
+import type { Vitals } from '../diagnostics/vitals.js';
 import { AccessTokens } from '../tokens/access-tokens.js';
 import { DEFAULT_MODULE } from '../guard/injection-tokens.js';
 import { OpenResponses } from '../connections/open-responses.js';
 import { SessionConnections } from '../connections/session-connections.js';
+import { type AuthenticationFacts, credentialsOf } from '../http/authentication-facts.js';
 import { CsrfCheck } from '../http/csrf-check.js';
 import { LateResponses } from '../http/late-responses.js';
 import { MissingRefreshCookie } from '../http/missing-refresh-cookie.js';
@@ -11,10 +12,11 @@ import { RequestAuthenticator } from '../http/request-authenticator.js';
 import { RequestRefresher } from '../http/request-refresher.js';
 import { SessionAuthority } from '../http/session-authority.js';
 import { SignInOut } from '../http/sign-in-out.js';
-import { BearerTransport } from '../http/transport/bearer-transport.js';
 import { CookieTransport } from '../http/transport/cookie-transport.js';
+import { HeaderTransport } from '../http/transport/header-transport.js';
 import { ImpersonationCookie } from '../http/transport/impersonation-cookie.js';
 import type { TokenTransport } from '../http/transport/token-transport.js';
+import { listOf, type Transports } from '../http/transport/transports.js';
 import type { ActiveSession } from '../session/active-session.js';
 import { KeySealer } from '../keys/key-sealer.js';
 import type { RingChange } from '../keys/key-ring.js';
@@ -32,6 +34,7 @@ import { DatabaseClock } from '../storage/database-clock.js';
 import { KeyStore } from '../storage/key.store.js';
 import { PostgresNotifications } from '../storage/postgres-notifications.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
+import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
 import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
 import { BulkRevocation } from '../session/bulk-revocation.js';
 import { SessionCap } from '../session/session-cap.js';
@@ -53,12 +56,20 @@ export interface SessionCore {
   readonly elsewhere: RevocationFeed<HeardRevocation> | undefined;
   /** Tells and hears of revocations at once, if the application has asked for that. */
   readonly push: { start(): Promise<void>; stop(): Promise<void> } | undefined;
+  readonly lifecycle: SessionLifecycle;
+  readonly cap: SessionCap;
+  readonly transports: Transports;
+  readonly options: ResolvedOptions;
   readonly signingKeys: SigningKeys;
   readonly refreshTokens: RefreshTokens;
   /** The time that all parts go by. */
   readonly clock: DatabaseClock;
   /** What the module can tell of itself. It asks nobody. */
   state(): ModuleState;
+  /** What a description of the application says of the module. */
+  facts(): AuthenticationFacts;
+  /** What a health check can ask of the module. */
+  readonly vitals: Vitals;
 }
 
 /**
@@ -72,15 +83,22 @@ function rotationOfRefreshKeys({ signingKeys, refreshToken }: ResolvedOptions): 
 /** How much longer than an access token the row of a revoked session stays, so that slow processes can still read it. */
 const TOMBSTONE_MARGIN = 10 * 60_000;
 
+/** For how long the feed may lag in a process that is well, in milliseconds. */
+const LONGEST_FEED_LAG = 60_000;
+
+/** The id of no session. */
+const NOBODY = '00000000-0000-7000-8000-000000000000';
+
 /**
  * Makes all parts and connects them. No other code does this.
  *
+ * @param dataSource the database, or what keeps the rows in its place
  * @param refreshRoute gives the path of a cookie that browsers send to the refresh route. It is called when requests come,
  *   because the application may set a global prefix after the module was made
  * @param module name of the module
  */
 export function createSessionCore(
-  dataSource: DataSource,
+  dataSource: Rows,
   options: ResolvedOptions,
   refreshRoute: () => string = () => options.refreshPath ?? '/',
   module: string = DEFAULT_MODULE,
@@ -114,7 +132,10 @@ export function createSessionCore(
   };
   const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const stores = { sessions, notBefores };
-  const notifications = options.revocationPush ? new PostgresNotifications(dataSource, clock) : undefined;
+  const notifications =
+    options.revocationPush && !isRowKeeper(dataSource)
+      ? new PostgresNotifications(dataSource, clock)
+      : undefined;
   const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
@@ -124,9 +145,8 @@ export function createSessionCore(
   const revocation = createRevocationChecker(options, stores, feed);
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);
-  const cookies = new CookieTransport(options, refreshRoute);
-  const impersonation = new ImpersonationCookie(cookies);
-  const transports: readonly TokenTransport[] = [new BearerTransport(), impersonation, cookies];
+  const ways = createTransports(options, refreshRoute);
+  const transports = listOf(ways);
 
   const accessTokens = new AccessTokens(signingKeys, options.accessToken);
   const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, times.tombstone);
@@ -187,7 +207,8 @@ export function createSessionCore(
     clock,
     connections,
     new OpenResponses(connections),
-    new MissingRefreshCookie(() => cookies.refreshPath),
+    ways.cookies && new MissingRefreshCookie(() => ways.cookies!.refreshPath),
+    ways.cookies?.lost,
   );
   const signInOut = new SignInOut(
     accessTokens,
@@ -196,9 +217,8 @@ export function createSessionCore(
     cap,
     manager,
     authority,
-    cookies,
-    impersonation,
-    transports,
+    ways,
+    (request) => authenticator.isByHeaders(request),
     csrf,
     responses,
     clock,
@@ -236,6 +256,29 @@ export function createSessionCore(
       keys: [signingKeys.state(now), refreshTokens.keyState(now)],
     };
   };
+  const vitals: Vitals = {
+    state,
+    ask: async () => sessions.find(NOBODY),
+    freshen: async () => {
+      const now = clock.now();
+      const feedRead = readsFeed ? feed.freshen(now) : undefined;
+      await Promise.allSettled([feedRead, signingKeys.publicKeys(now), refreshTokens.freshenKeys(now)]);
+    },
+    maxFeedLag: LONGEST_FEED_LAG,
+  };
+  const facts = (): AuthenticationFacts => ({
+    module,
+    credentials: credentialsOf(transports),
+    refreshCredentials: [
+      ...(ways.headers ? [{ type: 'header', name: options.headers.refresh } as const] : []),
+      ...(ways.cookies ? [{ type: 'cookie', name: ways.cookies.refreshCookieName } as const] : []),
+    ],
+    csrf: options.csrf,
+    refreshes: options.refresh === 'transparent',
+    looksAgain: options.lookAgain,
+    hasOwnKeys: source !== undefined,
+    unavailable: ['keys_unavailable', 'storage_unavailable'],
+  });
   return {
     service,
     authenticator,
@@ -244,11 +287,24 @@ export function createSessionCore(
     events,
     elsewhere,
     push,
+    lifecycle,
+    cap,
+    transports: ways,
+    options,
     signingKeys,
     refreshTokens,
     clock,
     state,
+    facts,
+    vitals,
   };
+}
+
+function createTransports(options: ResolvedOptions, refreshRoute: () => string): Transports {
+  const { transport } = options;
+  const headers = transport === 'cookie' ? undefined : new HeaderTransport(options);
+  const cookies = transport === 'header' ? undefined : new CookieTransport(options, refreshRoute);
+  return { headers, impersonation: cookies && new ImpersonationCookie(cookies), cookies };
 }
 
 /** Makes events of what other processes revoke. */

@@ -6,7 +6,6 @@ import {
   type Type,
 } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
-import type { DataSource } from 'typeorm';
 import { answerForState } from '../diagnostics/channels.js';
 import { meetNeighbours } from './neighbours.js';
 import { attachObservers } from './session-observers.js';
@@ -18,7 +17,8 @@ import { type ResolvedOptions, resolveOptions } from '../options/resolved-option
 import type { SessionModuleExtras, SessionModuleOptions } from '../options/session-module.options.js';
 import { createSessionCore, type SessionCore } from './session.core.js';
 import { logger } from '../util/logger.js';
-import { openSessionDataSource, type SessionDataSource } from '../storage/session-data-source.js';
+import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
+import { openSessionDataSource } from '../storage/session-data-source.js';
 
 /** The smallest difference of clocks that is reported, in milliseconds. A slow query can look like a smaller difference. */
 const MEASURABLE = 5_000;
@@ -33,7 +33,7 @@ export class SessionRuntime
 
   private constructor(
     readonly core: SessionCore,
-    private readonly database: SessionDataSource,
+    private readonly database: { readonly dataSource: Rows; readonly isOwn: boolean },
     private readonly maintenance: SessionMaintenance,
     private readonly refreshRoute: RefreshRoute,
     private readonly modules: ModulesContainer,
@@ -41,6 +41,7 @@ export class SessionRuntime
   ) {}
 
   /**
+   * @param application the application's database, or what keeps the rows in its place
    * @param routing what the path of the refresh route depends on
    * @param refreshController of the ready-made refresh route, if the module has one
    * @throws {@link InvalidOptionError}
@@ -48,14 +49,16 @@ export class SessionRuntime
   static async create(
     input: SessionModuleOptions | undefined,
     extras: SessionModuleExtras,
-    application: DataSource | undefined,
+    application: Rows | undefined,
     routing: RoutingContext,
     refreshController: Type | undefined,
   ): Promise<SessionRuntime> {
     const { options, warnings, notes } = resolveOptions(input, extras);
     for (const note of notes) logger.log(note);
     for (const warning of warnings) logger.warn(warning);
-    const database = await openSessionDataSource(application, input ?? {}, logger);
+    const database = isRowKeeper(application)
+      ? { dataSource: application, isOwn: false }
+      : await openSessionDataSource(application, input ?? {}, logger);
     meetNeighbours(routing.config, database.dataSource, options);
     checkPush(database.dataSource, options);
     const refreshRoute = new RefreshRoute(routing, refreshController, options);
@@ -125,16 +128,15 @@ export class SessionRuntime
     this.core.events.complete();
     const { dataSource, isOwn } = this.database;
     // If an application is closed twice, Nest 11 calls this twice.
-    if (isOwn && dataSource.isInitialized) await dataSource.destroy();
+    if (isOwn && !isRowKeeper(dataSource) && dataSource.isInitialized) await dataSource.destroy();
   }
 }
 
 /** @throws {@link InvalidOptionError} */
-function checkPush({ options: { type } }: DataSource, { revocationPush }: ResolvedOptions): void {
-  if (revocationPush && type !== 'postgres') {
-    throw new InvalidOptionError(
-      'revocationPush',
-      `needs PostgreSQL, and this is a database of type "${type}".`,
-    );
-  }
+function checkPush(rows: Rows, { revocationPush }: ResolvedOptions): void {
+  if (!revocationPush || isRowKeeper(rows) || rows.options.type === 'postgres') return;
+  throw new InvalidOptionError(
+    'revocationPush',
+    `needs PostgreSQL, and this is a database of type "${rows.options.type}".`,
+  );
 }

@@ -77,7 +77,9 @@ export class SessionService {
   // ---- over HTTP ------------------------------------------------------------------------------------------------
 
   /**
-   * Signs a user in: makes a session and sets its cookies. If the request carries a session, that session ends.
+   * Signs a user in: makes a session and sets its cookies. If the request carries a session, that session ends. A request with
+   * the header `session-transport: header` and without cookies of the module gets tokens in headers instead; see the option
+   * `transport`.
    *
    * @param request of Express or Fastify
    * @param response of Express or Fastify (with `@Res({ passthrough: true })`)
@@ -85,7 +87,7 @@ export class SessionService {
    *   an identity provider posts its answer (`response_mode=form_post`). @default true
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
    *   {@link TooManySessionsError} | {@link CsrfError} |
-   *   {@link HeadersSentError}
+   *   {@link HeadersSentError}. {@link InvalidInputError} also when a client with cookies asks for tokens in headers
    */
   async create(
     request: HttpRequest,
@@ -98,8 +100,8 @@ export class SessionService {
 
   /**
    * Makes a new session in the place of the request's: the user has just proved again who they are, or their privileges
-   * change. It has the user, claims, data, label and lifetimes of the one before, which ends. Requests under way with the old
-   * tokens go on with the new ones.
+   * change. It has the user, claims, data, label and lifetimes of the one before, which ends. Its tokens go the way that those
+   * of the request have come: in cookies, or in headers. Requests under way with the old tokens go on with the new ones.
    *
    * @param changes what differs from the session before. `authenticatedAt` is now, unless it is given: say
    *   `session.authenticatedAt` if the user has proved nothing, and only privileges change
@@ -133,6 +135,7 @@ export class SessionService {
    * that was begun as another user is done as the actor.
    *
    * @throws {@link ImpersonationRefusedError} when the user of the request acts as another one already
+   * @throws {@link InvalidInputError} when the tokens of the request are in headers: use `sessions.tokens.impersonate()`
    * @throws {@link InvalidUserIdError} | {@link InvalidClaimsError} | {@link InvalidDataError} | {@link InvalidInputError} |
    *   {@link HeadersSentError}, and the errors of {@link authenticate}
    * @example
@@ -224,7 +227,7 @@ export class SessionService {
   }
 
   /**
-   * Options for `app.enableCors()`: the trusted origins, with credentials and the CSRF header.
+   * Options for `app.enableCors()`: the trusted origins, with credentials, the CSRF header, and the headers with tokens.
    *
    * @param allowedHeaders other request headers that clients send
    */

@@ -82,6 +82,13 @@ describe('defaults', () => {
       revocationInterval: SECOND,
       revocationPush: false,
       revocationsPath: undefined,
+      transport: 'any',
+      headers: {
+        access: 'access-token',
+        refresh: 'refresh-token',
+        lookAgain: 'look-again',
+        transport: 'session-transport',
+      },
       csrf: { mode: 'origin', header: 'anti-csrf', trustedOrigins: new Set() },
       cookies: {
         accessName: 'session_access',
@@ -729,7 +736,7 @@ describe('names that are not known', () => {
     expect(refusal({ secrets: SECRET })).toEqual({
       option: 'secrets',
       message:
-        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
+        'is not known. Known here: secret, deployment, maxSessionsPerUser, accessToken, refreshToken, reuseWindow, lookAgain, theft, events, refresh, signingKeys, revocation, revocationInterval, revocationPush, transport, headers, csrf, cookies, devices, caches, cleanup, database, sqliteConnection.',
     });
   });
 

@@ -3,6 +3,7 @@ import type { SigningAlgorithm, SigningKeySource } from '../keys/signing-key.js'
 import type { RotationTimes } from '../protocol/rotation.js';
 import { type ResolvedCookieOptions, resolveCookies } from './cookie-options.js';
 import { type ResolvedCsrfOptions, resolveCsrf } from './csrf-options.js';
+import { type ResolvedHeaderOptions, resolveHeaders, resolveTransport } from './header-options.js';
 import {
   checkNames,
   clockTolerance,
@@ -24,6 +25,7 @@ import type {
   SessionModuleOptions,
   TheftPolicy,
   TheftScope,
+  TransportMode,
 } from './session-module.options.js';
 
 /** The options as the module uses them: complete, checked and frozen. Durations are in milliseconds. */
@@ -52,6 +54,8 @@ export interface ResolvedOptions {
   readonly revocation: RevocationMode;
   readonly revocationInterval: number;
   readonly revocationPush: boolean;
+  readonly transport: TransportMode;
+  readonly headers: ResolvedHeaderOptions;
   readonly csrf: ResolvedCsrfOptions;
   readonly cookies: ResolvedCookieOptions;
   readonly devices: Readonly<Required<DeviceOptions>>;
@@ -80,6 +84,8 @@ const KNOWN = {
     'revocation',
     'revocationInterval',
     'revocationPush',
+    'transport',
+    'headers',
     'csrf',
     'cookies',
     'devices',
@@ -91,6 +97,7 @@ const KNOWN = {
   accessToken: ['ttl', 'jitter', 'algorithm', 'issuer', 'audience', 'clockTolerance', 'cacheSize'],
   refreshToken: ['ttl', 'absoluteTtl'],
   signingKeys: ['rotation', 'source'],
+  headers: ['access', 'refresh', 'lookAgain', 'transport'],
   csrf: ['mode', 'header', 'trustedOrigins'],
   cookies: [
     'accessName',
@@ -281,6 +288,8 @@ export function resolveOptions(
     revocation,
     revocationInterval,
     revocationPush,
+    transport: resolveTransport(input.transport),
+    headers: resolveHeaders(input.headers, cookies, csrf.header),
     csrf,
     cookies,
     devices: {

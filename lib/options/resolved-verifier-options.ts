@@ -13,6 +13,8 @@ import {
   text,
   wholeNumber,
 } from './option-checks.js';
+import { resolveTransport } from './header-options.js';
+import type { TransportMode } from './session-module.options.js';
 import type { SessionVerifierOptions } from './session-verifier.options.js';
 
 /** How a service asks for revocations. Times in milliseconds. */
@@ -33,6 +35,7 @@ export interface ResolvedVerifierOptions {
   readonly keys: RemoteKeysOptions;
   readonly expected: AccessTokenExpectations;
   readonly revocations: ResolvedRemoteRevocations | undefined;
+  readonly transport: TransportMode;
   readonly cookieName: string;
   readonly impersonationName: string;
   readonly csrf: ResolvedCsrfOptions;
@@ -51,6 +54,7 @@ const KNOWN = {
     'cooldown',
     'timeout',
     'revocations',
+    'transport',
     'cookies',
     'csrf',
     'caches',
@@ -96,6 +100,7 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
       clockTolerance: clockTolerance('clockTolerance', input.clockTolerance),
       cacheSize: wholeNumber('cacheSize', input.cacheSize, 10_000, 0, 10_000_000),
     },
+    transport: resolveTransport(input.transport),
     cookieName: cookieName(cookies.accessName, cookies, true),
     impersonationName: cookieName(impersonationName(cookies.accessName), cookies, true),
     csrf,

@@ -10,6 +10,9 @@ export type RevocationMode = 'feed' | 'database' | 'none';
 /** Where a session is refreshed; see {@link SessionModuleOptions.refresh}. */
 export type RefreshMode = 'transparent' | 'endpoint';
 
+/** Where tokens travel; see {@link SessionModuleOptions.transport}. */
+export type TransportMode = 'cookie' | 'header' | 'any';
+
 /** What a theft revokes; see {@link SessionModuleOptions.theft}. */
 export type TheftScope = 'session' | 'user';
 
@@ -141,6 +144,27 @@ export interface SessionCookieOptions {
   formerDomains?: string[];
 }
 
+/**
+ * Names of the headers for clients without cookies. The access token comes in `Authorization: Bearer`. Names have letters,
+ * digits and hyphens.
+ */
+export interface SessionHeaderOptions {
+  /** Response header with a new access token. @default 'access-token' */
+  access?: string;
+  /**
+   * Request header with the refresh token, and response header with a new one. @default 'refresh-token'; with another
+   * `cookies.refreshName`, a name that follows from it: `'admin-refresh-token'` for `'admin_refresh'`
+   */
+  refresh?: string;
+  /**
+   * Response header with the ids of the tokens that look old, and request header with them when the client comes again.
+   * @default 'look-again'
+   */
+  lookAgain?: string;
+  /** Request header of a sign-in. Its value `header` asks for tokens in headers. @default 'session-transport' */
+  transport?: string;
+}
+
 /** Options of what caches may keep. No response with a token of the module is ever stored by a shared cache. */
 export interface SessionCacheOptions {
   /**
@@ -262,6 +286,18 @@ export interface SessionModuleOptions {
    * `revocationInterval`, as without this option. Needs mode `feed`. @default false
    */
   revocationPush?: boolean;
+  /**
+   * Where the tokens of clients are.
+   * - `cookie`: in cookies. `Authorization` and other headers are not looked at.
+   * - `header`: in headers, for native apps and services. Cookies are not looked at, and never set. There is no CSRF check,
+   *   because no browser sends these headers on its own.
+   * - `any`: in both. A sign-in sets cookies unless the request asks for headers (`session-transport: header`). If a request has
+   *   a token of this module's form in a header, the headers alone count; otherwise the cookies, with their CSRF check.
+   * @default 'any'
+   */
+  transport?: TransportMode;
+  /** Names of headers with tokens. */
+  headers?: SessionHeaderOptions;
   /** Cross-site request forgery. */
   csrf?: CsrfOptions;
   /** Cookies. */

@@ -1,5 +1,10 @@
 import type { Duration } from './duration.js';
-import type { CsrfOptions, SessionCacheOptions, SessionCookieOptions } from './session-module.options.js';
+import type {
+  CsrfOptions,
+  SessionCacheOptions,
+  SessionCookieOptions,
+  TransportMode,
+} from './session-module.options.js';
 
 /** How a service without the database hears of revocations. */
 export interface VerifierRevocationOptions {
@@ -49,6 +54,11 @@ export interface SessionVerifierOptions {
   timeout?: Duration;
   /** Where the service hears of revoked sessions. @default none: it accepts their access tokens until they expire */
   revocations?: VerifierRevocationOptions;
+  /**
+   * Where access tokens may be: in the `cookie`, in the `Authorization: Bearer` `header`, or in `any` of them. Of requests with
+   * both, the header counts if its token has the form of the issuer's. @default 'any'
+   */
+  transport?: TransportMode;
   /** The cookie options of the issuing application. Tokens in an `Authorization: Bearer` header need no cookie. */
   cookies?: Pick<SessionCookieOptions, 'accessName' | 'prefix' | 'domain' | 'path' | 'secure'>;
   /** Cross-site request forgery. Mode `token` is not available, because it needs the keys of refresh tokens. */

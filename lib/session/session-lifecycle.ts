@@ -331,8 +331,9 @@ export class SessionLifecycle {
   private checkSize({ token }: SignedAccessToken, claims: JsonValue): void {
     const excess = token.length + UNPROVEN_OVERHEAD - this.maxTokenLength;
     if (excess <= 0) return;
+    const place = this.options.transport === 'header' ? 'header' : 'cookie';
     throw new InvalidClaimsError(
-      `With these claims the access token would be ${excess} bytes too long for a cookie. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
+      `With these claims the access token would be ${excess} bytes too long for a ${place}. ${describeLargestClaim(claims)}. Keep it in the session's data instead.`,
     );
   }
 }

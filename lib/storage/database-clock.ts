@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { Clock } from '../util/clock.js';
 import { Trouble } from '../util/trouble.js';
 import { withQueryRunner } from './query-runner.js';
+import { isRowKeeper, type Rows } from './row-keeper.js';
 
 type Query = (sql: string) => Promise<unknown>;
 
@@ -21,6 +22,7 @@ const INTERVAL = 60_000;
  * compared with one, is in this time. It does not ask the database each time, but keeps the difference of the clocks.
  */
 export class DatabaseClock implements Clock {
+  private readonly dataSource: DataSource | undefined;
   private readonly sql: string | undefined;
   /** How far the clock of this machine is ahead, in milliseconds. */
   private ahead = 0;
@@ -32,8 +34,9 @@ export class DatabaseClock implements Clock {
     ends: "The database's clock can be read again.",
   });
 
-  constructor(private readonly dataSource: DataSource) {
-    this.sql = READ[dataSource.options.type];
+  constructor(rows: Rows) {
+    this.dataSource = isRowKeeper(rows) ? undefined : rows;
+    this.sql = this.dataSource && READ[this.dataSource.options.type];
   }
 
   /** If the last reading is old, the next one begins, but nobody waits for it. So a process without requests asks nothing. */
@@ -58,11 +61,11 @@ export class DatabaseClock implements Clock {
    *   it is the value nearest to the present one that the answer allows
    */
   async synchronise(): Promise<number> {
-    const { sql } = this;
-    if (sql === undefined) return 0;
+    const { dataSource, sql } = this;
+    if (!dataSource || sql === undefined) return 0;
     this.readAt = Date.now();
     try {
-      const ahead = await this.measure(sql);
+      const ahead = await this.measure(dataSource, sql);
       this.trouble.worked(Date.now());
       return ahead;
     } catch (error) {
@@ -71,8 +74,8 @@ export class DatabaseClock implements Clock {
     }
   }
 
-  private async measure(sql: string): Promise<number> {
-    return withQueryRunner(this.dataSource, async (queryRunner) => {
+  private async measure(dataSource: DataSource, sql: string): Promise<number> {
+    return withQueryRunner(dataSource, async (queryRunner) => {
       // Connect first, because the time for that must not count as time of the query.
       await queryRunner.connect();
       const before = Date.now();

@@ -1,8 +1,7 @@
-import type { DataSource } from 'typeorm';
 import { isUniqueViolation, storageErrors } from './database-error.js';
 import { KEY_SQL } from './key.sql.js';
+import { type Rows, statementsOn } from './row-keeper.js';
 import { SessionKeyEntity } from './session-key.entity.js';
-import { Statements } from './statements.js';
 
 /** A key as the database has it. `material` is a JWK, encrypted if the application has a secret. */
 export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
@@ -11,9 +10,9 @@ export type StoredKey = Pick<SessionKeyEntity, keyof SessionKeyEntity>;
 export class KeyStore {
   private readonly run;
 
-  /** @param module see {@link Statements} */
-  constructor(dataSource: DataSource, module?: string) {
-    const statements = new Statements(dataSource, SessionKeyEntity, module);
+  /** @param module see {@link statementsOn} */
+  constructor(rows: Rows, module?: string) {
+    const statements = statementsOn(rows, SessionKeyEntity, module);
     this.run = statements.prepare({ ...KEY_SQL, insert: statements.insertion });
   }
 

@@ -1,4 +1,3 @@
-import type { DataSource } from 'typeorm';
 import type { RevocationReason } from '../errors/session.errors.js';
 import { timeOfSessionId } from '../protocol/session-id.js';
 import type { UserId } from '../types/register.js';
@@ -7,8 +6,8 @@ import { storageErrors } from './database-error.js';
 import { Marks } from './marks.js';
 import { NotBeforeEntity } from './not-before.entity.js';
 import { NOT_BEFORE_SQL } from './not-before.sql.js';
+import { type Rows, statementsOn } from './row-keeper.js';
 import { UNSETTLED } from './session.store.js';
-import { Statements } from './statements.js';
 
 /** Ends all sessions of a user, or of everybody, that were made until some time. */
 export interface NotBefore {
@@ -45,8 +44,8 @@ export class NotBeforeStore {
   private readonly marks = new Marks();
 
   /** @param module name of the module, for telemetry */
-  constructor(dataSource: DataSource, module?: string) {
-    const statements = new Statements(dataSource, NotBeforeEntity, module);
+  constructor(rows: Rows, module?: string) {
+    const statements = statementsOn(rows, NotBeforeEntity, module);
     this.run = statements.prepare({ ...NOT_BEFORE_SQL, insert: statements.insertion });
   }
 

@@ -1,4 +1,3 @@
-import type { DataSource } from 'typeorm';
 import {
   type RevocationReason,
   type SessionEndReason,
@@ -14,8 +13,9 @@ import { toAsciiJson } from './columns.js';
 import { storageErrors } from './database-error.js';
 import { Marks } from './marks.js';
 import { SessionEntity } from './session.entity.js';
+import { isRowKeeper, type Rows, statementsOn } from './row-keeper.js';
 import { revocationSql, SESSION_SQL } from './session.sql.js';
-import { type StatementResult, Statements } from './statements.js';
+import type { StatementResult } from './statements.js';
 
 /** A row of the table of sessions, with the JSON columns parsed. */
 export type SessionRow = Omit<
@@ -110,13 +110,13 @@ export class SessionStore {
   private readonly damages = new Set<string>();
 
   constructor(
-    dataSource: DataSource,
+    rows: Rows,
     private readonly clock: Clock,
     private readonly times: RowTimes,
     module?: string,
   ) {
-    this.hasReturning = HAS_RETURNING.has(dataSource.options.type);
-    const statements = new Statements(dataSource, SessionEntity, module);
+    this.hasReturning = isRowKeeper(rows) || HAS_RETURNING.has(rows.options.type);
+    const statements = statementsOn(rows, SessionEntity, module);
     this.run = statements.prepare({
       ...SESSION_SQL,
       ...revocationSql(this.hasReturning),

@@ -14,6 +14,14 @@ type Values = Readonly<Record<string, unknown>>;
 /** Runs a statement with a value for each of its placeholders. */
 type Run<E> = (values: Values) => Promise<StatementResult<E>>;
 
+/** Statements on the table of one entity, as the stores use them. {@link Statements} explains the texts. */
+export interface EntityStatements<E> {
+  /** An `INSERT` of a whole entity. */
+  readonly insertion: string;
+  /** @returns functions that run the statements, under the same names */
+  prepare<Name extends string>(texts: Readonly<Record<Name, string>>): Readonly<Record<Name, Run<E>>>;
+}
+
 /** The placeholder of a list: `:name...`. A statement may have one. */
 const LIST = /:(\w+)\.\.\./;
 
@@ -32,7 +40,7 @@ const LIST = /:(\w+)\.\.\./;
  * - `:name...`: the values of a list
  * - `LEAST(`: the function of this name; SQLite calls it `MIN`
  */
-export class Statements<E extends ObjectLiteral> {
+export class Statements<E extends ObjectLiteral> implements EntityStatements<E> {
   private readonly metadata: EntityMetadata;
   private readonly transformers: { readonly property: string; readonly from: (value: unknown) => unknown }[];
 
@@ -50,13 +58,11 @@ export class Statements<E extends ObjectLiteral> {
     );
   }
 
-  /** An `INSERT` of a whole entity. */
   get insertion(): string {
     const columns = this.properties.map((name) => `{${name}}`).join(', ');
     return `INSERT INTO {} (${columns}) VALUES (${this.properties.map((name) => `:${name}`).join(', ')})`;
   }
 
-  /** @returns functions that run the statements, under the same names */
   prepare<Name extends string>(texts: Readonly<Record<Name, string>>): Readonly<Record<Name, Run<E>>> {
     const entries = Object.entries<string>(texts).map(([name, text]) => {
       const list = LIST.exec(text)?.[1];

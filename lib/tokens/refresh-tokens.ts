@@ -85,6 +85,11 @@ export class RefreshTokens {
     return this.ring.state(now);
   }
 
+  /** Reads the keys again if that is due. */
+  async freshenKeys(now: number): Promise<void> {
+    await this.ring.freshen(now);
+  }
+
   /** Makes a token with the current key. */
   async make(parts: Omit<RefreshToken, 'keyId'>): Promise<string> {
     const key = await this.ring.current(parts.issuedAt);

@@ -258,10 +258,18 @@ function parseAnswer(text: string, method: string, isClosed: boolean): RawAnswer
   return isComplete || isClosed ? { status, headers, body: rest } : undefined;
 }
 
-/** The headers that Node, the adapters and the library send. */
-const KNOWN_HEADERS: ReadonlySet<string> = new Set([
+/** Headers with tokens. */
+const TOKEN_HEADERS: ReadonlySet<string> = new Set([
   'access-token',
   'anti-csrf',
+  'look-again',
+  'refresh-token',
+  'set-cookie',
+]);
+
+/** The headers that Node, the adapters and the library send. */
+const KNOWN_HEADERS: ReadonlySet<string> = new Set([
+  ...TOKEN_HEADERS,
   'cache-control',
   'connection',
   // Express's last handler, for targets that no router understands.
@@ -274,7 +282,6 @@ const KNOWN_HEADERS: ReadonlySet<string> = new Set([
   'keep-alive',
   'location',
   'retry-after',
-  'set-cookie',
   'transfer-encoding',
   'vary',
   'www-authenticate',
@@ -318,16 +325,33 @@ function* faultsOf(
   if (!(status >= 200 && status < 500)) yield `status ${status}`;
 
   // Whose valid tokens the server may have found.
-  const { cookies, bearers } = readHead(request.bytes);
-  const accessTokens = new Set([...cookies(pool.names.access), ...bearers]);
-  const refreshTokens = new Set(cookies(pool.names.refresh));
+  const { cookies, ...inHeaders } = readHead(request.bytes);
+  const refreshHeaders = configuration.verifier ? [] : inHeaders.refreshTokens;
+  const known = new Set([...pool.holders.map(({ accessToken }) => accessToken), ...pool.dead.accessToken]);
+  // The headers decide alone if they have a token of the module's form. Of damaged tokens, this is not known here.
+  const mayDecide = refreshHeaders.length > 0 || inHeaders.bearers.some((each) => each.startsWith('ey'));
+  const decide =
+    request.isWellFormed && (refreshHeaders.length > 0 || inHeaders.bearers.some((each) => known.has(each)));
   const isRefreshing = decoded(request.target).includes('refresh');
   const exchanges = !configuration.verifier && (configuration.options.refresh !== 'endpoint' || isRefreshing);
-  const isIn = (holder: Holder) => ({
-    access: phase !== 'access tokens have expired' && accessTokens.has(holder.accessToken),
-    refresh: refreshTokens.has(holder.refreshToken),
-  });
-  const present = pool.holders.filter((each) => isIn(each).access || (exchanges && isIn(each).refresh));
+  const holdersIn = (accessTokens: readonly string[], refreshTokens: readonly string[]) => {
+    const isIn = (holder: Holder) => ({
+      access: phase !== 'access tokens have expired' && accessTokens.includes(holder.accessToken),
+      refresh: refreshTokens.includes(holder.refreshToken),
+    });
+    return {
+      users: pool.holders.filter((each) => isIn(each).access || (exchanges && isIn(each).refresh)),
+      owners: pool.holders.filter((each) => isIn(each).refresh || (isIn(each).access && !isRefreshing)),
+    };
+  };
+  const byHeaders = holdersIn(inHeaders.bearers, refreshHeaders);
+  const byAll = holdersIn(
+    [...inHeaders.bearers, ...cookies(pool.names.access)],
+    [...refreshHeaders, ...cookies(pool.names.refresh)],
+  );
+  // Those who may be let in, and those who must be.
+  const present = decide ? byHeaders.users : byAll.users;
+  const owed = mayDecide ? byHeaders.users : byAll.users;
   const isSigningIn = decoded(request.target).includes('login');
 
   // Nobody becomes anybody else.
@@ -355,7 +379,7 @@ function* faultsOf(
   if (
     request.isWellFormed &&
     request.route === '/me' &&
-    present.length > 0 &&
+    owed.length > 0 &&
     !isUpgrade &&
     (isRefused || status === 307)
   ) {
@@ -365,9 +389,9 @@ function* faultsOf(
   const isClearing = valuesOf('set-cookie').some(
     (line) => /session_refresh=; Max-Age=0/.test(line) && !/Domain|Partitioned/.test(line),
   );
-  // The refresh route judges by refresh tokens alone.
-  const owners = pool.holders.filter((each) => isIn(each).refresh || (isIn(each).access && !isRefreshing));
-  if (isClearing && request.isWellFormed && owners.length > 0) {
+  // The refresh route judges by refresh tokens alone. Where the headers decide, no cookie is cleared.
+  const isEnding = isSigningIn || decoded(request.target).includes('sign-out');
+  if (isClearing && request.isWellFormed && (byAll.owners.length > 0 || (decide && !isEnding))) {
     yield 'cookies were cleared in spite of a valid token';
   }
 
@@ -390,8 +414,7 @@ function* faultsOf(
     if (/[^\x20-\x7e]/.test(value)) yield `the value of ${name}`;
     if (name === 'set-cookie') yield* faultsOfCookie(value);
   }
-  const text =
-    body + headers.filter(([name]) => !['set-cookie', 'access-token', 'anti-csrf'].includes(name)).join('\n');
+  const text = body + headers.filter(([name]) => !TOKEN_HEADERS.has(name)).join('\n');
   for (const presented of request.presented) {
     if (text.includes(presented))
       yield `the response has ${presented.length} characters in it that were sent as a token`;

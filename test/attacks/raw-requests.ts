@@ -96,11 +96,27 @@ export function makeRequest(random: Random, pool: Pool): RawRequest {
   // The cookies, the bearer tokens, and their headers.
   const cookies: string[] = [];
   const authorizations: string[] = [];
+  const own: Header[] = [];
   // A browser with an old token is sent to the same URL again, whatever that is.
   const isLate = chance(0.12);
   if (isLate) cookies.push(`${pool.names.refresh}=${random.pick(pool.dead.refreshToken)}`);
   for (let count = isLate ? 0 : random.pick([0, 1, 1, 2, 2, 2, 3, 4, 7]); count > 0; count--) {
-    switch (random.pick(['access', 'access', 'refresh', 'refresh', 'refresh', 'marker', 'bearer', 'other'])) {
+    switch (
+      random.pick([
+        'access',
+        'access',
+        'access',
+        'refresh',
+        'refresh',
+        'refresh',
+        'refresh',
+        'marker',
+        'bearer',
+        'refresh header',
+        'look-again header',
+        'other',
+      ])
+    ) {
       case 'access':
         cookies.push(pair(random, pool.names.access, present(tokenLike(random, pool, 'accessToken'))));
         break;
@@ -112,6 +128,12 @@ export function makeRequest(random: Random, pool: Pool): RawRequest {
         break;
       case 'bearer':
         authorizations.push(authorization(random, present(tokenLike(random, pool, 'accessToken'))));
+        break;
+      case 'refresh header':
+        own.push([spelling(random, 'refresh-token'), present(tokenLike(random, pool, 'refreshToken'))]);
+        break;
+      case 'look-again header':
+        own.push([spelling(random, 'look-again'), markerLike(random, pool)]);
         break;
       default:
         cookies.push(pair(random, random.pick(['a', 'theme', '', '__proto__']), random.pick(ODD_TEXTS)));
@@ -133,6 +155,10 @@ export function makeRequest(random: Random, pool: Pool): RawRequest {
     headers.push([spelling(random, 'cookie'), random.pick(['', '', '', ';', '; ', ' ']) + text]);
   }
   for (const value of authorizations) headers.push([spelling(random, 'authorization'), value]);
+  headers.push(...own);
+  if (chance(0.05)) {
+    headers.push(['session-transport', random.pick(['header', 'header', 'cookie', ...ODD_TEXTS])]);
+  }
   headers.push(...(isLate ? [['user-agent', 'Mozilla/5.0'] as const] : otherHeaders(random, pool)));
   shuffle(random, headers);
 
@@ -454,8 +480,12 @@ function damaged(random: Random, head: string): string {
   ])();
 }
 
-/** What a request presents, as the standards read it: values of cookies by name, and bearer tokens. */
-export function readHead(bytes: string): { cookies: (name: string) => string[]; bearers: string[] } {
+/** What a request presents, as the standards read it: values of cookies by name, and tokens in headers. */
+export function readHead(bytes: string): {
+  cookies: (name: string) => string[];
+  bearers: string[];
+  refreshTokens: string[];
+} {
   const [head] = bytes.split('\r\n\r\n', 1) as [string];
   const lines = head
     .replaceAll(/\r\n[ \t]+/g, ' ')
@@ -475,6 +505,10 @@ export function readHead(bytes: string): { cookies: (name: string) => string[]; 
     bearers: valuesOf('authorization')
       .filter((value) => /^bearer /i.test(value))
       .map((value) => trimmed(value.slice('bearer '.length))),
+    refreshTokens: valuesOf('refresh-token')
+      .flatMap((value) => value.split(','))
+      .map((value) => trimmed(value))
+      .filter((value) => value !== ''),
   };
 }
 

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { SessionService } from 'nestjs-session-tokens';
+import { type SessionModuleOptions, SessionService } from 'nestjs-session-tokens';
 import { describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { pass } from '../support/time.js';
@@ -32,7 +32,11 @@ describe.each(adapters)('CORS over %s', (adapter) => {
     expect(headers.get('access-control-allow-credentials')).toBe('true');
     expect(list(headers.get('access-control-allow-headers'))).toEqual([
       'anti-csrf',
+      'authorization',
       'content-type',
+      'look-again',
+      'refresh-token',
+      'session-transport',
       'x-client',
     ]);
     expect(list(headers.get('access-control-allow-methods'))).toEqual([
@@ -54,7 +58,12 @@ describe.each(adapters)('CORS over %s', (adapter) => {
     const login = await browser.post('/login', { userId: 'alice' }, { headers: fromPage });
     expect(login.headers.get('access-control-allow-origin')).toBe(ORIGINS[0]);
     expect(login.headers.get('access-control-allow-credentials')).toBe('true');
-    expect(list(login.headers.get('access-control-expose-headers'))).toEqual(['access-token', 'anti-csrf']);
+    expect(list(login.headers.get('access-control-expose-headers'))).toEqual([
+      'access-token',
+      'anti-csrf',
+      'look-again',
+      'refresh-token',
+    ]);
     expect(login.setCookies.map(({ attributes }) => attributes['samesite'])).toEqual(['None', 'None']);
 
     const headers = { ...fromPage, 'anti-csrf': login.headers.get('anti-csrf')! };
@@ -92,17 +101,32 @@ describe.each(adapters)('CORS over %s', (adapter) => {
     warn.mockRestore();
   });
 
-  it('names the CSRF header only where there is one', async () => {
-    const header = { mode: 'header', header: 'X-Requested-By', trustedOrigins: ORIGINS };
-    const withHeader = (await startWithCors(header)).sessions.corsOptions();
-    expect(withHeader).toMatchObject({
-      allowedHeaders: ['content-type', 'x-requested-by'],
-      exposedHeaders: ['access-token'],
-    });
-    const withoutHeader = (await startWithCors({ trustedOrigins: ORIGINS })).sessions.corsOptions(['Accept']);
-    expect(withoutHeader).toMatchObject({
-      allowedHeaders: ['content-type', 'accept'],
-      exposedHeaders: ['access-token'],
-    });
+  it.each<[options: SessionModuleOptions, own: string[], allowed: string[], exposed: string[]]>([
+    [
+      { csrf: { mode: 'header', header: 'X-Requested-By' }, transport: 'cookie' },
+      [],
+      ['content-type', 'x-requested-by'],
+      [],
+    ],
+    [{ transport: 'cookie' }, ['Accept'], ['content-type', 'accept'], []],
+    [{ csrf: { mode: 'token' }, transport: 'cookie' }, [], ['content-type', 'anti-csrf'], ['anti-csrf']],
+    [
+      { transport: 'header' },
+      [],
+      ['content-type', 'authorization', 'refresh-token', 'look-again', 'session-transport'],
+      ['access-token', 'refresh-token', 'look-again'],
+    ],
+    [
+      {
+        headers: { access: 'X-Access', refresh: 'X-Refresh', lookAgain: 'X-Again', transport: 'X-Transport' },
+      },
+      ['x-refresh'],
+      ['content-type', 'x-refresh', 'authorization', 'x-again', 'x-transport'],
+      ['x-access', 'x-refresh', 'x-again'],
+    ],
+  ])('names the headers that there are: %o', async (options, own, allowedHeaders, exposedHeaders) => {
+    const csrf = { ...options.csrf, trustedOrigins: ORIGINS };
+    const { sessions } = await start({ ...options, csrf });
+    expect(sessions.corsOptions(own)).toMatchObject({ allowedHeaders, exposedHeaders });
   });
 });

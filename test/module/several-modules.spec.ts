@@ -22,6 +22,7 @@ import {
 } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it } from 'vitest';
 import { accountApps, refusal } from '../http/account-app.js';
+import { HeaderClient } from '../http/header-client.js';
 import { adapters } from '../support/app.js';
 import { databases, type TestDatabase } from '../support/databases.js';
 import { pass } from '../support/time.js';
@@ -145,6 +146,49 @@ describe.each(adapters)('users and administrators in one application over %s', (
     expect((await app.browser().get('/admin/me', { headers })).status).toBe(401);
   });
 
+  it('have refresh tokens in headers of other names', async () => {
+    const app = await start();
+    const asked = { 'session-transport': 'header' };
+    const user = new HeaderClient(app.url);
+    await user.signIn();
+    const login = await app.browser().post('/admin/login', { userId: 'root' }, { headers: asked });
+    const admin = {
+      authorization: `Bearer ${login.headers.get('access-token')}`,
+      'admin-refresh-token': login.headers.get('admin-refresh-token')!,
+    };
+    expect(login.headers.has('refresh-token')).toBe(false);
+    expect(await app.browser().get('/admin/me', { headers: admin })).toMatchObject({
+      body: { userId: 'root' },
+    });
+    // Neither is told that their session is over.
+    expect(await user.get('/admin/me')).toMatchObject(refusal(401, 'try_refresh'));
+    expect(await app.browser().get('/me', { headers: admin })).toMatchObject(refusal(401, 'try_refresh'));
+    pass('16m');
+    const both = { headers: { ...admin, ...user.tokens } };
+    const renewed = await app.browser().get('/admin/me', both);
+    expect(renewed).toMatchObject({ status: 200, body: { userId: 'root' } });
+    expect(renewed.headers.has('admin-refresh-token')).toBe(true);
+    expect(renewed.headers.has('refresh-token')).toBe(false);
+    expect(await user.get('/me')).toMatchObject({ status: 200, body: { userId: 'alice' } });
+  });
+
+  it.each([
+    // Nothing in the token of the one tells that it is not the other's.
+    [undefined, refusal(401, 'try_refresh')],
+    ['https://admins.example.com', { status: 200, body: { userId: 'root' } }],
+  ])('may come in a header and in cookies, if their issuers differ: %s', async (issuer, expected) => {
+    const { options } = await anotherDatabase();
+    const shared = { name: 'admin', database: options, cookies: ADMIN_COOKIES };
+    const admins = SessionModule.forRoot({ ...shared, ...(issuer && { accessToken: { issuer } }) });
+    const app = await apps({}, { metadata: { imports: [admins], controllers: [AdminController] } });
+    const user = new HeaderClient(app.url);
+    await user.signIn();
+    const admin = app.browser();
+    expect((await admin.post('/admin/login', { userId: 'root' })).status).toBe(204);
+    const headers = { authorization: `Bearer ${user.access}` };
+    expect(await admin.get('/admin/me', { headers })).toMatchObject(expected);
+  });
+
   it('and a handler that asks for the session of another module than its guard’s is told so', async () => {
     const app = await start();
     const user = await app.signIn();
@@ -264,6 +308,37 @@ describe('two modules that share too much', () => {
       'refreshPath',
     ],
     ['everything: they are one', {}, {}, undefined],
+    [
+      'the header of the refresh token',
+      { headers: { refresh: 'x-refresh' } },
+      { headers: { refresh: 'X-Refresh' }, database: 'another' as never, cookies: ADMIN_COOKIES },
+      'headers.refresh',
+    ],
+    [
+      'that header, both without cookies',
+      { transport: 'header' },
+      { transport: 'header', database: 'another' as never },
+      'headers.refresh',
+    ],
+    [
+      'nothing, both without cookies',
+      { transport: 'header' },
+      { transport: 'header', database: 'another' as never, headers: { refresh: 'x-refresh' } },
+      undefined,
+    ],
+    [
+      'nothing: one has cookies, and one has headers',
+      { transport: 'header' },
+      { transport: 'cookie', database: 'another' as never },
+      undefined,
+    ],
+    [
+      'the tables: one has cookies, and one has headers',
+      { transport: 'header' },
+      { transport: 'cookie' },
+      'database',
+    ],
+    ['tables and headers: they are one', { transport: 'header' }, { transport: 'header' }, undefined],
   ])('%s', async (_, first, second, option) => {
     const database = await anotherDatabase();
     const another = await anotherDatabase();

@@ -178,8 +178,31 @@ it('issues, verifies and revokes', async () => {
 });
 `;
 
+/** The recipe of docs/testing.md, changed as the page says. */
+const recipeSpec = (recipe, { js, http, test }) => {
+  const changes = [
+    [/(from '\.[^']*)\.js'/g, `$1${js}'`],
+    ...(test === 'jest'
+      ? [
+          [/^import .* from 'vitest';\n/m, ''],
+          [/\bvi\./g, 'jest.'],
+        ]
+      : []),
+    ...(http === 'fastify'
+      ? [
+          [/createNestApplication\(\)/g, 'createNestApplication(new FastifyAdapter())'],
+          [/^/, "import { FastifyAdapter } from '@nestjs/platform-fastify';\n"],
+        ]
+      : []),
+  ];
+  return changes.reduce((text, [from, to]) => text.replace(from, to), recipe);
+};
+
 /** @returns the application's files: their texts by their paths */
-export function filesOf({ nest, typeorm, type, http, builder, test, shared }, { tarball, readme, library }) {
+export function filesOf(
+  { nest, typeorm, type, http, builder, test, shared },
+  { tarball, readme, recipe, library },
+) {
   const major = nest.replace('^', '').split('.')[0];
   const isModule = type === 'module';
   const js = isModule ? '.js' : '';
@@ -203,6 +226,8 @@ export function filesOf({ nest, typeorm, type, http, builder, test, shared }, { 
       ...TOOLS[major],
       ...BUILDERS[builder],
       ...TESTS[test],
+      supertest: library.devDependencies.supertest,
+      '@types/supertest': library.devDependencies['@types/supertest'],
       ...REQUESTS[http].types,
     },
     ...(test === 'jest' && { jest: jest(readme) }),
@@ -242,5 +267,6 @@ export function filesOf({ nest, typeorm, type, http, builder, test, shared }, { 
     'src/app.module.ts': shared ? sharedDatabase(js) : ownDatabase(js),
     'src/main.ts': main(js, http),
     'src/account.spec.ts': spec(js),
+    'src/recipe.spec.ts': recipeSpec(recipe, { js, http, test }),
   };
 }

@@ -22,6 +22,7 @@ try {
   const context = {
     tarball: join(folder, filename),
     readme: await read('README.md'),
+    recipe: await read('test/testing/recipe/account.spec.ts'),
     library: JSON.parse(await read('package.json')),
   };
   // Two at a time: an installation waits for the network and the disk, a compiler for the processor.

@@ -165,7 +165,7 @@ describe.each(databases.filter(({ name }) => name !== 'sqlite'))('when $name is 
     await database.remove();
     expect(await browser.get('/health')).toMatchObject({
       status: 503,
-      body: { statusCode: 503, code: 'storage_unavailable' },
+      body: { status: 'error', error: { sessions: { status: 'down', database: 'down' } } },
     });
     expect(await browser.get('/me')).toMatchObject({ status: 200 });
     expect(await browser.get('/sessions')).toMatchObject({ status: 503 });

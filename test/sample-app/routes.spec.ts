@@ -333,7 +333,10 @@ describe.each(matrix)(
 
     it('is well while the database is', async () => {
       const answer = await new Browser(sample.url).get('/health');
-      expect(answer).toMatchObject({ status: 200, body: { status: 'ok' } });
+      expect(answer).toMatchObject({
+        status: 200,
+        body: { status: 'ok', details: { sessions: { status: 'up', database: 'up' } } },
+      });
     });
 
     it('refuses what another site’s page sends, except from trusted origins', async () => {

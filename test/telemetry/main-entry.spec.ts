@@ -42,6 +42,20 @@ it('the entry for telemetry needs @opentelemetry/api, and no SDK', () => {
   expect([...packages].filter((name) => name.startsWith('@opentelemetry'))).toEqual(['@opentelemetry/api']);
 });
 
+/** Packages of which an application may have none. */
+const OPTIONAL = /^@nestjs\/(swagger|terminus)(\/|$)|^@opentelemetry\//;
+
+it.each(['index.ts', 'openapi/index.ts', 'terminus/index.ts'])('%s imports no optional package', (entry) => {
+  const { packages } = reachedFrom(entry);
+  expect(packages).toContain('@nestjs/core');
+  expect([...packages].filter((name) => OPTIONAL.test(name))).toEqual([]);
+});
+
+it('the main entry has nothing of the entries for OpenAPI and Terminus', () => {
+  const { files } = reachedFrom('index.ts');
+  expect([...files].filter((file) => /^(openapi|terminus)\//.test(file))).toEqual([]);
+});
+
 it('the package says that the peer is optional, and has an entry for it', () => {
   const manifest = JSON.parse(readFileSync(join(lib, '../package.json'), 'utf8')) as {
     exports: Record<string, unknown>;

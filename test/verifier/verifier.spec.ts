@@ -383,6 +383,22 @@ describe.each(adapters)('a service that only verifies, over %s', (adapter) => {
     });
   });
 
+  it.each([
+    ['any', 200, 200],
+    ['header', 200, 401],
+    ['cookie', 401, 200],
+  ] as const)('looks for tokens where it is told to: "%s"', async (transport, inHeader, inCookie) => {
+    const issuer = await startIssuer(issuing);
+    const app = await service({ ...verifying(issuer.url), transport });
+    const browser = await issuer.signIn();
+    const token = cookieOf(browser, 'session_access').value;
+    expect((await withBearer(app, token)).status).toBe(inHeader);
+    expect((await browser.get('/me', { at: app.url })).status).toBe(inCookie);
+    await expect(service({ ...verifying(issuer.url), transport: 'both' as never })).rejects.toThrow(
+      'cookie, header, any',
+    );
+  });
+
   describe('with a bearer token that is none of this module’s', () => {
     it('goes by the cookie that is there beside it, as the issuing application does', async () => {
       const issuer = await startIssuer(issuing);

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { HttpRequest } from '../messages.js';
 import { cookieValues, firstCookieValue } from './cookie-header.js';
-import type { TokenReader } from './token-transport.js';
+import type { Credential, TokenReader } from './token-transport.js';
 
 /**
  * The largest number of values that are looked at. A browser has one, or a few from several domains. Anybody who can set
@@ -22,6 +22,10 @@ export class AccessCookie implements TokenReader {
     readonly isForImpersonation = false,
   ) {}
 
+  get credential(): Credential {
+    return { type: 'cookie', name: this.cookieName };
+  }
+
   readAccessToken({ cookie }: IncomingHttpHeaders): string | undefined {
     return firstCookieValue(cookie, this.cookieName);
   }
@@ -31,5 +35,10 @@ export class AccessCookie implements TokenReader {
     return values.length > MOST_VALUES
       ? values.filter((each) => JWS.test(each)).slice(0, MOST_VALUES)
       : values;
+  }
+
+  /** Browsers send cookies on their own: nobody has chosen them. */
+  isMeant(_headers: IncomingHttpHeaders): boolean {
+    return false;
   }
 }

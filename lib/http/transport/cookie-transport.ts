@@ -14,6 +14,7 @@ import {
   setResponseHeader,
 } from '../messages.js';
 import { logger } from '../../util/logger.js';
+import { LostSecureCookies } from '../lost-secure-cookies.js';
 import { clearCache, keepPrivate } from '../private-responses.js';
 import { AccessCookie } from './access-cookie.js';
 import {
@@ -45,6 +46,8 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   private readonly access: Cookie;
   private readonly impersonation: Cookie;
   private readonly indicator: Cookie | undefined;
+  /** Notices clients that lose the cookies. `undefined` in production, and where cookies are not `Secure`. */
+  readonly lost: LostSecureCookies | undefined;
   private hasWarnedOfSize = false;
   private lazyRefresh: Cookie | undefined;
   private lazyMarker: Cookie | undefined;
@@ -58,6 +61,8 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     const access = cookie(cookies, cookies.accessName, cookies.path, true);
     super(access.name);
     this.access = access;
+    const mayBeLost = cookies.secure && process.env['NODE_ENV'] !== 'production';
+    this.lost = mayBeLost ? new LostSecureCookies() : undefined;
     this.impersonation = impersonationCookie(options);
     this.indicator =
       cookies.indicatorName === undefined
@@ -82,6 +87,11 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
     return this.refresh.attributes.path;
   }
 
+  /** The name of the refresh cookie. It may be asked for before the path of the refresh route is known for good. */
+  get refreshCookieName(): string {
+    return this.cookieOfRefresh(this.options.cookies.refreshName).name;
+  }
+
   readRefreshTokens({ headers }: HttpRequest): string[] {
     return cookieValues(headers.cookie, this.refresh.name);
   }
@@ -94,6 +104,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   writeSignIn(request: HttpRequest, response: HttpResponse, tokens: TokenSet, now: number): void {
     this.writeTokens(request, response, tokens, now);
     this.clearMarker(request, response);
+    this.lost?.signedIn(request, now);
   }
 
   writeTokens(
@@ -160,6 +171,7 @@ export class CookieTransport extends AccessCookie implements TokenTransport {
   clearAtSignOut(response: HttpResponse, request?: HttpRequest): void {
     this.clear(response, request);
     if (this.options.caches.clearAtSignOut) clearCache(response);
+    this.lost?.signedOut();
   }
 
   withdraw(response: ServerResponse): void {

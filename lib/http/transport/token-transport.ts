@@ -5,8 +5,14 @@ import type { SessionFacts } from '../../storage/session.store.js';
 import type { TokenSet } from '../../session/session-lifecycle.js';
 import type { HttpRequest, HttpResponse } from '../messages.js';
 
+/** Where a request carries a token: in a cookie, whose name has its prefix, in `Authorization: Bearer`, or in another header. */
+export type Credential =
+  { readonly type: 'cookie' | 'header'; readonly name: string } | { readonly type: 'bearer' };
+
 /** Reads access tokens from one place of a request. */
 export interface TokenReader {
+  /** For descriptions of the application. */
+  readonly credential: Credential;
   /**
    * Whether browsers send these tokens on their own, as they do with cookies. Then a page of another site can make a browser
    * send them, and the CSRF check applies.
@@ -21,6 +27,11 @@ export interface TokenReader {
   readAccessToken(headers: IncomingHttpHeaders): string | undefined;
   /** All access tokens. There are several if the client has duplicate cookies. */
   readAccessTokens(request: HttpRequest): string[];
+  /**
+   * Whether a request has something here, beside the access token, by which its client chooses this transport. Called for every
+   * request without an access token here.
+   */
+  isMeant(headers: IncomingHttpHeaders): boolean;
 }
 
 /** For how long a client keeps its tokens. */
