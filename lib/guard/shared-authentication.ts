@@ -36,10 +36,6 @@ class SharedOutcome {
     private readonly exchange: Exchange,
   ) {}
 
-  get isKnown(): boolean {
-    return this.checked !== undefined || this.unchecked !== undefined;
-  }
-
   withCheck(): Outcome {
     const { sessions, exchange, unchecked } = this;
     return (this.checked ??=
@@ -80,11 +76,9 @@ export function authenticateOnce(
   options: AuthenticateOptions,
 ): Outcome {
   const { request } = exchange;
+  // A handler that must not exchange a refresh token does not have another one do it.
+  if (options.refresh === false) return sessions.authenticate(request, exchange.response, options);
   const shared = ((request as SharedRequest)[SHARED] ??= new SharedOutcomes()).of(sessions, exchange);
-  // It exchanges nothing, and says so. Another resolver may.
-  if (options.refresh === false && !shared.isKnown) {
-    return sessions.authenticate(request, exchange.response, options);
-  }
   const outcome = options.csrf === false ? shared.withoutCheck() : shared.withCheck();
   return andThen(outcome, (session) => {
     sessions.recheck(session, request, options);

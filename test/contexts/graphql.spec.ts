@@ -178,7 +178,7 @@ describe.each(drivers)('resolvers of $name', (driver) => {
     it.each<[text: string, refused: Record<string, string>, refreshes: number]>([
       ['asIs', { asIs: 'try_refresh' }, 0],
       ['asIs visitor', { asIs: 'try_refresh' }, 1],
-      ['visitor asIs me { id }', {}, 1],
+      ['visitor asIs me { id }', { asIs: 'try_refresh' }, 1],
     ])('are refreshed only by one that may: %s', async (text, refused, refreshes) => {
       const app = await start();
       const browser = await app.signIn();
