@@ -18,6 +18,7 @@ import {
   attachedSession,
   CurrentSession,
   NoImpersonation,
+  NoRefresh,
   OptionalSession,
   RequireFresh,
   SESSION_AUTHENTICATOR,
@@ -74,6 +75,12 @@ export class UserResolver {
   @NoImpersonation()
   @Query(() => String, { nullable: true })
   own(@CurrentSession('userId') id: string): string {
+    return id;
+  }
+
+  @NoRefresh()
+  @Query(() => String, { nullable: true })
+  asIs(@CurrentSession('userId') id: string): string {
     return id;
   }
 

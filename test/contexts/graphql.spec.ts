@@ -175,6 +175,19 @@ describe.each(drivers)('resolvers of $name', (driver) => {
       expect(setCookieNames(answer)).toEqual([ACCESS, REFRESH]);
     });
 
+    it.each<[text: string, refused: Record<string, string>, refreshes: number]>([
+      ['asIs', { asIs: 'try_refresh' }, 0],
+      ['asIs visitor', { asIs: 'try_refresh' }, 1],
+      ['visitor asIs me { id }', { asIs: 'try_refresh' }, 1],
+    ])('are refreshed only by one that may: %s', async (text, refused, refreshes) => {
+      const app = await start();
+      const browser = await app.signIn();
+      expect(await refusals(browser, text)).toEqual({});
+      pass('16m');
+      expect(await refusals(browser, text)).toEqual(refused);
+      expect(app.count('refreshed')).toBe(refreshes);
+    });
+
     it('tell of a late request once, and its client looks again itself: an honest one is no thief', async () => {
       const app = await start();
       const browser = await app.signIn({ userId: 'alice', claims: { role: 'admin' } });
