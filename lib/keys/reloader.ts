@@ -53,6 +53,13 @@ export class Reloader {
     return this.freshening;
   }
 
+  /** When the next load by {@link freshen} is due, in epoch milliseconds. */
+  get dueAt(): number {
+    const { interval, cooldown } = this.times;
+    const afterFailure = this.failure ? this.failure.at + Math.min(cooldown, interval) : 0;
+    return Math.max(this.loadedAt + interval, afterFailure);
+  }
+
   /**
    * Loads the value again if it is due. If it is older than `maxAge`, each call tries to load it.
    *
