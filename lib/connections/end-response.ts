@@ -6,13 +6,8 @@ const EVENT_STREAM = 'text/event-stream';
 /** The reason that an HTTP/2 stream is reset with: it is no longer needed (RFC 9113, 7). */
 const CANCEL = 8;
 
-/** Members that only some responses have. */
-type AnyResponse = ServerResponse & {
-  /** Of HTTP/2. */
-  readonly stream?: ServerHttp2Stream;
-  /** The headers as sent. Those that were given to writeHead() alone cannot be read in another way. */
-  readonly _header?: string | null;
-};
+/** Only those of HTTP/2 have a stream. */
+type AnyResponse = ServerResponse & { readonly stream?: ServerHttp2Stream };
 
 /**
  * Ends a response whose body is under way. An event stream is complete after any event. Another body is not, and its client
@@ -26,10 +21,12 @@ export function endResponse(response: AnyResponse): void {
 }
 
 function complete(response: AnyResponse): void {
-  const { socket } = response;
+  const { stream, socket } = response;
   // Nest waits for the end of the connection before it stops the producer of the events.
-  if (!response.stream) response.once('finish', () => socket?.destroySoon?.());
+  if (!stream) response.once('finish', () => socket?.destroySoon?.());
   response.end();
+  // For a write that is too late, HTTP/2 resets the stream, although its end may still be on its way.
+  if (stream) response.write = () => true;
 }
 
 function cutOff(response: AnyResponse): void {
@@ -55,11 +52,15 @@ function reset(socket: NonNullable<ServerResponse['socket']>): void {
 
 /** Whether the client reads more slowly than it is written to, so that something waits to be sent. It must not be sent. */
 function isBehind(response: AnyResponse): boolean {
-  return response.writableEnded || response.writableLength > 0;
+  // HTTP/2 has a look at what it is given only a moment later.
+  const allowed = response.stream ? response.writableHighWaterMark : 0;
+  return response.writableEnded || response.writableLength > allowed;
 }
 
 function isEventStream(response: AnyResponse): boolean {
   const type = response.getHeader('content-type');
   if (type !== undefined) return String(type).includes(EVENT_STREAM);
-  return /^content-type: *text\/event-stream/im.test(response._header ?? '');
+  // Headers that were given to writeHead() alone can be read only here, as they were sent.
+  const sent: unknown = Reflect.get(response, '_header');
+  return typeof sent === 'string' && /^content-type: *text\/event-stream/im.test(sent);
 }

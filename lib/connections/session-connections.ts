@@ -139,9 +139,9 @@ export class SessionConnections implements ConnectionRegistry {
     // As long as nothing is known to be open, the look is only for what may be.
     if (this.open.size > 0) {
       const now = this.clock.now();
-      for (const { dueAt } of this.sources) {
-        // What is overdue is being read, and that may take any time.
-        if (dueAt > now) wait = Math.min(wait, dueAt - now);
+      for (const source of this.sources) {
+        // A read may take any time. When it is done, it is known when the next one is due.
+        if (!this.reading.has(source)) wait = Math.min(wait, source.dueAt - now);
       }
     }
     return Math.max(wait, SHORTEST_WAIT);

@@ -22,7 +22,8 @@ export async function openStream(
   { at = browser.url, headers = {} }: { at?: string; headers?: Record<string, string> } = {},
 ): Promise<Stream> {
   return new Promise((resolve, reject) => {
-    const accept = path.endsWith('/file') || path.endsWith('/writes') ? '*/*' : 'text/event-stream';
+    // Whatever comes: also a body that is no stream of events.
+    const accept = 'text/event-stream';
     const cookie = browser.cookieHeader(path);
     const sent = { accept, 'user-agent': 'Mozilla/5.0 (test)', ...(cookie !== '' && { cookie }), ...headers };
     const outgoing = request(at + path, { headers: sent, agent: false }, (answer) => {
