@@ -2,8 +2,17 @@ import { get } from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { Controller, Get, Req, Res, Sse, StreamableFile, UseGuards } from '@nestjs/common';
-import { ActiveSession, OptionalSession, Session, SessionGuard, SkipSession } from 'nestjs-session-tokens';
+import { Controller, Get, Post, Req, Res, Sse, StreamableFile, UseGuards } from '@nestjs/common';
+import {
+  ActiveSession,
+  type HttpRequest,
+  type HttpResponse,
+  OptionalSession,
+  Session,
+  SessionGuard,
+  SessionService,
+  SkipSession,
+} from 'nestjs-session-tokens';
 import { finalize, interval, map, type Observable } from 'rxjs';
 
 /** How often something is sent, in milliseconds. */
@@ -15,11 +24,15 @@ export const LARGE = 32 * 1_024 * 1_024;
 /** What sources are at work. */
 export const atWork = new Set<object>();
 
+/** What a late stream waits for. */
+export const beginning: { waits: (() => Promise<void>) | undefined } = { waits: undefined };
+
 const beats = (): Observable<{ data: string }> => {
   const source = {};
   atWork.add(source);
   return interval(BEAT).pipe(
-    map((n) => ({ data: `beat ${n}` })),
+    // A browser comes back soon.
+    map((n) => ({ data: `beat ${n}`, retry: 50 })),
     finalize(() => atWork.delete(source)),
   );
 };
@@ -46,6 +59,8 @@ function rawOf(response: RawResponse): NodeJS.WritableStream & RawResponse {
 @Controller('streams')
 @UseGuards(SessionGuard)
 export class StreamsController {
+  constructor(private readonly sessions: SessionService) {}
+
   @Sse('sse')
   events(): Observable<{ data: string }> {
     return beats();
@@ -139,6 +154,27 @@ export class StreamsController {
     const raw = rawOf(response);
     raw.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': String(LARGE) });
     raw.end(Buffer.alloc(LARGE, 'x'));
+  }
+
+  @Sse('claims')
+  async claims(@Session() session: ActiveSession): Promise<Observable<{ data: string }>> {
+    await session.updateClaims({ role: 'admin' });
+    return beats();
+  }
+
+  /** Begins when {@link beginning} does. */
+  @Sse('late')
+  async late(): Promise<Observable<{ data: string }>> {
+    await beginning.waits?.();
+    return beats();
+  }
+
+  @Post('act')
+  async act(
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) response: HttpResponse,
+  ): Promise<ActiveSession> {
+    return this.sessions.impersonate(request, response, { userId: 'bob' });
   }
 
   /** Ends the session, and says good-bye at length. */
