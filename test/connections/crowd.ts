@@ -99,18 +99,23 @@ interface Connection {
 /** Opens a connection, and resolves when something has come, or when it has been refused. */
 type Open = (session: Member, server: ServerProcess) => Promise<Connection>;
 
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
 /** Notes what comes and when it ends. */
 function track(kind: string, session: Member, close: () => void) {
-  let settle: () => void = () => undefined;
-  const settled = new Promise<void>((resolve) => (settle = resolve));
+  const { promise: settled, resolve: settle } = withResolvers();
   const connection: Connection = { kind, session, lastByteAt: 0, closedAt: undefined, close };
   return {
     connection,
-    byte() {
+    byte: () => {
       connection.lastByteAt = Date.now();
       settle();
     },
-    closed() {
+    closed: () => {
       connection.closedAt ??= Date.now();
       settle();
     },
@@ -197,6 +202,8 @@ const FATES: Readonly<Record<string, (member: Member, world: World) => Promise<n
   },
   'is stolen': async ({ browser }, { servers, pick }) => {
     const thief = browser.copy();
+    // Who steals cookies does not throw them away.
+    thief.keepExpired();
     const visit = async (who: Browser) => who.get('/me', { at: pick(servers).express });
     const refreshToken = () => browser.cookie('session_refresh')?.value;
     const before = refreshToken();

@@ -129,6 +129,8 @@ describe.each(adapters)('on %s', (adapter) => {
     await untilTrue(() => openOf(app.app) === kinds.length);
     for (const stream of opened) stream.close();
     await untilTrue(() => openOf(app.app) === 0);
+    await untilTrue(() => atWork.size === 0);
+    expect((await browser.get('/me')).status).toBe(200);
   });
 
   it.each([
@@ -157,6 +159,7 @@ describe.each(adapters)('on %s', (adapter) => {
       await untilTrue(() => client.text.includes('beat'));
       await end();
       await client.readOn();
+      expect(openOf(app.app)).toBe(0);
     },
   );
 

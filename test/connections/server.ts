@@ -146,7 +146,7 @@ export class ServerCommands {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.apps.map(({ close }) => close()));
+    await Promise.all(this.apps.map((each) => each.close()));
   }
 }
 

@@ -9,6 +9,13 @@ import { beginning, StreamsController } from './streams.controller.js';
 
 const metadata = { controllers: [StreamsController] };
 
+/** The names of the cookies on the headers of a stream. */
+const namesOf = ({ headers }: Stream) =>
+  headers
+    .getSetCookie()
+    .map((line) => parseSetCookie(line).name)
+    .toSorted();
+
 describe.each(adapters)('a stream on %s', (adapter) => {
   const start = accountApps(adapter);
   const streams: Stream[] = [];
@@ -21,11 +28,6 @@ describe.each(adapters)('a stream on %s', (adapter) => {
     streams.push(stream);
     return stream;
   };
-  const cookiesOf = ({ headers }: Stream) => headers.getSetCookie().map((line) => parseSetCookie(line));
-  const namesOf = (stream: Stream) =>
-    cookiesOf(stream)
-      .map(({ name }) => name)
-      .toSorted();
 
   it.each(['/streams/sse', '/streams/file', '/streams/writes', '/streams/events', '/streams/pipeline'])(
     'of %s that refreshes has the cookies on its headers, and the client goes on with them',
