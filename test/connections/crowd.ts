@@ -18,10 +18,10 @@ const INTERVAL = 0.5 * SECOND;
 
 /** Short, so that connections outlive their access tokens several times. */
 const TTL = 5 * SECOND;
-const WINDOW = 1 * SECOND;
+const WINDOW = 2.5 * SECOND;
 
-/** A session that is not used for so long expires. */
-const IDLE = 15 * SECOND;
+/** How long the sessions live that are to expire. */
+const SHORT_LIFE = 8 * SECOND;
 
 /** How often an honest client comes by. */
 const VISIT = 3 * SECOND;
@@ -37,7 +37,6 @@ const options: SessionModuleOptions = {
   revocationInterval: INTERVAL / SECOND,
   accessToken: { ttl: TTL / SECOND, jitter: 0 },
   reuseWindow: WINDOW / SECOND,
-  refreshToken: { ttl: IDLE / SECOND },
 };
 
 /** A process of the server. */
@@ -147,7 +146,9 @@ const KINDS: Readonly<Record<string, Open>> = {
     const socket = new WebSocket(server.fastify.replace('http', 'ws'), { headers });
     const { connection, byte, closed, opened } = track('ws', session, () => socket.terminate());
     socket.on('open', () => socket.send(JSON.stringify({ event: 'begin' })));
-    socket.on('message', byte).on('close', closed).on('error', closed);
+    // A message that is refused is answered, too.
+    socket.on('message', (data: Buffer) => (data.toString() === 'beat' ? byte() : socket.terminate()));
+    socket.on('close', closed).on('error', closed);
     await opened();
     return connection;
   },
@@ -287,8 +288,12 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
     };
     const members: Member[] = [];
     const visiting: Promise<void>[] = [];
+    const names = Object.keys(FATES);
+    // Each fate as often as the others; one in two lives.
+    const fateOf = (n: number) => (n % 2 === 0 ? 'lives' : names[((n - 1) / 2) % names.length]!);
     for (let n = 0; n < settings.sessions; n++) {
-      const member = await signIn(`user ${n}`, pick(servers));
+      const input = { userId: `user ${n}`, ...(fateOf(n) === 'expires' && { ttl: SHORT_LIFE / SECOND }) };
+      const member = await signIn(input, pick(servers));
       // At once: a WebSocket cannot refresh.
       connections.push(...(await openAll(member, settings.each)));
       members.push(member);
@@ -301,11 +306,9 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
     await Promise.all(servers.map((server) => server.call('longestPause')));
     const fates: Record<string, number> = {};
     const racing = { tried: 0, accepted: 0 };
-    const names = Object.keys(FATES);
     const told = await Promise.allSettled(
       members.map(async (member, n) => {
-        // Each fate as often as the others; one in two lives.
-        const name = n % 2 === 0 ? 'lives' : names[((n - 1) / 2) % names.length]!;
+        const name = fateOf(n);
         fates[name] = (fates[name] ?? 0) + 1;
         await sleep(random() * settings.duration);
         const ending = FATES[name]!(member, world);
@@ -364,9 +367,13 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
   }
 }
 
-async function signIn(userId: string, server: ServerProcess): Promise<Member> {
+async function signIn(
+  input: { readonly userId: string; readonly ttl?: number },
+  server: ServerProcess,
+): Promise<Member> {
+  const { userId } = input;
   const browser = new Browser(server.express);
-  const { status, body } = await browser.post('/login', { userId });
+  const { status, body } = await browser.post('/login', input);
   if (status !== 200) throw new Error(`A sign-in was answered ${status}.`);
   return { browser, userId, id: (body as { id: string }).id, endedAt: undefined, visits: true };
 }
