@@ -179,7 +179,9 @@ interface Member {
   readonly id: string;
   /** When it was over at the latest, in epoch milliseconds. */
   endedAt: number | undefined;
-  visits: boolean;
+  fate: string;
+  /** When it expires, where nobody visits it. */
+  expiresAt?: number | undefined;
 }
 
 interface World {
@@ -218,11 +220,8 @@ const FATES: Readonly<Record<string, (member: Member, world: World) => Promise<n
       throw new Error(`A theft was not noticed: ${status} ${JSON.stringify(body)}`);
     return Date.now();
   },
-  expires: async (member, { servers }) => {
-    member.visits = false;
-    // A visit may be under way.
-    await sleep(SECOND);
-    const expiresAt = await servers[0]!.call('expiryOf', member.id);
+  // It is not visited, so its end is known from the start.
+  expires: async ({ expiresAt }) => {
     await sleep(Math.max(0, expiresAt! - Date.now()));
     return expiresAt;
   },
@@ -257,7 +256,7 @@ export interface CrowdReport {
   /** Connections that were opened while their session was being ended, and those of them that got something. */
   readonly racing: { readonly tried: number; readonly accepted: number };
   /** Connections whose session lived, and that were closed all the same. */
-  readonly falseEnds: number;
+  readonly falseEnds: readonly string[];
   /** Connections that got something, or were open, later than they may. */
   readonly late: readonly string[];
   /** How late that is: interval, allowance, and the longest pauses of the three processes. */
@@ -297,7 +296,9 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
       // At once: a WebSocket cannot refresh.
       connections.push(...(await openAll(member, settings.each)));
       members.push(member);
-      visiting.push(visitOften(member, world, n, () => isOver));
+      member.fate = fateOf(n);
+      if (member.fate === 'expires') member.expiresAt = await pick(servers).call('expiryOf', member.id);
+      else visiting.push(visitOften(member, world, n, () => isOver));
     }
     const refused = connections.filter(({ lastByteAt }) => lastByteAt === 0);
     if (refused.length > 0) throw new Error(`${refused.length} connections were refused at the start.`);
@@ -307,8 +308,8 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
     const fates: Record<string, number> = {};
     const racing = { tried: 0, accepted: 0 };
     const told = await Promise.allSettled(
-      members.map(async (member, n) => {
-        const name = fateOf(n);
+      members.map(async (member) => {
+        const name = member.fate;
         fates[name] = (fates[name] ?? 0) + 1;
         await sleep(random() * settings.duration);
         const ending = FATES[name]!(member, world);
@@ -325,9 +326,9 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
     const failed = told.find((each) => each.status === 'rejected');
     if (failed) throw failed.reason;
     await sleep(INTERVAL + 4 * ALLOWANCE);
-    const falseEnds = connections.filter(
-      ({ session, closedAt }) => session.endedAt === undefined && closedAt !== undefined,
-    ).length;
+    const falseEnds = connections
+      .filter(({ session, closedAt }) => session.endedAt === undefined && closedAt !== undefined)
+      .map(({ kind, session }) => `${kind}: ${session.fate}`);
     const droppedAt = await pick(servers).call('dropKey');
     for (const member of members) member.endedAt ??= droppedAt;
     fates['has a key that is dropped'] = fates['lives']!;
@@ -375,7 +376,7 @@ async function signIn(
   const browser = new Browser(server.express);
   const { status, body } = await browser.post('/login', input);
   if (status !== 200) throw new Error(`A sign-in was answered ${status}.`);
-  return { browser, userId, id: (body as { id: string }).id, endedAt: undefined, visits: true };
+  return { browser, userId, id: (body as { id: string }).id, endedAt: undefined, fate: '' };
 }
 
 /** An honest client uses its session now and then, at this or at that process. */
@@ -386,7 +387,7 @@ async function visitOften(
   isOver: () => boolean,
 ): Promise<void> {
   await sleep((n * 97) % VISIT);
-  for (let times = n; !isOver() && member.visits && member.endedAt === undefined; times++) {
+  for (let times = n; !isOver() && member.endedAt === undefined; times++) {
     await member.browser.get('/me', { at: servers[times % servers.length]!.express }).catch(() => undefined);
     await sleep(VISIT);
   }

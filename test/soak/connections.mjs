@@ -50,10 +50,11 @@ for (const kind of values.databases.split(',')) {
     console.log(`${racing.accepted} of ${racing.tried} connections were accepted while their session ended.`);
     console.log(`Limit ${limit} ms; the longest pause of a process was ${pause} ms.`);
     console.log(
-      `${late.length} late, ${falseEnds} ended falsely, ${leftOver} still registered.`,
+      `${late.length} late, ${falseEnds.length} ended falsely, ${leftOver} still registered.`,
       late.slice(0, 10),
+      falseEnds.slice(0, 10),
     );
-    if (late.length > 0 || falseEnds > 0 || leftOver > 0) process.exitCode = 1;
+    if (late.length > 0 || falseEnds.length > 0 || leftOver > 0) process.exitCode = 1;
   } finally {
     await remove();
   }
