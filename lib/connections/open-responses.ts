@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type HttpResponse, rawResponse } from '../http/messages.js';
+import type { ResponseFollower } from '../http/session-authenticator.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { endResponse } from './end-response.js';
 import type { SessionConnections } from './session-connections.js';
@@ -11,12 +12,13 @@ type Carrier = Pick<Duplex, 'destroyed'> & Record<symbol, ServerResponse | Authe
 /**
  * Finds the responses that go on for long: event streams, downloads. Nobody knows which response will be one when the guard
  * lets its request pass, and nearly none is. So a request costs two members of its socket, which the next request on the socket
- * replaces. At each look, those responses count whose headers have left, and whose end has not. A handler that is still
- * thinking is not disturbed: it may be the very one that signs the session out.
+ * replaces. At each look, those responses are registered whose headers have left, and whose body has not. A handler that is
+ * still thinking is not disturbed: it may be the very one that signs the session out.
  */
-export class OpenResponses {
+export class OpenResponses implements ResponseFollower {
   private readonly carriers = new Set<Carrier>();
-  private readonly registered = new WeakSet<ServerResponse>();
+  /** Responses that another one has followed on their socket before they had ended. */
+  private readonly overtaken = new Map<ServerResponse, AuthenticatedSession>();
   // Another module may note something in the same socket.
   private readonly response = Symbol('nestjs-session-tokens.response');
   private readonly session = Symbol('nestjs-session-tokens.session');
@@ -35,36 +37,45 @@ export class OpenResponses {
     if (previous === undefined) {
       this.carriers.add(carrier);
       this.connections.schedule();
-    } else if (previous !== raw && !previous.writableEnded) {
+    } else if (previous !== raw && !previous.writableFinished) {
       // A client may send its next request before the response to this one has ended (HTTP pipelining).
-      this.register(previous, carrier[this.session] as AuthenticatedSession);
+      this.overtaken.set(previous, carrier[this.session] as AuthenticatedSession);
     }
     carrier[this.response] = raw;
     carrier[this.session] = session;
   }
 
+  /** @returns whether something may still turn out to be open */
   private find(): boolean {
     for (const carrier of this.carriers) {
       const response = carrier[this.response] as ServerResponse;
-      if (response.writableEnded || response.destroyed || carrier.destroyed) this.forget(carrier);
-      else if (response.headersSent) this.register(response, carrier[this.session] as AuthenticatedSession);
+      const session = carrier[this.session] as AuthenticatedSession;
+      if (carrier.destroyed || this.isDone(response, session)) this.forget(carrier);
     }
-    return this.carriers.size > 0;
+    for (const [response, session] of this.overtaken) {
+      if (this.isDone(response, session)) this.overtaken.delete(response);
+    }
+    return this.carriers.size > 0 || this.overtaken.size > 0;
+  }
+
+  /** Registers a response that is under way. @returns whether there is nothing more to look for in it */
+  private isDone(response: ServerResponse, session: AuthenticatedSession): boolean {
+    if (response.writableFinished || response.destroyed) return true;
+    if (!response.headersSent) return false;
+    // What was complete before it was found is sent to its end: it may be the answer to a sign-out.
+    if (!response.writableEnded || !this.connections.isOver(session)) this.register(response, session);
+    return true;
+  }
+
+  private register(response: ServerResponse, session: AuthenticatedSession): void {
+    const forget = this.connections.add(session, () => endResponse(response));
+    response.once('close', forget).once('finish', forget);
   }
 
   private forget(carrier: Carrier): void {
     carrier[this.response] = undefined;
     carrier[this.session] = undefined;
     this.carriers.delete(carrier);
-  }
-
-  private register(response: ServerResponse, session: AuthenticatedSession): void {
-    if (this.registered.has(response)) return;
-    this.registered.add(response);
-    response.once(
-      'close',
-      this.connections.add(session, () => endResponse(response)),
-    );
   }
 }
 

@@ -5,12 +5,16 @@ import type { LastingKeys, VerificationKey } from '../keys/signing-key.js';
 import type { AccessToken } from '../protocol/access-token.js';
 import type { RevocationNews } from '../revocation/revocation-checker.js';
 import { AuthenticatedSession } from '../session/authenticated-session.js';
-import { endOf, isLive, type SessionEnd, type SessionState } from '../storage/session.store.js';
+import { endOf, isLive, mayBeMissing, type SessionEnd, type SessionState } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
+import { logger } from '../util/logger.js';
 import { Trouble } from '../util/trouble.js';
 
-/** The shortest time between two looks, in milliseconds. */
-const SHORTEST_INTERVAL = 20;
+/** The shortest time between two looks, in milliseconds. A look goes through all connections. */
+const SHORTEST_WAIT = 20;
+
+/** The longest time between two looks, in milliseconds. Until then, a connection that has been closed may be held in memory. */
+const LONGEST_WAIT = 1_000;
 
 /** All in milliseconds. */
 export interface ConnectionTimes {
@@ -33,6 +37,9 @@ interface OpenConnection {
   checkAt: number;
 }
 
+/** What may have news that others have made. */
+type Source = Pick<LastingKeys, 'freshen' | 'dueAt'>;
+
 /**
  * What stays open in the name of sessions: WebSockets, subscriptions, event streams, long bodies. All of them end with their
  * session, in every process, at most one interval after it was revoked, replaced, stolen, has expired, or its signing key was
@@ -42,17 +49,28 @@ interface OpenConnection {
  * connections, also those that were registered since the last revocation became known. So it does not matter whether a
  * revocation becomes known before, during or after a handshake.
  *
+ * No look waits for the database. While that hangs, what is known still counts: what this process itself revokes, and time.
+ *
  * While nothing is open, nothing is asked and no timer runs.
  */
 export class SessionConnections implements ConnectionRegistry {
   private readonly open = new Set<OpenConnection>();
   private readonly finders: FindOpen[] = [];
+  private readonly sources: readonly Source[];
+  /** The sources that are being read. */
+  private readonly reading = new Set<Source>();
+  /** The sources that are due, and cannot be read now. */
+  private readonly late = new Set<Source>();
   private timer: NodeJS.Timeout | undefined;
-  private looking: NodeJS.Immediate | undefined;
+  /** The timer of a look because of news. */
+  private soon: NodeJS.Timeout | undefined;
+  /** When the last look was, by a monotonic clock. */
+  private lookedAt = Number.NEGATIVE_INFINITY;
   /** Until when every revocation was known at the last look. */
   private heardAt = Number.NEGATIVE_INFINITY;
   private isStopped = false;
   private checking: Promise<void> | undefined;
+  private failedAt = Number.NEGATIVE_INFINITY;
   private readonly trouble = new Trouble({
     begins: 'Sessions of open connections could not be read; those connections stay open until they can.',
     ends: 'Sessions of open connections can be read again.',
@@ -70,6 +88,7 @@ export class SessionConnections implements ConnectionRegistry {
     private readonly times: ConnectionTimes,
     private readonly clock: Clock,
   ) {
+    this.sources = news ? [news, keys] : [keys];
     news?.onNews(() => this.lookSoon());
   }
 
@@ -79,11 +98,15 @@ export class SessionConnections implements ConnectionRegistry {
   }
 
   add(session: AuthenticatedSession<unknown>, end: (error: SessionError) => void): () => void {
-    const token = AuthenticatedSession.accessTokenOf(session);
-    const connection = { token, key: this.keys.find(token.kid), end, checkAt: token.expiresAt };
+    const connection = this.connectionOf(session, end);
     this.open.add(connection);
     this.schedule();
     return () => void this.open.delete(connection);
+  }
+
+  /** Whether a session is known to be over, so that a connection in its name would be ended at once. */
+  isOver(session: AuthenticatedSession<unknown>): boolean {
+    return this.errorOf(this.connectionOf(session), this.clock.now()) !== undefined;
   }
 
   /** Has a part that knows of open things be asked at each look. When it has something to look at, it calls {@link schedule}. */
@@ -91,57 +114,92 @@ export class SessionConnections implements ConnectionRegistry {
     this.finders.push(find);
   }
 
-  /** Looks soon, and then once per interval for as long as anything is open. */
+  /** Looks soon, and then for as long as anything is open. */
   schedule(): void {
     if (this.timer || this.isStopped) return;
-    const { interval } = this.times;
-    // The next read of the news is due one interval after the last one.
-    const due = (this.news?.heardAt ?? 0) + interval - this.clock.now();
-    const wait = Math.min(
-      Math.max(due, SHORTEST_INTERVAL),
-      Math.max(interval, SHORTEST_INTERVAL),
-      2 ** 31 - 1,
-    );
-    this.timer = setTimeout(() => void this.tick(), wait).unref();
+    this.timer = setTimeout(() => this.tick(), this.wait()).unref();
   }
 
   /** Ends nothing, but looks no more. */
   stop(): void {
     this.isStopped = true;
     clearTimeout(this.timer);
-    clearImmediate(this.looking);
+    clearTimeout(this.soon);
   }
 
-  private async tick(): Promise<void> {
-    let mayFind = this.find();
+  private connectionOf(
+    session: AuthenticatedSession<unknown>,
+    end: OpenConnection['end'] = () => undefined,
+  ): OpenConnection {
+    const token = AuthenticatedSession.accessTokenOf(session);
+    return { token, key: this.keys.find(token.kid), end, checkAt: token.expiresAt };
+  }
+
+  /** How long until the next look: until a source is due, which requests may have caused to be read in between. */
+  private wait(): number {
+    let wait = Math.min(this.times.interval, LONGEST_WAIT);
+    // As long as nothing is known to be open, the look is only for what may be.
     if (this.open.size > 0) {
       const now = this.clock.now();
-      await this.news?.freshen(now);
-      await this.keys.freshen(now);
-      mayFind = this.find();
-      this.look();
+      for (const source of this.sources) {
+        // A read may take any time. When it is done, it is known when the next one is due.
+        if (!this.reading.has(source) && !this.late.has(source)) wait = Math.min(wait, source.dueAt - now);
+      }
     }
+    return Math.max(wait, SHORTEST_WAIT);
+  }
+
+  private tick(): void {
     this.timer = undefined;
-    if (mayFind || this.open.size > 0) this.schedule();
+    const mayFind = this.look();
+    if (!mayFind && this.open.size === 0) return;
+    if (this.open.size > 0) this.freshen();
+    this.schedule();
   }
 
-  private find(): boolean {
-    let mayFind = false;
-    for (const find of this.finders) mayFind = find() || mayFind;
-    return mayFind;
+  private freshen(): void {
+    const now = this.clock.now();
+    for (const source of this.sources) {
+      if (this.reading.has(source)) continue;
+      const read = source.freshen(now);
+      // The source has given up to wait for a read that goes on.
+      if (!read && source.dueAt <= now) this.late.add(source);
+      else this.late.delete(source);
+      if (!read) continue;
+      this.reading.add(source);
+      // Whether it has failed is the matter of the source, which tries again.
+      void read.catch(() => undefined).then(() => this.haveRead(source));
+    }
   }
 
+  private haveRead(source: Source): void {
+    this.reading.delete(source);
+    this.look();
+    // Now it is known when the next read is due.
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.open.size > 0) this.schedule();
+  }
+
+  /** Many revocations may come at once. */
   private lookSoon(): void {
-    this.looking ??= setImmediate(() => {
-      this.looking = undefined;
-      if (this.isStopped) return;
-      this.find();
+    if (this.soon || this.isStopped) return;
+    const wait = Math.max(0, this.lookedAt + SHORTEST_WAIT - performance.now());
+    this.soon = setTimeout(() => {
+      this.soon = undefined;
       this.look();
-    });
+    }, wait).unref();
   }
 
-  /** Ends the connections whose sessions are known to be over, and asks the database where that is due. */
-  private look(): void {
+  /**
+   * Ends the connections whose sessions are known to be over, and asks the database where that is due.
+   *
+   * @returns whether something that is not registered yet may be open
+   */
+  private look(): boolean {
+    if (this.isStopped) return false;
+    this.lookedAt = performance.now();
+    const mayFind = this.find();
     const now = this.clock.now();
     this.recheckAfterSilence(now);
     const due: OpenConnection[] = [];
@@ -150,7 +208,14 @@ export class SessionConnections implements ConnectionRegistry {
       if (error) this.close(connection, error);
       else if (this.read && connection.checkAt <= now) due.push(connection);
     }
-    if (due.length > 0) this.checking ??= this.check(due, now).finally(() => (this.checking = undefined));
+    if (due.length > 0) this.checkIfMay(due, now);
+    return mayFind;
+  }
+
+  private find(): boolean {
+    let mayFind = false;
+    for (const find of this.finders) mayFind = find() || mayFind;
+    return mayFind;
   }
 
   private errorOf({ token, key }: OpenConnection, now: number): SessionError | undefined {
@@ -165,14 +230,15 @@ export class SessionConnections implements ConnectionRegistry {
   }
 
   /** A key goes when its last token has expired; a connection may be open for longer. So only earlier does that mean something. */
-  private isKeyGone(token: AccessToken, key: VerificationKey | undefined, now: number): boolean {
-    if (this.keys.isDropped(token.kid)) return true;
-    return now < token.expiresAt && this.keys.find(token.kid) !== key;
+  private isKeyGone({ kid, expiresAt }: AccessToken, key: VerificationKey | undefined, now: number): boolean {
+    if (this.keys.isDropped(kid)) return true;
+    // It may have gone between the check of the token and the registration.
+    return now < expiresAt && (!key || this.keys.find(kid) !== key);
   }
 
   /** What is revoked is told for a while only. After a longer silence, such as an outage, something may have been missed. */
   private recheckAfterSilence(now: number): void {
-    if (!this.news) return;
+    if (!this.news || !this.read) return;
     const { heardAt } = this.news;
     if (heardAt - this.heardAt > this.times.recheck) {
       for (const connection of this.open) connection.checkAt = Math.min(connection.checkAt, now);
@@ -180,28 +246,50 @@ export class SessionConnections implements ConnectionRegistry {
     this.heardAt = heardAt;
   }
 
-  private async check(due: readonly OpenConnection[], now: number): Promise<void> {
+  /** One check at a time, and after one that failed, no other within an interval. */
+  private checkIfMay(due: readonly OpenConnection[], now: number): void {
+    // abs(): after a clock was set back, it must not wait until the clock has caught up.
+    if (!this.read || this.checking || Math.abs(now - this.failedAt) < this.times.interval) return;
+    this.checking = this.check(this.read, due, now).finally(() => (this.checking = undefined));
+  }
+
+  private async check(
+    read: NonNullable<typeof this.read>,
+    due: readonly OpenConnection[],
+    now: number,
+  ): Promise<void> {
     try {
       const ids = [...new Set(due.map(({ token }) => token.sessionId))];
-      const states = new Map((await this.read!(ids)).map((state) => [state.id, state]));
+      const states = new Map((await read(ids)).map((state) => [state.id, state]));
       for (const connection of due) {
-        const state = states.get(connection.token.sessionId);
+        const { sessionId } = connection.token;
+        const state = states.get(sessionId);
         if (state && isLive(state, now)) {
           connection.checkAt = Math.min(state.expiresAt, now + this.times.recheck);
+        } else if (!state && mayBeMissing(sessionId, now)) {
+          // A node of a cluster that has not heard of the session yet.
+          connection.checkAt = now + this.times.interval;
         } else {
           this.close(connection, overOf(connection.token, state ? endOf(state, now) : { endedAt: now }));
         }
       }
       this.trouble.worked(now);
     } catch (error) {
-      // The next look asks again.
+      // A later look asks again.
+      this.failedAt = now;
       this.trouble.failed(error, now);
     }
   }
 
   private close(connection: OpenConnection, error: SessionError): void {
     // It may have been closed while the database was asked.
-    if (this.open.delete(connection)) connection.end(error);
+    if (!this.open.delete(connection)) return;
+    try {
+      connection.end(error);
+    } catch (cause) {
+      // The others must end all the same.
+      logger.error('A connection whose session is over could not be closed.', cause);
+    }
   }
 }
 

@@ -54,6 +54,10 @@ export class KeyList implements VerificationKeys {
     return this.reloader.freshen(now);
   }
 
+  get dueAt(): number {
+    return this.reloader.dueAt;
+  }
+
   /** A key that the source has removed is refused. While the source fails, the known keys stay in use. */
   isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
     const freshened = this.reloader.freshen(now);

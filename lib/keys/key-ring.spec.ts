@@ -48,6 +48,49 @@ describe('a ring of keys', () => {
     expect(ring(rotation)).toMatchObject(times);
   });
 
+  test.each([
+    { by: 'this process', change: (keys: KeyRing<string>) => keys.rotate(NOW, 'current') },
+    {
+      by: 'another process',
+      change: async () => {
+        const other = ring(DAY);
+        await other.start(NOW);
+        await other.rotate(NOW, 'access-1');
+      },
+    },
+  ])('knows that a key was dropped by $by, and that others were not', async ({ change }) => {
+    const keys = ring(DAY);
+    await keys.start(NOW);
+    await change(keys);
+    await keys.freshen(NOW + HOUR);
+    expect(keys.find('access-1')).toBeUndefined();
+    const names = ['access-1', 'access-2', 'unknown'];
+    expect(names.map((kid) => keys.isDropped(kid))).toEqual([true, false, false]);
+    // It stays so, however often the ring changes.
+    await keys.rotate(NOW + HOUR);
+    await keys.current(NOW + 3 * DAY);
+    expect(keys.isDropped('access-1')).toBe(true);
+  });
+
+  test.each([
+    { by: 'this process', ahead: 0 },
+    { by: 'another process, whose clock is ahead', ahead: 30_000 },
+  ])('does not take a key for dropped that was retired by $by', async ({ by, ahead }) => {
+    const keys = ring(DAY);
+    const remover = by === 'this process' ? keys : ring(DAY);
+    await keys.start(NOW);
+    await keys.current(NOW + DAY - HOUR);
+    if (remover !== keys) await remover.start(NOW + DAY - HOUR);
+    await keys.current(NOW + DAY);
+    // When its last token has expired, and those that a process has signed whose view was old.
+    const end = NOW + DAY + LIFETIME + 2 * 5 * 60_000;
+    await remover.removeRetired(end + 1);
+    await keys.freshen(end - ahead);
+    await keys.freshen(end + HOUR);
+    expect(keys.find('access-1')).toBeUndefined();
+    expect(keys.isDropped('access-1')).toBe(false);
+  });
+
   test('signs with the newest key whose time has come', async () => {
     const keys = ring(DAY);
     expect(await keys.current(NOW)).toBe('ACCESS-1');

@@ -148,6 +148,10 @@ export class KeyRing<K> {
     return this.reloader.freshen(now);
   }
 
+  get dueAt(): number {
+    return this.reloader.dueAt;
+  }
+
   /** The key of this name, if this process knows it. */
   find(name: string): K | undefined {
     return this.byName.get(name)?.key;

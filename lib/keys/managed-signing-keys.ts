@@ -90,6 +90,10 @@ export class ManagedSigningKeys implements SigningKeys {
     return this.ring.freshen(now);
   }
 
+  get dueAt(): number {
+    return this.ring.dueAt;
+  }
+
   isDropped(kid: string): boolean {
     return this.ring.isDropped(kid);
   }

@@ -60,6 +60,10 @@ export class ProvidedSigningKeys implements SigningKeys {
     return this.list.freshen(now);
   }
 
+  get dueAt(): number {
+    return this.list.dueAt;
+  }
+
   /** Why the application has removed a key is not known. */
   isDropped(): boolean {
     return false;

@@ -57,6 +57,13 @@ export class Reloader {
     return this.wait.current;
   }
 
+  /** When the next load by {@link freshen} is due, in epoch milliseconds. */
+  get dueAt(): number {
+    const { interval, cooldown } = this.times;
+    const afterFailure = this.failure ? this.failure.at + Math.min(cooldown, interval) : 0;
+    return Math.max(this.loadedAt + interval, afterFailure);
+  }
+
   /**
    * Loads the value again if it is due. If it is older than `maxAge`, each call tries to load it.
    *

@@ -76,6 +76,10 @@ export class RemoteKeys implements VerificationKeys, LastingKeys {
     return this.list.freshen(now);
   }
 
+  get dueAt(): number {
+    return this.list.dueAt;
+  }
+
   /** Why the issuer has removed a key is not known. */
   isDropped(): boolean {
     return false;

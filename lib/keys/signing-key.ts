@@ -64,6 +64,8 @@ export interface LastingKeys extends Pick<VerificationKeys, 'find'> {
    * @returns a promise only if something must be waited for
    */
   freshen(now: number): Promise<void> | undefined;
+  /** When the next look is due, in epoch milliseconds. Earlier, {@link freshen} does nothing. */
+  readonly dueAt: number;
   /** Whether a key is known to have been dropped before its last token had expired. */
   isDropped(kid: string): boolean;
 }

@@ -117,13 +117,14 @@ export class SessionRuntime
   }
 
   async onModuleDestroy(): Promise<void> {
-    this.core.connections.stop();
     await this.core.push?.stop();
     await this.core.elsewhere?.stop();
     await this.maintenance.stop();
   }
 
   async onApplicationShutdown(): Promise<void> {
+    // Until the server has closed, streams may be open, and Nest waits for them.
+    this.core.connections.stop();
     this.endAnswers?.();
     this.core.events.complete();
     const { dataSource, isOwn } = this.database;

@@ -99,6 +99,10 @@ export class RemoteRevocations implements RevocationNews {
     return this.trueAt;
   }
 
+  get dueAt(): number {
+    return this.askedAt + this.options.interval;
+  }
+
   private judge(session: RevocableSession, now = this.clock.now()): SessionEnd | undefined {
     const end = this.memory.endOf(session) ?? (session.actor && this.memory.endOf(session.actor));
     if (!end && this.options.whenStale === 'refuse' && now - this.trueAt > this.options.maxStaleness)

@@ -36,6 +36,8 @@ export interface RevocationNews {
   remembered(session: RevocableSession): SessionEnd | undefined;
   /** Until when this process has heard of every revocation, in epoch milliseconds. */
   readonly heardAt: number;
+  /** When the next read is due, in epoch milliseconds. Earlier, {@link freshen} does nothing. */
+  readonly dueAt: number;
   /** Calls a listener whenever this process has learned of a revocation. */
   onNews(listener: () => void): void;
 }

@@ -69,6 +69,53 @@ afterEach(() => {
 });
 
 describe('the feed', () => {
+  test.each<[string, boolean, (world: ReturnType<typeof setUp>) => unknown]>([
+    ['this process revokes', true, ({ feed }) => feed.revoked(['a'], { endedAt: NOW })],
+    ['this process ends all sessions', true, ({ feed }) => feed.revokedBefore(notBefore('a'))],
+    [
+      'a read finds a revocation',
+      true,
+      async ({ feed, table }) => {
+        table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'revoked' });
+        await feed.freshen(NOW);
+      },
+    ],
+    [
+      'a read finds that all sessions have ended',
+      true,
+      async ({ feed, table }) => {
+        table.notBefores.push(notBefore('a'));
+        await feed.freshen(NOW);
+      },
+    ],
+    ['a read finds nothing', false, async ({ feed }) => feed.freshen(NOW)],
+    [
+      'a read finds what is known',
+      false,
+      async ({ feed, table }) => {
+        table.rows.push({ id: 'known', revokedAt: NOW, revokedReason: 'revoked' });
+        await feed.freshen(NOW);
+      },
+    ],
+  ])('tells who listens when %s: %s', async (_, isTold, happens) => {
+    const world = setUp();
+    world.feed.revoked(['known'], { endedAt: NOW });
+    let times = 0;
+    world.feed.onNews(() => times++);
+    await happens(world);
+    expect(times).toBe(isTold ? 1 : 0);
+  });
+
+  test('knows until when it has heard, and when the next read is due', async () => {
+    const { table, feed } = setUp();
+    expect(feed.dueAt).toBeLessThanOrEqual(NOW);
+    await feed.freshen(NOW);
+    expect([feed.heardAt, feed.dueAt, feed.freshen(NOW)]).toEqual([NOW, NOW + INTERVAL, undefined]);
+    table.isDown = true;
+    await feed.freshen(NOW + INTERVAL);
+    expect([feed.heardAt, feed.dueAt]).toEqual([NOW, NOW + 2 * INTERVAL]);
+  });
+
   test('answers without a promise between two reads', async () => {
     const { table, feed } = setUp();
     table.rows.push({ id: 'a', revokedAt: NOW, revokedReason: 'revoked' });

@@ -130,6 +130,10 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return this.freshAt;
   }
 
+  get dueAt(): number {
+    return this.begunAt + this.times.interval;
+  }
+
   revokedBefore(notBefore: NotBefore): void {
     const now = this.clock.now();
     this.memory.addNotBefore(notBefore, notBefore.createdAt, now);

@@ -8,6 +8,8 @@ export interface Stream {
   /** What has come so far. */
   readonly text: string;
   readonly isOpen: boolean;
+  /** When the last bytes came, in epoch milliseconds. */
+  readonly lastByteAt: number;
   /** Resolves when it has ended. @returns whether its body is complete */
   readonly ended: Promise<{ readonly isComplete: boolean }>;
   /** Resolves when more has come. */
@@ -22,11 +24,13 @@ export async function openStream(
   { at = browser.url, headers = {} }: { at?: string; headers?: Record<string, string> } = {},
 ): Promise<Stream> {
   return new Promise((resolve, reject) => {
-    const accept = path.endsWith('/file') || path.endsWith('/writes') ? '*/*' : 'text/event-stream';
+    // Whatever comes: also a body that is no stream of events.
+    const accept = 'text/event-stream';
     const cookie = browser.cookieHeader(path);
     const sent = { accept, 'user-agent': 'Mozilla/5.0 (test)', ...(cookie !== '' && { cookie }), ...headers };
     const outgoing = request(at + path, { headers: sent, agent: false }, (answer) => {
       let text = '';
+      let lastByteAt = 0;
       let isOpen = true;
       const received = new Headers();
       for (const [name, values] of Object.entries(answer.headersDistinct)) {
@@ -44,6 +48,9 @@ export async function openStream(
         headers: received,
         get text() {
           return text;
+        },
+        get lastByteAt() {
+          return lastByteAt;
         },
         get isOpen() {
           return isOpen;
@@ -63,9 +70,10 @@ export async function openStream(
       answer.setEncoding('utf8').on('error', () => undefined);
       answer.on('data', (chunk: string) => {
         text += chunk;
+        lastByteAt = Date.now();
         resolve(stream);
       });
-      answer.once('end', () => resolve(stream));
+      answer.once('close', () => resolve(stream));
     });
     outgoing.once('error', reject);
     outgoing.end();

@@ -114,6 +114,9 @@ const SUITES = [
   ['drop', ['test/keys/emergency-rotation.spec.ts']],
   ['key set', ['lib/keys', 'test/verifier/jwks.spec.ts', 'test/verifier/bad-key-servers.spec.ts']],
   ['attacks', ['test/attacks/stolen-database.spec.ts']],
+  ['connections', ['lib/connections']],
+  ['feed', ['lib/revocation/revocation-feed.spec.ts']],
+  ['streams', ['test/connections/kinds-of-streams.spec.ts']],
 ];
 const ROTATION_SUITES = ['rules', 'model', 'store', 'cases', 'interleavings'];
 
