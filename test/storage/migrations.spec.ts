@@ -197,6 +197,7 @@ describe.each(databases)('the tables on $name', (kind) => {
     const opened = await openSessionDataSource(dataSource, {}, new Logger());
     if (opened.isOwn) open.push(opened.dataSource);
     await expectToWork(opened.dataSource);
+    expect(await pendingChanges(dataSource)).not.toEqual([]);
   });
 });
 
