@@ -1,6 +1,7 @@
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import type { ActiveSession } from '../session/active-session.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
+import { requestOfClient } from './guarded-request.js';
 
 /**
  * The property of a request in which guards store sessions. It is a symbol, so that it cannot clash with other properties
@@ -97,8 +98,11 @@ export function attachmentOf(
  * The session that the guard attached to a request, for code that has the request but no parameter decorator. In a service
  * that only verifies tokens, it has only the members of {@link AuthenticatedSession}.
  *
+ * @param request or the client of a WebSocket gateway, as `handleConnection()` gets it
  * @param module name of the module, if the application has several. @default the module whose guard ran last
  */
 export function attachedSession(request: object, module?: string): ActiveSession | undefined {
-  return attachmentOf(request, module)?.session as ActiveSession | undefined;
+  const attachment =
+    attachmentOf(request, module) ?? attachmentOf(requestOfClient(request) ?? request, module);
+  return attachment?.session as ActiveSession | undefined;
 }

@@ -8,6 +8,7 @@ import {
 import type { ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { answerForState } from '../diagnostics/channels.js';
+import { watchGateways } from './gateways.js';
 import { meetNeighbours } from './neighbours.js';
 import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
@@ -57,6 +58,7 @@ export class SessionRuntime
     for (const warning of warnings) logger.warn(warning);
     const database = await openSessionDataSource(application, input ?? {}, logger);
     meetNeighbours(routing.config, database.dataSource, options);
+    watchGateways(routing.config, routing.modules);
     checkPush(database.dataSource, options);
     const refreshRoute = new RefreshRoute(routing, refreshController, options);
     const core = createSessionCore(
