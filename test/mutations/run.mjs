@@ -53,6 +53,8 @@ const SUITES = [
   ['devices', ['lib/session', 'test/http/devices.spec.ts']],
   ['cap', ['test/http/session-cap.spec.ts']],
   ['guard', ['test/http/guard.spec.ts']],
+  ['gateways', ['test/contexts/handshake.spec.ts', 'test/contexts/doors.spec.ts']],
+  ['connections', ['test/connections/websockets.spec.ts']],
   ['not-before', ['test/revocation/not-before.spec.ts']],
   ['revocation', ['test/revocation']],
   ['lists', ['test/verifier/revocations.spec.ts']],
