@@ -3,6 +3,7 @@ import type { ActiveSession } from '../session/active-session.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { graphqlExchange } from './exchange-of.js';
 import { handshakeSeenByGuards } from './graphql-client.js';
+import { requestOfClient } from './guarded-request.js';
 
 /**
  * The property of a request in which guards store sessions. It is a symbol, so that it cannot clash with other properties
@@ -99,12 +100,13 @@ export function attachmentOf(
  * The session that the guard attached to a request, for code that has the request but no parameter decorator. In a service
  * that only verifies tokens, it has only the members of {@link AuthenticatedSession}.
  *
- * @param request the request; in GraphQL also the context, such as in the `filter` of a subscription
+ * @param request the request, the client of a WebSocket gateway, as `handleConnection()` gets it, or the context of a GraphQL
+ *   resolver or of the `filter` of a subscription
  * @param module name of the module, if the application has several. @default the module whose guard ran last
  */
 export function attachedSession(request: object, module?: string): ActiveSession | undefined {
   const guarded = isGuarded(request)
     ? request
-    : (graphqlExchange(request)?.request ?? handshakeSeenByGuards(request));
+    : (requestOfClient(request) ?? graphqlExchange(request)?.request ?? handshakeSeenByGuards(request));
   return attachmentOf(guarded, module)?.session as ActiveSession | undefined;
 }

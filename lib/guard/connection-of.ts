@@ -3,6 +3,7 @@ import type { SessionError } from '../errors/session.errors.js';
 import type { ConnectionRegistry } from '../http/session-authenticator.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { graphqlConnectionOf } from './graphql-connection.js';
+import { isWebSocket, webSocketConnection } from './websocket-connection.js';
 
 /** A connection that stays open after a session was found for it. */
 export interface Connection {
@@ -10,23 +11,17 @@ export interface Connection {
   readonly client: object;
   /** Closes it, because its session is over. */
   close(error: SessionError): void;
-  /** Calls a listener when it has been closed, by whomever. */
+  /** Calls a listener when it has been closed, by whomever; at once, if it is closed. */
   onClose(listener: () => void): void;
-}
-
-/** The close code of WebSockets whose session is over. 4000 to 4999 are for applications (RFC 6455, 7.4.2); 401 is HTTP's. */
-export const CLOSE_CODE = 4_401;
-
-/** A socket of `ws`. */
-interface WsClient {
-  readonly terminate: () => void;
-  close(code: number, reason: string): void;
-  once(event: 'close', listener: () => void): unknown;
 }
 
 /** A socket of Socket.IO. */
 interface SocketIoClient {
-  disconnect(close: boolean): unknown;
+  readonly connected: boolean;
+  /** What is left of the client in other namespaces. */
+  readonly client: { readonly sockets?: ReadonlyMap<string, unknown> };
+  readonly conn: { close(): unknown };
+  disconnect(): unknown;
   emit(event: string, body: unknown): unknown;
   once(event: 'disconnect', listener: () => void): unknown;
 }
@@ -34,8 +29,9 @@ interface SocketIoClient {
 /** Finds the connection in each kind of Nest's contexts. */
 const READERS: Readonly<Record<string, (context: ExecutionContext) => Connection | undefined>> = {
   ws(context) {
-    const client = context.getArgByIndex<WsClient | SocketIoClient>(0);
-    return isSocketIo(client) ? socketIoConnection(client) : isWs(client) ? wsConnection(client) : undefined;
+    const client = context.getArgByIndex<object>(0);
+    if (isSocketIo(client)) return socketIoConnection(client);
+    return isWebSocket(client) ? webSocketConnection(client, client) : undefined;
   },
 
   graphql: (context) => graphqlConnectionOf(context.getArgByIndex(2)),
@@ -43,6 +39,23 @@ const READERS: Readonly<Record<string, (context: ExecutionContext) => Connection
 
 /** The registrations of clients, by registry: an application may have several modules. */
 const kept = new WeakMap<object, WeakSet<ConnectionRegistry>>();
+
+/**
+ * Registrations of clients of Socket.IO that are being checked. They are not connected yet, and nothing tells when one of them
+ * never will be, so they are registered when they are.
+ */
+const awaited = new WeakMap<object, (() => void)[]>();
+
+/** A client of Socket.IO is being checked. */
+export function awaitConnection(client: object): void {
+  if (!awaited.has(client)) awaited.set(client, []);
+}
+
+/** A client of Socket.IO that was checked is connected now. */
+export function connected(client: object): void {
+  for (const register of awaited.get(client) ?? []) register();
+  awaited.delete(client);
+}
 
 /** Has the connection of a context end with its session. Called for each message. */
 export function keepConnection(
@@ -63,15 +76,10 @@ export function keep(
   const registries = kept.get(connection.client) ?? new WeakSet();
   if (registries.has(registry)) return;
   kept.set(connection.client, registries.add(registry));
-  connection.onClose(registry.add(session, (error) => connection.close(error)));
-}
-
-function wsConnection(client: WsClient): Connection {
-  return {
-    client,
-    close: ({ code }) => client.close(CLOSE_CODE, code),
-    onClose: (listener) => void client.once('close', listener),
-  };
+  const register = () => connection.onClose(registry.add(session, (error) => connection.close(error)));
+  const waiting = awaited.get(connection.client);
+  if (waiting) waiting.push(register);
+  else register();
 }
 
 function socketIoConnection(client: SocketIoClient): Connection {
@@ -79,14 +87,15 @@ function socketIoConnection(client: SocketIoClient): Connection {
     client,
     close(error) {
       client.emit('exception', error.getResponse());
-      client.disconnect(true);
+      client.disconnect();
+      // In other namespaces, the client may have other sessions, or none.
+      if (client.client.sockets?.size === 0) client.conn.close();
     },
-    onClose: (listener) => void client.once('disconnect', listener),
+    onClose(listener) {
+      if (client.connected) client.once('disconnect', listener);
+      else listener();
+    },
   };
-}
-
-function isWs(client: object): client is WsClient {
-  return 'terminate' in client && typeof client.terminate === 'function';
 }
 
 function isSocketIo(client: object): client is SocketIoClient {

@@ -2,6 +2,7 @@ import type { ExecutionContext } from '@nestjs/common';
 import { UnsupportedContextError } from '../errors/session.errors.js';
 import { type HttpRequest, type HttpResponse, rawRequest, rawResponse } from '../http/messages.js';
 import { type GraphQLContext, socketClientOf } from './graphql-client.js';
+import { handshakeOf } from './handshake.js';
 
 /** A request that may carry a session, and the response that can carry new tokens. */
 export interface Exchange {
@@ -16,7 +17,7 @@ export const NO_RESPONSE: HttpResponse = {
   setHeader: () => undefined,
 };
 
-/** A socket of Socket.IO, or a socket of `ws` to which the application has attached the upgrade request. */
+/** A socket of Socket.IO, or another one to which the application has attached the upgrade request. */
 interface WebSocketClient {
   readonly request?: HttpRequest;
   readonly handshake?: HttpRequest;
@@ -36,8 +37,9 @@ const READERS: Readonly<Record<string, (context: ExecutionContext) => Exchange>>
   },
 
   ws(context) {
-    const { request, handshake } = context.getArgByIndex<WebSocketClient>(0);
-    const found = hasHeaders(request) ? request : handshake;
+    const client = context.getArgByIndex<WebSocketClient>(0);
+    const { request, handshake } = client;
+    const found = handshakeOf(client) ?? (hasHeaders(request) ? request : handshake);
     if (!hasHeaders(found)) {
       throw new UnsupportedContextError(
         'The WebSocket client does not have the request that it connected with. Give it to the client in the gateway: handleConnection(client, request) { client.request = request }.',

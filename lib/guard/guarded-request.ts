@@ -1,6 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { UnguardedRouteError } from '../errors/session.errors.js';
 import { exchangeOf } from './exchange-of.js';
+import { handshakeOf } from './handshake.js';
 
 /** Requests that guards with an overridden `getExchange()` have found, by the arguments of their contexts. */
 const found = new WeakMap<object, object>();
@@ -10,6 +11,11 @@ export function rememberRequest(context: ExecutionContext, request: object): voi
   for (const argument of context.getArgs<unknown[]>()) {
     if (isObject(argument)) found.set(argument, request);
   }
+}
+
+/** The request that belongs to a client of a WebSocket gateway. @returns `undefined` for anything else */
+export function requestOfClient(client: object): object | undefined {
+  return found.get(client) ?? handshakeOf(client);
 }
 
 /**

@@ -1,8 +1,9 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable, type Type } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { SessionError } from '../errors/session.errors.js';
+import { SessionError, TryRefreshError } from '../errors/session.errors.js';
 import { challenge } from '../http/challenge.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
+import { ForeignTokenError } from '../http/refusals.js';
 import type { SessionAuthenticator } from '../http/session-authenticator.js';
 import type { AuthenticatedSession } from '../session/authenticated-session.js';
 import { attachSession, sessionBy } from './attached-session.js';
@@ -32,7 +33,8 @@ export function moduleOfGuard(type: Type): string | undefined {
 
 /**
  * Accepts requests with a session, and attaches the session to the request: see {@link CurrentSession}. Works on a handler,
- * on a controller, and for the whole application as `APP_GUARD`.
+ * on a controller, and for the whole application as `APP_GUARD`. On a gateway it also checks the clients that connect, with
+ * `handleConnection()` as the handler.
  *
  * It refuses other requests with a {@link SessionError}: 401 with `no_credentials`, `try_refresh`, `session_over`,
  * `token_theft` or `insufficient_user_authentication`, 307 (browsers) or 401 (others) with `look_again`, 403 with
@@ -164,8 +166,9 @@ export class SessionGuard implements CanActivate {
     context: ExecutionContext,
   ): boolean {
     if (!(error instanceof SessionError)) throw error;
-    if (optional && this.#sessions.isUnauthenticated(error))
-      return attachSession(request, this.#sessions, undefined);
+    const isNobody =
+      optional && this.#sessions.isUnauthenticated(error) && !isOutdated(error, response, context);
+    if (isNobody) return attachSession(request, this.#sessions, undefined);
     challenge(response, error);
     const isGraphQL = context.getType<string>() === 'graphql';
     return this.refuse(isGraphQL ? forGraphQL(error, response) : error, context);
@@ -180,6 +183,15 @@ export class SessionGuard implements CanActivate {
     this.#rules.set(handler, ofHandler.set(type, rules));
     return rules;
   }
+}
+
+/**
+ * Whether a client comes to a gateway with an access token that has expired. Over HTTP it would have been refreshed. If it were
+ * nobody here, it would be nobody for as long as it is connected.
+ */
+function isOutdated(error: SessionError, response: HttpResponse, context: ExecutionContext): boolean {
+  const mayRefresh = error instanceof TryRefreshError && !(error instanceof ForeignTokenError);
+  return mayRefresh && isConnection(response, context);
 }
 
 /** Whether a context is that of a connection, which goes on for other messages. */

@@ -1,9 +1,11 @@
 import { Module, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import { answerForState } from '../diagnostics/channels.js';
 import { OpenResponses } from '../connections/open-responses.js';
 import { SessionConnections } from '../connections/session-connections.js';
 import { SESSION_AUTHENTICATOR } from '../guard/injection-tokens.js';
 import { SessionGuard } from '../guard/session.guard.js';
+import { watchGateways } from './gateways.js';
 import { nameOf } from './named-module.js';
 import { VERIFIER_EXTRAS } from './session.constants.js';
 import { RemoteKeys } from '../keys/remote-keys.js';
@@ -23,7 +25,13 @@ const KEYS_INTERVAL = 1_000;
   providers: [
     {
       provide: SessionVerifier,
-      useFactory: async (input: SessionVerifierOptions, extras: SessionVerifierExtras) => {
+      useFactory: async (
+        input: SessionVerifierOptions,
+        extras: SessionVerifierExtras,
+        config: ApplicationConfig,
+        modules: ModulesContainer,
+      ) => {
+        watchGateways(config, modules);
         const { options, warnings } = resolveVerifierOptions(input);
         for (const warning of warnings) logger.warn(warning);
         const keys = new RemoteKeys(options.keys);
@@ -37,7 +45,7 @@ const KEYS_INTERVAL = 1_000;
         const responses = new OpenResponses(connections);
         return new SessionVerifier(nameOf(extras), keys, options, connections, responses, revocations);
       },
-      inject: [VERIFIER_OPTIONS, VERIFIER_EXTRAS],
+      inject: [VERIFIER_OPTIONS, VERIFIER_EXTRAS, ApplicationConfig, ModulesContainer],
     },
     { provide: SESSION_AUTHENTICATOR, useExisting: SessionVerifier },
     SessionGuard,

@@ -7,6 +7,7 @@ import {
 } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
 import { answerForState } from '../diagnostics/channels.js';
+import { watchGateways } from './gateways.js';
 import { meetNeighbours } from './neighbours.js';
 import { attachObservers } from './session-observers.js';
 import { nameOf } from './named-module.js';
@@ -60,6 +61,7 @@ export class SessionRuntime
       ? { dataSource: application, isOwn: false }
       : await openSessionDataSource(application, input ?? {}, logger);
     meetNeighbours(routing.config, database.dataSource, options);
+    watchGateways(routing.config, routing.modules);
     checkPush(database.dataSource, options);
     const refreshRoute = new RefreshRoute(routing, refreshController, options);
     const core = createSessionCore(

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { type AccountApp, accountApps, moveOn } from '../http/account-app.js';
+import { type AccountApp, accountApps } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
-import type { Browser } from '../support/browser.js';
 import { pass } from '../support/time.js';
+import { ends, type World } from './ends.js';
 import { openStream, type Stream } from './stream.js';
 import { StreamsController } from './streams.controller.js';
 
@@ -15,44 +15,6 @@ const kinds = [
   { path: '/streams/optional', isComplete: true },
   { path: '/streams/file', isComplete: false },
   { path: '/streams/writes', isComplete: false },
-];
-
-interface World {
-  readonly app: AccountApp;
-  readonly browser: Browser;
-  /** The id of the browser's session. */
-  readonly id: string;
-}
-
-/** How sessions end. */
-const ends: { name: string; end: (world: World) => Promise<unknown> }[] = [
-  { name: 'is revoked', end: async ({ app, id }) => app.sessions.revoke(id) },
-  { name: 'is revoked with others', end: async ({ app, id }) => app.sessions.revokeMany([id]) },
-  { name: 'is ended with all of its user', end: async ({ app }) => app.sessions.revokeAllForUser('alice') },
-  { name: 'is ended with everybody’s', end: async ({ app }) => app.sessions.revokeAll() },
-  { name: 'signs out', end: async ({ browser }) => browser.post('/sign-out') },
-  { name: 'is replaced by a sign-in', end: async ({ browser }) => browser.post('/login', { userId: 'bob' }) },
-  {
-    name: 'is stolen',
-    end: async ({ browser }) => {
-      const thief = browser.copy();
-      await moveOn(browser);
-      pass('16m');
-      expect(await thief.get('/me')).toMatchObject({ status: 401, body: { code: 'token_theft' } });
-    },
-  },
-  { name: 'expires', end: async () => pass('31d') },
-  {
-    name: 'has a key that is dropped',
-    end: async ({ app }) => app.sessions.rotateSigningKeys({ drop: 'current' }),
-  },
-  {
-    name: 'has a key that is dropped after its token has expired',
-    end: async ({ app }) => {
-      pass('1h');
-      await app.sessions.rotateSigningKeys({ drop: 'current' });
-    },
-  },
 ];
 
 describe.each(adapters)('a stream on %s', (adapter) => {

@@ -1,82 +1,77 @@
+import { UseGuards } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { CurrentSession, OptionalSession, SessionGuard, SkipSession } from 'nestjs-session-tokens';
-import { io, type Socket } from 'socket.io-client';
+import { ConnectedSocket, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { CurrentSession, OptionalSession, RequireFresh, SessionGuard } from 'nestjs-session-tokens';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type AccountApp, accountApps } from '../http/account-app.js';
+import { accountApps } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
-import type { Browser } from '../support/browser.js';
 import { pass } from '../support/time.js';
+import { closeClients, connect, type Transport, transports } from './gateway-client.js';
+import { adapterFor, GuardedGateway, Messages, PartlyGuardedGateway, type Socket } from './gateways.js';
 
+/** Whoever is signed in can say something. Others can look. */
+@OptionalSession()
 @WebSocketGateway()
-class ChatGateway {
-  @SubscribeMessage('say')
-  say(@MessageBody() text: string, @CurrentSession('userId') userId: string): string {
-    return `${userId}: ${text}`;
+class ChatGateway extends Messages {
+  @OptionalSession(false)
+  @SubscribeMessage('shout')
+  shout(@CurrentSession('userId') userId: string, @ConnectedSocket() client: Socket): unknown {
+    return this.answer('shout', `${userId}!`, client);
   }
 
-  @OptionalSession()
-  @SubscribeMessage('look')
-  look(@CurrentSession('userId') userId?: string): string {
-    return userId ?? 'nobody';
-  }
-
-  @SkipSession()
-  @SubscribeMessage('ping')
-  ping(): string {
-    return 'pong';
+  @RequireFresh('5m')
+  @SubscribeMessage('pay')
+  pay(@CurrentSession('userId') userId: string, @ConnectedSocket() client: Socket): unknown {
+    return this.answer('pay', userId, client);
   }
 }
 
-describe.each(adapters)('messages of Socket.IO over %s, with APP_GUARD', (adapter) => {
-  const apps = accountApps(adapter);
-  const sockets: Socket[] = [];
-  afterEach(() => {
-    for (const socket of sockets.splice(0)) socket.close();
-  });
+@UseGuards(SessionGuard)
+@WebSocketGateway()
+class AgainGuardedGateway extends ChatGateway {}
 
-  const start = () =>
-    apps({}, { metadata: { providers: [ChatGateway, { provide: APP_GUARD, useExisting: SessionGuard }] } });
+const guarded = { provide: APP_GUARD, useExisting: SessionGuard };
 
-  const connect = async (app: AccountApp, browser?: Browser) => {
-    const extraHeaders = browser && { cookie: browser.cookieHeader('/') };
-    const socket = io(app.url, { transports: ['websocket'], extraHeaders, reconnection: false });
-    sockets.push(socket);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve).once('connect_error', reject);
-    });
-    return {
-      send: async (event: string, data?: string) =>
-        new Promise<unknown>((resolve) => {
-          socket.once('exception', (error: object) => resolve({ refused: error }));
-          socket.emit(event, data, resolve);
-        }),
-    };
-  };
+describe.each(adapters)('messages over %s', (adapter) => {
+  const start = accountApps(adapter);
+  afterEach(() => closeClients());
 
-  it('are guarded by the cookies of the handshake', async () => {
-    const app = await start();
-    const alice = await connect(app, await app.signIn());
-    expect(await alice.send('say', 'hello')).toBe('alice: hello');
-    expect(await alice.send('look')).toBe('alice');
-    const stranger = await connect(app);
-    expect(await stranger.send('say', 'hello')).toMatchObject({ refused: { status: 'error' } });
-    expect(await stranger.send('look')).toBe('nobody');
-    expect(await stranger.send('ping')).toBe('pong');
-  });
+  describe.each(transports)('by %s', (transport: Transport) => {
+    it.each([{ gateway: ChatGateway }, { gateway: AgainGuardedGateway }])(
+      'of $gateway.name are guarded by APP_GUARD, and by the rules of their handlers',
+      async ({ gateway }) => {
+        const metadata = { providers: [gateway, guarded] };
+        const app = await start({}, { metadata, configure: adapterFor(transport) });
+        const alice = await connect(transport, app.url, { browser: await app.signIn() });
+        expect(await alice.send('say', 'hello')).toBe('alice: hello');
+        expect(await alice.send('shout')).toBe('alice!');
+        expect(await alice.send('ping')).toBe('pong');
+        expect(await alice.send('pay')).toBe('alice');
+        pass('6m');
+        expect(await alice.send('pay')).toHaveProperty('refused');
+        expect(await alice.send('shout')).toBe('alice!');
+        const stranger = await connect(transport, app.url);
+        expect(await stranger.send('say', 'hello')).toBe('nobody: hello');
+        expect(await stranger.send('shout')).toHaveProperty('refused');
+        expect(await stranger.send('ping')).toBe('pong');
+      },
+    );
 
-  it('are refused when the session has been revoked, and when the access token has expired, which costs no exchange', async () => {
-    const app = await start();
-    const browser = await app.signIn();
-    const [row] = await app.rows();
-    pass('16m');
-    const late = await connect(app, browser);
-    expect(await late.send('say', 'hello')).toMatchObject({ refused: { status: 'error' } });
-    expect(await app.rows()).toEqual([row]);
-
-    const alice = await connect(app, await app.signIn());
-    expect(await alice.send('say', 'hello')).toBe('alice: hello');
-    await app.sessions.revokeAllForUser('alice');
-    expect(await alice.send('say', 'hello')).toMatchObject({ refused: { code: 'session_over' } });
+    it.each([{ gateway: GuardedGateway }, { gateway: PartlyGuardedGateway }])(
+      'of $gateway.name are answered when the access token has expired, but not when the session is over',
+      async ({ gateway }) => {
+        const app = await start({}, { metadata: { providers: [gateway] }, configure: adapterFor(transport) });
+        const browser = await app.signIn();
+        const alice = await connect(transport, app.url, { browser });
+        pass('20m');
+        expect(await alice.send('say', 'hello')).toBe('alice: hello');
+        await app.sessions.revokeAllForUser('alice');
+        const { calls } = app.app.get<Messages>(gateway);
+        calls.length = 0;
+        await Promise.race([alice.send('say', 'hello'), alice.ended]);
+        await alice.ended;
+        expect(calls).toEqual(['disconnected']);
+      },
+    );
   });
 });

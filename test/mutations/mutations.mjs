@@ -32,6 +32,11 @@ const COOKIES = 'lib/http/transport/cookie-transport.ts';
 const HEADERS = 'lib/http/transport/header-transport.ts';
 const AUTHENTICATOR = 'lib/http/request-authenticator.ts';
 const REFRESH_ROUTE = 'lib/module/refresh-route.ts';
+const DOOR = 'lib/guard/gateway-door.ts';
+const HANDSHAKE = 'lib/guard/handshake.ts';
+const CONNECTION = 'lib/guard/connection-of.ts';
+const GATEWAYS = 'lib/module/gateways.ts';
+const CONNECTIONS = 'lib/connections/session-connections.ts';
 const TELEMETRY = 'lib/opentelemetry/index.ts';
 const HEALTH = 'lib/terminus/index.ts';
 const ROUTES = 'lib/openapi/guards-of-routes.ts';
@@ -39,7 +44,6 @@ const ANSWERS = 'lib/openapi/answers.ts';
 const FORWARD = 'lib/ssr/forward-session.ts';
 const PAGE_COOKIES = 'lib/ssr/page-cookies.ts';
 const CLIENT = 'lib/client/session-fetch.ts';
-const CONNECTIONS = 'lib/connections/session-connections.ts';
 const OPEN_RESPONSES = 'lib/connections/open-responses.ts';
 const END_RESPONSE = 'lib/connections/end-response.ts';
 const KEY_RING = 'lib/keys/key-ring.ts';
@@ -2004,5 +2008,133 @@ export const mutations = [
     to: '',
     why: 'who sends two requests at once keeps the first response',
     suites: ['streams'],
+  },
+  {
+    rule: "gateways: the application's adapter is watched",
+    file: GATEWAYS,
+    from: 'config.setIoAdapter = (adapter) => {\n    watchAdapter(adapter, (address) => checksOf(address, config, modules));',
+    to: 'config.setIoAdapter = (adapter) => {',
+    why: 'whoever connects gets all that a guarded gateway sends to everybody',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: global guards count',
+    file: GATEWAYS,
+    from: '...config.getGlobalGuards().filter((guard) => guard instanceof SessionGuard),',
+    to: '',
+    why: 'with APP_GUARD, whoever connects gets all that a gateway sends',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: each server has its own guards',
+    file: GATEWAYS,
+    from: '    options.path === address.path &&\n',
+    to: '',
+    why: 'a gateway at one path is guarded by those at another',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: each namespace has its own guards',
+    file: GATEWAYS,
+    from: 'namespaceOf(options.namespace) === namespaceOf(address.namespace)',
+    to: 'true',
+    why: 'the guards of one namespace refuse the clients of another',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: all gateways at a server are asked',
+    file: DOOR,
+    from: 'for (const check of this.checks) await',
+    to: 'for (const check of this.checks.slice(0, 1)) await',
+    why: 'a gateway without a guard opens the one beside it',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: a guard that only says no is heard',
+    file: HANDSHAKE,
+    from: 'if (!(await accepts(guard, context))) throw new ForbiddenException();',
+    to: 'await accepts(guard, context);',
+    why: 'whoever a guard refuses by false connects',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: who is being checked is sent nothing',
+    file: DOOR,
+    from: '    this.server.clients?.delete(client);\n',
+    to: '',
+    why: 'a stranger gets what is sent to all, for as long as the check takes',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: who is being checked is not read',
+    file: DOOR,
+    from: '    client.pause();\n',
+    to: '',
+    why: 'messages are lost that a client sends as soon as it is open',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: polling is checked by origin, too',
+    file: DOOR,
+    from: "      upgrade: 'websocket',\n",
+    to: '',
+    why: "a page of another site connects by polling with its visitor's cookies",
+    suites: ['gateways'],
+  },
+  {
+    rule: "gateways: the payload's token counts",
+    file: DOOR,
+    from: "...(typeof token === 'string' &&",
+    to: '...(false &&',
+    why: 'clients without cookies cannot connect by Socket.IO',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: a connection that is recovered is checked',
+    file: DOOR,
+    from: 'if (recovery) recovery.skipMiddlewares = false;',
+    to: '',
+    why: 'whoever was signed out a moment ago comes back',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: who is outdated refreshes',
+    file: GUARD,
+    from: 'return mayRefresh && isConnection(response, context);',
+    to: 'return false && mayRefresh;',
+    why: 'a user whose access token has expired is nobody for as long as they are connected',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: a client that is connected is registered',
+    file: CONNECTION,
+    from: '  for (const register of awaited.get(client) ?? []) register();\n',
+    to: '',
+    why: 'a client of Socket.IO that is silent outlives its session',
+    suites: ['connections'],
+  },
+  {
+    rule: 'gateways: a client that has gone is not registered',
+    file: 'lib/guard/websocket-connection.ts',
+    from: "      if (socket.readyState === CLOSED) listener();\n      else socket.once('close', listener);",
+    to: "      client.once('close', listener);",
+    why: 'clients that go while they are checked are kept for ever',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: nobody reads on after the end',
+    file: 'lib/guard/websocket-connection.ts',
+    from: "      socket.removeAllListeners('message');\n",
+    to: '',
+    why: 'messages of a session that is over are handled until the client has answered',
+    suites: ['gateways'],
+  },
+  {
+    rule: 'gateways: other namespaces of a client go on',
+    file: CONNECTION,
+    from: '      client.disconnect();\n',
+    to: '      client.disconnect(true);\n',
+    why: 'whoever signs out in one namespace is thrown out of all',
+    suites: ['gateways'],
   },
 ];

@@ -64,6 +64,7 @@ const SUITES = [
   ['testing', ['test/testing']],
   ['client', ['lib/client']],
   ['pages', ['test/ssr/forward-session.spec.ts']],
+  ['gateways', ['test/contexts/handshake.spec.ts', 'test/contexts/doors.spec.ts']],
   ['not-before', ['test/revocation/not-before.spec.ts']],
   ['revocation', ['test/revocation']],
   [
@@ -114,7 +115,7 @@ const SUITES = [
   ['drop', ['test/keys/emergency-rotation.spec.ts']],
   ['key set', ['lib/keys', 'test/verifier/jwks.spec.ts', 'test/verifier/bad-key-servers.spec.ts']],
   ['attacks', ['test/attacks/stolen-database.spec.ts']],
-  ['connections', ['lib/connections']],
+  ['connections', ['lib/connections', 'test/connections/websockets.spec.ts']],
   ['feed', ['lib/revocation/revocation-feed.spec.ts']],
   ['streams', ['test/connections/kinds-of-streams.spec.ts']],
 ];

@@ -109,12 +109,16 @@ export interface ServiceApp {
   close(): Promise<void>;
 }
 
-/** @param verifier the module, or the options of `forVerifier` */
+/**
+ * @param verifier the module, or the options of `forVerifier`
+ * @param configure runs before the application is initialised
+ */
 export async function startService(
   adapter: Adapter,
   verifier: DynamicModule | SessionVerifierOptions,
   metadata: ModuleMetadata = {},
   logger: LoggerService | false = false,
+  configure: (app: INestApplication) => void = () => undefined,
 ): Promise<ServiceApp> {
   const module = 'module' in verifier ? verifier : SessionModule.forVerifier(verifier);
   const app = await NestFactory.create(
@@ -126,6 +130,7 @@ export async function startService(
     adapter === 'express' ? new ExpressAdapter() : new FastifyAdapter(),
     { abortOnError: false, logger },
   );
+  configure(app);
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;
   return { app, url: `http://127.0.0.1:${port}`, close: () => app.close() };
