@@ -109,10 +109,11 @@ export class SessionGuard implements CanActivate {
     const exchange = this.getExchange(context);
     const { request, response } = exchange;
     const known = sessionBy(this.#sessions, request);
-    const isConnected = isConnection(response, context);
-    const isShared = !isConnected && context.getType<string>() === 'graphql';
+    const type = context.getType<string>();
+    const isPlain = type === 'http' && response !== NO_RESPONSE;
+    const isShared = type === 'graphql' && response !== NO_RESPONSE;
     // If the guard is both APP_GUARD and on a controller, the first call has already found the session.
-    if (known && !isConnected && !isShared) return true;
+    if (known && isPlain) return true;
     if (this.#hasOwnExchange) rememberRequest(context, request);
     provideCookies(request);
     try {
@@ -127,6 +128,8 @@ export class SessionGuard implements CanActivate {
           (error: unknown) => this.#letThroughOrRefuse(error, exchange, rules, context),
         );
       }
+      // Nearly all requests come here.
+      if (isPlain) return attachSession(request, this.#sessions, session);
       return this.#accept(session, exchange, context);
     } catch (error) {
       return this.#letThroughOrRefuse(error, exchange, rules, context);

@@ -36,40 +36,36 @@ export function isUniqueViolation(error: unknown): boolean {
 }
 
 /**
- * Runs an operation again as long as it fails with a transient error, and time is left.
+ * Runs an operation again that has failed, as long as the error is transient, and time is left.
  *
- * @param longest in milliseconds, of which the first attempt may take all
- * @throws {@link TimeoutError} when an attempt has not ended by then. It may still be carried out
+ * @param until by a monotonic clock, in milliseconds
+ * @param failure the error of the first try
  */
-export async function retryTransient<T>(operation: () => T | Promise<T>, longest: number): Promise<T> {
-  const until = performance.now() + longest;
+export async function retryTransient<T>(
+  operation: () => T | Promise<T>,
+  until: number,
+  failure: unknown,
+): Promise<T> {
+  let error = failure;
   for (let attempt = 1; ; attempt++) {
+    if (performance.now() >= until || !hasCode(error, TRANSIENT)) throw error;
+    await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
     try {
-      return await within(operation(), until - performance.now(), longest);
-    } catch (error) {
-      if (performance.now() >= until || !hasCode(error, TRANSIENT)) throw error;
-      await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
+      return await operation();
+    } catch (reason) {
+      error = reason;
     }
   }
 }
 
 /** The same for operations that must succeed before a process can start. */
 export async function retryAtStart<T>(operation: () => T | Promise<T>): Promise<T> {
-  return retryTransient(operation, LONGEST_AT_START);
-}
-
-/** The database has not answered in time. */
-export class TimeoutError extends Error {
-  readonly code = 'NO_ANSWER';
-}
-
-async function within<T>(work: T | Promise<T>, rest: number, longest: number): Promise<T> {
-  if (!(work instanceof Promise)) return work;
-  return new Promise((resolve, reject) => {
-    const late = () => reject(new TimeoutError(`The database did not answer within ${longest / 1_000} s.`));
-    const timer = setTimeout(late, Math.max(rest, 0)).unref();
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+  const until = performance.now() + LONGEST_AT_START;
+  try {
+    return await operation();
+  } catch (error) {
+    return retryTransient(operation, until, error);
+  }
 }
 
 /** Members of errors that quote values of the statement or of the row: of TypeORM, mysql2 and PostgreSQL. */

@@ -2,6 +2,7 @@ import { StorageUnavailableError } from '../errors/session.errors.js';
 import { type Clock, SYSTEM_CLOCK } from '../util/clock.js';
 import { Trouble } from '../util/trouble.js';
 import { isUniqueViolation, kindOfFailure, retryTransient, withoutValues } from './database-error.js';
+import { Deadlines } from './deadlines.js';
 
 /** How long a statement may take by default, in milliseconds. */
 const TIMEOUT = 5_000;
@@ -20,12 +21,15 @@ interface Cause {
  */
 export class StatementWatch {
   private readonly causes = new Map<string, Cause>();
+  private readonly deadlines: Deadlines;
 
   /** @param timeout in milliseconds, with the wait for a connection */
   constructor(
     private readonly clock: Clock = SYSTEM_CLOCK,
-    private readonly timeout: number = TIMEOUT,
-  ) {}
+    timeout: number = TIMEOUT,
+  ) {
+    this.deadlines = new Deadlines(timeout);
+  }
 
   /**
    * Runs a statement.
@@ -35,8 +39,10 @@ export class StatementWatch {
    *   the driver's error when a unique constraint is violated
    */
   async run<T>(name: string, statement: () => Promise<T>): Promise<T> {
+    const until = performance.now() + this.deadlines.longest;
+    const attempt = () => this.deadlines.limit(statement());
     try {
-      const result = await retryTransient(statement, this.timeout);
+      const result = await attempt().catch(async (error: unknown) => retryTransient(attempt, until, error));
       // Nearly always there is none.
       if (this.causes.size > 0) this.worked(name);
       return result;

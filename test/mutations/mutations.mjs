@@ -732,7 +732,7 @@ export const mutations = [
   {
     rule: 'contexts: a connection is asked for its session each time',
     file: GUARD,
-    from: 'if (known && !isConnected && !isShared) return true;',
+    from: 'if (known && isPlain) return true;',
     to: 'if (known) return true;',
     why: 'a revoked session goes on as long as its connection',
     suites: ['contexts'],
@@ -1787,9 +1787,9 @@ export const mutations = [
   },
   {
     rule: 'silence: a statement ends in time',
-    file: 'lib/storage/database-error.ts',
-    from: 'return await within(operation(), until - performance.now(), longest);',
-    to: 'return await operation();',
+    file: 'lib/storage/statement-watch.ts',
+    from: '() => this.deadlines.limit(statement());',
+    to: '() => statement();',
     why: 'requests wait for minutes for a machine that has no power',
     suites: ['silence'],
   },
