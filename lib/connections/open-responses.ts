@@ -30,9 +30,9 @@ export class OpenResponses implements ResponseFollower {
   /** Notes the response to a request that has been accepted. Called for every such request. */
   follow(response: HttpResponse, session: AuthenticatedSession): void {
     const raw = rawResponse(response);
-    // A connection that was upgraded has no response.
-    if (raw.req === undefined) return;
     const carrier = carrierOf(raw);
+    // A connection that was upgraded has no response, and what only looks like a response has no connection.
+    if (!carrier) return;
     const previous = carrier[this.response] as ServerResponse | undefined;
     if (previous === undefined) {
       this.carriers.add(carrier);
@@ -79,9 +79,8 @@ export class OpenResponses implements ResponseFollower {
   }
 }
 
-function carrierOf({ req }: ServerResponse): Carrier {
-  const { httpVersionMajor } = req;
-  return (httpVersionMajor === 1
-    ? req.socket
-    : (req as unknown as { stream: Duplex }).stream) as unknown as Carrier;
+function carrierOf({ req }: Partial<ServerResponse>): Carrier | undefined {
+  if (req === undefined) return undefined;
+  const carrier = req.httpVersionMajor === 1 ? req.socket : (req as { stream?: Duplex }).stream;
+  return carrier as Carrier | undefined;
 }

@@ -48,7 +48,9 @@ export async function retryTransient<T>(
 ): Promise<T> {
   let error = failure;
   for (let attempt = 1; ; attempt++) {
-    if (performance.now() >= until || !hasCode(error, TRANSIENT)) throw error;
+    // The first try may have taken all the time: SQLite's driver blocks this process while it waits for a lock of this process.
+    const isOver = attempt > 1 && performance.now() >= until;
+    if (isOver || !hasCode(error, TRANSIENT)) throw error;
     await delay(Math.min(LONGEST_WAIT, 2 ** attempt) * (0.5 + Math.random() / 2));
     try {
       return await operation();

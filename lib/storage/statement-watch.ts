@@ -7,6 +7,20 @@ import { Deadlines } from './deadlines.js';
 /** How long a statement may take by default, in milliseconds. */
 const TIMEOUT = 5_000;
 
+/** Statements for which no request waits. Who runs them tells of failures, and of what they mean: the feed, the keys, the clean-up. */
+const TOLD_BY_CALLERS: ReadonlySet<string> = new Set([
+  'findAll',
+  'revokedSince',
+  'heardSince',
+  'since',
+  'findStates',
+  'settleAll',
+  'findUnsettled',
+  'removeSettled',
+  'findExpired',
+  'removeExpired',
+]);
+
 /** A cause for which statements fail. */
 interface Cause {
   readonly trouble: Trouble;
@@ -49,7 +63,7 @@ export class StatementWatch {
     } catch (error) {
       if (isUniqueViolation(error)) throw error;
       const cause = withoutValues(error);
-      this.failed(name, cause);
+      if (!TOLD_BY_CALLERS.has(name)) this.failed(name, cause);
       throw new StorageUnavailableError('The session database did not answer as it should.', { cause });
     }
   }

@@ -296,6 +296,7 @@ const COOKIE_VALUES: readonly (readonly [name: RegExp, value: RegExp])[] = [
 ];
 
 const EXPECTED_MESSAGES = [
+  "'A client signed in over plain HTTP and then came without cookies.",
   // Who comes back with a dead token, and with a marker that names it, is a thief.
   "'Token theft: session ",
   // In endpoint mode, a request for a refresh with the access cookie alone looks like a wrong path.

@@ -16,7 +16,7 @@ describe.each(databases)('a crowd of connections at two processes, on $name', (k
         expect(report).toMatchObject({ falseEnds: [], late: [], leftOver: 0 });
         expect(report.rows.filter(({ opened, ended }) => opened < 14 || ended < opened)).toEqual([]);
         // Each way in which a session ends has been seen.
-        expect(Object.keys(report.fates)).toHaveLength(8);
+        expect(Object.keys(report.fates)).toHaveLength(9);
         expect(report.racing.tried).toBeGreaterThan(0);
       } finally {
         await database.remove();

@@ -7,6 +7,7 @@ import { io } from 'socket.io-client';
 import type { DataSourceOptions } from 'typeorm';
 import { WebSocket } from 'ws';
 import { Browser } from '../support/browser.js';
+import { timeOfSessionId } from '../../lib/protocol/session-id.js';
 import { seededRandom } from '../support/random.js';
 import type { ServerCommands } from './server.js';
 import { openStream } from './stream.js';
@@ -165,6 +166,25 @@ const KINDS: Readonly<Record<string, Open>> = {
     await opened();
     return connection;
   },
+  'graphql-ws': async (session, server) => {
+    const headers = { cookie: session.browser.cookieHeader('/') };
+    const address = `${server.express.replace('http', 'ws')}/graphql`;
+    const socket = new WebSocket(address, 'graphql-transport-ws', { headers });
+    const { connection, byte, closed, opened } = track('graphql-ws', session, () => socket.terminate());
+    const send = (message: object) => socket.send(JSON.stringify(message));
+    socket.on('open', () => send({ type: 'connection_init' }));
+    socket.on('message', (data: Buffer) => {
+      const { type } = JSON.parse(data.toString()) as { type: string };
+      if (type === 'connection_ack')
+        send({ id: '1', type: 'subscribe', payload: { query: 'subscription { beats }' } });
+      else if (type === 'next') byte();
+      // An operation that is refused.
+      else if (type === 'error') socket.terminate();
+    });
+    socket.on('close', closed).on('error', closed);
+    await opened();
+    return connection;
+  },
   'SSE, Express': overHttp('SSE, Express', '/open/events', 'express'),
   'SSE, Fastify': overHttp('SSE, Fastify', '/open/events', 'fastify'),
   'body, Express': overHttp('body, Express', '/open/body', 'express'),
@@ -268,7 +288,8 @@ export interface CrowdReport {
 
 /**
  * Two processes, and many connections of all kinds whose sessions end in all ways: while they are open, and while they are being
- * opened. In the end the signing key is dropped, so that the rest end.
+ * opened. In the end everybody who has signed in before a time is signed out, and the signing key of the rest is
+ * dropped.
  */
 export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> {
   const random = seededRandom(settings.seed);
@@ -326,12 +347,25 @@ export async function watchCrowd(settings: CrowdSettings): Promise<CrowdReport> 
     const failed = told.find((each) => each.status === 'rejected');
     if (failed) throw failed.reason;
     await sleep(INTERVAL + 4 * ALLOWANCE);
-    const falseEnds = connections
-      .filter(({ session, closedAt }) => session.endedAt === undefined && closedAt !== undefined)
-      .map(({ kind, session }) => `${kind}: ${session.fate}`);
+    const falseEnds: string[] = [];
+    const noteFalseEnds = () => {
+      const closed = connections.filter(
+        ({ session, closedAt }) => session.endedAt === undefined && closedAt !== undefined,
+      );
+      falseEnds.push(...closed.map(({ kind, session }) => `${kind}: ${session.fate}`));
+    };
+    noteFalseEnds();
+    const living = members.filter(({ endedAt }) => endedAt === undefined);
+    const before = timeOfSessionId(living[Math.floor(living.length / 2)]!.id);
+    const earlier = living.filter(({ id }) => timeOfSessionId(id) < before);
+    const revokedAt = await pick(servers).call('revokeAllBefore', before);
+    for (const member of earlier) member.endedAt = revokedAt;
+    fates['is revoked with everybody’s of before'] = earlier.length;
+    await sleep(INTERVAL + 8 * ALLOWANCE);
+    noteFalseEnds();
     const droppedAt = await pick(servers).call('dropKey');
     for (const member of members) member.endedAt ??= droppedAt;
-    fates['has a key that is dropped'] = fates['lives']!;
+    fates['has a key that is dropped'] = living.length - earlier.length;
     await sleep(INTERVAL + 8 * ALLOWANCE);
 
     const pauses = await Promise.all(servers.map((server) => server.call('longestPause')));

@@ -1,6 +1,8 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { Controller, Get, type INestApplication, Sse, StreamableFile, UseGuards } from '@nestjs/common';
+import { GraphQLModule, Query, Resolver, Subscription } from '@nestjs/graphql';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { ConnectedSocket, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import libsql from 'libsql';
@@ -80,14 +82,42 @@ class BeatsGateway {
   }
 }
 
+@Resolver()
+class BeatsResolver {
+  @Query(() => String)
+  ping(): string {
+    return 'pong';
+  }
+
+  @UseGuards(SessionGuard)
+  @Subscription(() => String)
+  async *beats(): AsyncGenerator<{ beats: string }> {
+    for (const body = endless(); ;) {
+      for await (const beat of body) yield { beats: String(beat) };
+    }
+  }
+}
+
 const metadata = { controllers: [AccountController, OpenController], providers: [BeatsGateway] };
+
+const graphql = {
+  imports: [
+    GraphQLModule.forRoot<ApolloDriverConfig>({
+      driver: ApolloDriver,
+      autoSchemaFile: true,
+      playground: false,
+      subscriptions: { 'graphql-ws': true },
+    }),
+  ],
+  providers: [BeatsResolver, ...metadata.providers],
+};
 
 /** The calls that the parent can make. All values are sent as JSON. */
 export class ServerCommands {
   private apps: TestApp[] = [];
   private readonly lag = monitorEventLoopDelay({ resolution: 10 });
 
-  /** Two applications: Express with Socket.IO, and Fastify with ws. @returns their addresses */
+  /** Two applications: Express with Socket.IO and GraphQL, and Fastify with ws. @returns their addresses */
   async start(
     options: DataSourceOptions,
     session: SessionModuleOptions,
@@ -99,7 +129,7 @@ export class ServerCommands {
         adapter,
         database,
         options: session,
-        metadata,
+        metadata: adapter === 'express' ? { ...metadata, ...graphql } : metadata,
         configure: (app: INestApplication) => {
           if (adapter === 'fastify') app.useWebSocketAdapter(new WsAdapter(app));
         },
@@ -118,6 +148,12 @@ export class ServerCommands {
 
   async revokeAllForUser(userId: string): Promise<number> {
     await this.apps[1]!.sessions.revokeAllForUser(userId);
+    return Date.now();
+  }
+
+  /** Ends the sessions of everybody who has signed in before a time, in epoch milliseconds. */
+  async revokeAllBefore(before: number): Promise<number> {
+    await this.apps[0]!.sessions.revokeAll({ before: new Date(before) });
     return Date.now();
   }
 

@@ -41,12 +41,12 @@ const REQUESTS = {
   express: {
     types: { '@types/express': '^5.0.0' },
     imports: "import type { Request, Response } from 'express';",
-    create: 'NestFactory.create(AppModule)',
+    create: 'NestFactory.create(LiveModule)',
   },
   fastify: {
     types: {},
     imports: "import type { FastifyReply as Response, FastifyRequest as Request } from 'fastify';",
-    create: 'NestFactory.create(AppModule, new FastifyAdapter())',
+    create: 'NestFactory.create(LiveModule, new FastifyAdapter())',
   },
 };
 
@@ -112,7 +112,7 @@ import { AccountController } from './account.controller${js}';
       migrations: [...SESSION_MIGRATIONS],
       migrationsRun: true,
     }),
-    SessionModule.forRoot({ secret: 'a secret of thirty-two characters, or more' }),
+    SessionModule.forRoot({ isGlobal: true, secret: 'a secret of thirty-two characters, or more' }),
   ],
   controllers: [AccountController],
 })
@@ -145,15 +145,47 @@ function driver(...parameters: ConstructorParameters<typeof libsql>) {
 export class AppModule {}
 `;
 
+/** What stays open. Tests of the application have no adapter for it, so it has a module of its own. */
+const live = (js) => `
+import { Controller, Module, Sse, UseGuards } from '@nestjs/common';
+import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { CurrentSession, SessionGuard } from 'nestjs-session-tokens';
+import { interval, map, type Observable } from 'rxjs';
+import { AppModule } from './app.module${js}';
+
+@UseGuards(SessionGuard)
+@WebSocketGateway()
+export class LiveGateway {
+  @SubscribeMessage('who')
+  who(@CurrentSession('userId') userId: string) {
+    return { event: 'who', data: userId };
+  }
+}
+
+@UseGuards(SessionGuard)
+@Controller()
+export class LiveController {
+  @Sse('beats')
+  beats(): Observable<{ data: string }> {
+    return interval(20).pipe(map((n) => ({ data: String(n) })));
+  }
+}
+
+@Module({ imports: [AppModule], controllers: [LiveController], providers: [LiveGateway] })
+export class LiveModule {}
+`;
+
 const main = (js, http) => `
 import 'reflect-metadata';
 import type { AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
+import { WsAdapter } from '@nestjs/platform-ws';
 ${http === 'fastify' ? "import { FastifyAdapter } from '@nestjs/platform-fastify';" : ''}
-import { AppModule } from './app.module${js}';
+import { LiveModule } from './live.module${js}';
 
 async function bootstrap() {
   const app = await ${REQUESTS[http].create};
+  app.useWebSocketAdapter(new WsAdapter(app));
   await app.listen(0, '127.0.0.1');
   console.log('port', (app.getHttpServer().address() as AddressInfo).port);
 }
@@ -214,6 +246,8 @@ export function filesOf(
       '@nestjs/common': nest,
       '@nestjs/core': nest,
       [`@nestjs/platform-${http}`]: nest,
+      '@nestjs/platform-ws': nest,
+      '@nestjs/websockets': nest,
       ...(shared && { '@nestjs/typeorm': `^${major}` }),
       libsql: library.devDependencies.libsql,
       'nestjs-session-tokens': `file:${tarball}`,
@@ -265,6 +299,7 @@ export function filesOf(
     ...(test === 'vitest' && { 'vitest.config.mts': VITEST }),
     'src/account.controller.ts': controller(REQUESTS[http]),
     'src/app.module.ts': shared ? sharedDatabase(js) : ownDatabase(js),
+    'src/live.module.ts': live(js),
     'src/main.ts': main(js, http),
     'src/account.spec.ts': spec(js),
     'src/recipe.spec.ts': recipeSpec(recipe, { js, http, test }),

@@ -1,10 +1,12 @@
 // Packs the library and tries the tarball in new Nest applications outside the repository: their types, their build, their
 // unit test, and sessions over HTTP. An argument picks those whose name contains it: npm run package:try -- 'Nest ^11'
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { WebSocket } from 'ws';
 import { APPLICATIONS, filesOf } from './applications.mjs';
 
 const run = promisify(execFile);
@@ -129,10 +131,11 @@ async function trySessions(cwd, name) {
       .map((line) => line.split(';')[0])
       .join('; ');
     const known = await me(cookie);
+    const live = await openLive(url, cookie);
     const logout = await fetch(`${url}/logout`, { method: 'POST', headers: { cookie } });
     const over = await me(cookie);
     const statuses = [refused, login, known, logout, over].map(({ status }) => status);
-    const seen = JSON.stringify([...statuses, await known.json()]);
+    const seen = JSON.stringify([...statuses, await known.json(), await endOf(live)]);
     const expected = JSON.stringify([
       401,
       204,
@@ -140,9 +143,41 @@ async function trySessions(cwd, name) {
       204,
       401,
       { userId: 'alice', claims: { role: 'admin' } },
+      { stranger: 4_401, who: 'alice', socket: 4_401, events: 'complete' },
     ]);
     if (seen !== expected) throw new Error(`${name}: ${seen}, not ${expected}\n${output}`);
   } finally {
     child.kill();
   }
+}
+
+/** @returns the close code */
+async function closed(socket) {
+  return (await once(socket, 'close'))[0];
+}
+
+/** What stays open: a WebSocket and an event stream. @returns what has become of them when the session has ended */
+async function openLive(url, cookie) {
+  const connect = (headers) => new WebSocket(url.replace('http', 'ws'), { headers });
+  const stranger = await closed(connect({}));
+  const socket = connect({ cookie });
+  await once(socket, 'open');
+  socket.send(JSON.stringify({ event: 'who' }));
+  const who = JSON.parse((await once(socket, 'message'))[0]).data;
+  const stream = await fetch(`${url}/beats`, { headers: { cookie } });
+  const body = stream.body.getReader();
+  await body.read();
+  const ends = Promise.all([
+    closed(socket),
+    (async () => {
+      while (!(await body.read()).done);
+      return 'complete';
+    })(),
+  ]);
+  return { stranger, who, ends };
+}
+
+async function endOf({ stranger, who, ends }) {
+  const [socket, events] = await ends;
+  return { stranger, who, socket, events };
 }

@@ -316,7 +316,8 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
       'after the rows of %s: over, and a new sign-in works',
       async (table) => {
         const { refreshToken } = await (await start()).tokens.issue({ userId: 'ann' });
-        pass(1);
+        // A node of a cluster might not have the row of a session that is younger.
+        pass('30s');
         await world.dataSource.query(`DELETE FROM ${table}`);
         const restarted = await start();
         await expect(restarted.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
@@ -342,7 +343,7 @@ describe.each(databases)('the older suites’ scenarios, on $name', (kind) => {
     it('after the tables themselves: unavailable, which ends no session, and over once they are made anew', async () => {
       const sessions = await start();
       const { refreshToken } = await sessions.tokens.issue({ userId: 'ann' });
-      pass(1);
+      pass('30s');
       await world.dataSource.undoLastMigration();
       try {
         await expect(sessions.tokens.refresh(refreshToken.token)).rejects.toMatchObject({

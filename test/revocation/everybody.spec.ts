@@ -19,6 +19,8 @@ describe.each(databases)('an administrator who empties the table of sessions on 
       for (const { accessToken } of users) await service.tokens.verify(accessToken.token);
     }
 
+    // A node of a cluster might not have the rows of sessions that are younger.
+    pass('30s');
     await two.dataSource.query('DELETE FROM user_session');
     await two.service.rotateSigningKeys({ drop: 'all' });
     pass(SECOND);

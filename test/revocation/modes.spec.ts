@@ -36,6 +36,8 @@ describe.each(databases)('revocation on $name', (kind) => {
     test('a session whose row is gone is refused', async () => {
       const [one] = (await world.start(1, options)) as [Instance];
       const { accessToken } = await one.service.tokens.issue({ userId: 1 });
+      // A node of a cluster might not have the row of a session that is younger.
+      pass('30s');
       await one.dataSource.query('DELETE FROM user_session');
       await expect(one.service.tokens.verify(accessToken.token)).rejects.toThrow(SessionOverError);
     });

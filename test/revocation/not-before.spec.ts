@@ -115,6 +115,8 @@ describe.each(databases)('a not-before on $name', (kind) => {
         pass(1);
         await two.service.removeExpired();
         expect(await world.rows()).toEqual([]);
+        // A node of a cluster might not have the row of a session that is younger.
+        pass('30s');
         await expect(insist(two.service, issued.refreshToken.token)).rejects.toThrow(SessionOverError);
       },
     );
