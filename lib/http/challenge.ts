@@ -1,4 +1,4 @@
-import { InsufficientAuthenticationError, type SessionError } from '../errors/session.errors.js';
+import { InsufficientAuthenticationError, SessionError } from '../errors/session.errors.js';
 import { areHeadersSent, type HttpResponse, setResponseHeader } from './messages.js';
 
 /** After how many seconds a client may try again when keys or database are unavailable. */
@@ -17,6 +17,16 @@ export function challenge(response: HttpResponse, error: SessionError): void {
     case 503:
       setResponseHeader(response, 'retry-after', RETRY_AFTER);
       break;
+  }
+}
+
+/** Does what a ready-made route does. If that fails, its response gets the headers that it must have. */
+export async function withChallenge<T>(response: HttpResponse, respond: () => Promise<T>): Promise<T> {
+  try {
+    return await respond();
+  } catch (error) {
+    if (error instanceof SessionError) challenge(response, error);
+    throw error;
   }
 }
 

@@ -1,8 +1,7 @@
 import { Controller, HttpCode, Inject, Post, Req, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
 import { ReadyMadeRoute } from './ready-made-route.js';
 import { SessionService } from './session.service.js';
-import { SessionError } from '../errors/session.errors.js';
-import { challenge } from '../http/challenge.js';
+import { withChallenge } from '../http/challenge.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
 import { SkipSession } from '../guard/session.decorators.js';
 import { joinPath } from '../options/option-checks.js';
@@ -22,12 +21,7 @@ export function createRefreshController(path: string): Type {
       @Req() request: HttpRequest,
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<void> {
-      try {
-        await this.sessions.refresh(request, response);
-      } catch (error) {
-        if (error instanceof SessionError) challenge(response, error);
-        throw error;
-      }
+      await withChallenge(response, async () => this.sessions.refresh(request, response));
     }
   }
   return SessionRefreshController;

@@ -1,4 +1,5 @@
 import { Controller, Get, Headers, Inject, Query, Res, type Type, VERSION_NEUTRAL } from '@nestjs/common';
+import { withChallenge } from '../http/challenge.js';
 import { type HttpResponse, setResponseHeader, setResponseStatus } from '../http/messages.js';
 import { ReadyMadeRoute } from './ready-made-route.js';
 import { SessionService } from './session.service.js';
@@ -19,7 +20,9 @@ export function createRevocationsController(path: string): Type {
       @Headers('if-none-match') ifNoneMatch: unknown,
       @Res({ passthrough: true }) response: HttpResponse,
     ): Promise<string | undefined> {
-      const { etag, list } = await this.sessions.revocationList({ since, nonce, ifNoneMatch });
+      const { etag, list } = await withChallenge(response, async () =>
+        this.sessions.revocationList({ since, nonce, ifNoneMatch }),
+      );
       setResponseHeader(response, 'etag', etag);
       // Each answer is for one request.
       setResponseHeader(response, 'cache-control', 'no-store');

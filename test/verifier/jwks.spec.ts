@@ -331,10 +331,15 @@ describe.each(adapters)('the route of the keys over %s', (adapter) => {
       if (isDown) throw new Error('the key server did not answer');
       return [key];
     };
-    const app: AccountApp = await start({ ...issuing, signingKeys: { source } });
+    const revocationsPath = '/revocations';
+    const app: AccountApp = await start({ ...issuing, signingKeys: { source }, revocationsPath });
     isDown = true;
     pass('6m');
-    expect(await app.browser().get(JWKS_PATH)).toMatchObject(refusal(503, 'keys_unavailable'));
+    for (const path of [JWKS_PATH, revocationsPath]) {
+      const unavailable = await app.browser().get(path);
+      expect(unavailable).toMatchObject(refusal(503, 'keys_unavailable'));
+      expect(unavailable.headers.get('retry-after')).toBe('1');
+    }
     isDown = false;
     pass('10s');
     expect(await publishedKids(app)).toEqual(['mine']);
