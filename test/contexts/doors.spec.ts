@@ -37,6 +37,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type AccountApp, accountApps, cookieOf } from '../http/account-app.js';
 import type { Browser } from '../support/browser.js';
 import { databases } from '../support/databases.js';
+import { freePort } from '../support/free-port.js';
 import { pass } from '../support/time.js';
 import {
   attempt,
@@ -356,7 +357,7 @@ describe.each(transports)('gateways by %s', (transport) => {
   });
 
   it('on a port of their own are guarded', async () => {
-    const port = 21_000 + (process.pid % 10_000);
+    const port = await freePort();
     @UseGuards(SessionGuard)
     @WebSocketGateway(port)
     class OwnPort extends Messages {}
@@ -371,7 +372,7 @@ describe.each(transports)('gateways by %s', (transport) => {
   it.each([{ by: 'APP_GUARD' }, { by: 'useGlobalGuards()' }])(
     'of a hybrid application are guarded by $by, beside its microservice and its routes',
     async ({ by }) => {
-      const options = { host: '127.0.0.1', port: 31_000 + (process.pid % 10_000) };
+      const options = { host: '127.0.0.1', port: await freePort() };
       const guards = by === 'APP_GUARD' ? [{ provide: APP_GUARD, useExisting: SessionGuard }] : [];
       const app = await start(
         {},

@@ -16,6 +16,7 @@ import {
 import { firstValueFrom } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { accountApps } from '../http/account-app.js';
+import { freePort } from '../support/free-port.js';
 
 interface Message {
   readonly headers: Exchange['request']['headers'];
@@ -72,7 +73,7 @@ describe('a hybrid application', () => {
   afterEach(() => closeClient());
 
   const startHybrid = async (guards: boolean) => {
-    const port = 20_000 + (process.pid % 10_000);
+    const port = await freePort();
     const app = await start(
       {},
       {
