@@ -1,7 +1,8 @@
 // Breaks the rotation rules one at a time, in a copy of the sources, and shows that the suites catch each.
-//   npm run test:mutations [-- --only "part of a rule's name"] [--stories] [--tested]
+//   npm run test:mutations [-- --only "part of a rule's name"] [--stories] [--tested] [--minutes 7]
 // --stories prints, for each rule, the shortest history of the model that goes wrong without it.
 // --tested takes it for granted that the suites pass without any mutation, which is otherwise shown first.
+// --minutes begins no other mutant after that time. It begins at any of them, so that all are tried after a few runs.
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     stories: { type: 'boolean', default: false },
     tested: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: 'Infinity' },
   },
 });
 const root = new URL('../..', import.meta.url).pathname;
@@ -125,7 +127,9 @@ const suites = values.stories ? SUITES.filter(([suite]) => suite === 'model') : 
 
 const SURVIVED = 'SURVIVED';
 const chosen = mutations.filter(({ rule }) => rule.includes(values.only));
-const queue = [...chosen];
+const first = values.minutes === 'Infinity' ? 0 : Math.floor(Math.random() * chosen.length);
+const queue = [...chosen.slice(first), ...chosen.slice(0, first)];
+const until = performance.now() + Number(values.minutes) * 60_000;
 const rows = new Map();
 /** One copy of the sources per worker: most suites keep one core busy. */
 const copies = await Promise.all(Array.from({ length: availableParallelism() }, copySources));
@@ -135,7 +139,8 @@ try {
   await Promise.all(copies.map((copy) => rm(copy, { recursive: true, force: true })));
 }
 const survivors = [...rows.values()].filter((row) => row['caught by'] === SURVIVED).length;
-console.table(chosen.map(({ rule }) => rows.get(rule)));
+console.table(chosen.flatMap(({ rule }) => rows.get(rule) ?? []));
+if (queue.length > 0) console.log(`${queue.length} mutants were not tried: the time was over.`);
 console.log(`${rows.size - survivors} of ${rows.size} mutants caught, ${survivors} survived.`);
 process.exitCode = survivors > 0 ? 1 : 0;
 
@@ -153,7 +158,7 @@ async function work(copy, checksSuites) {
   for (const [suite, files] of checksSuites ? suites : []) {
     if (!(await run(copy, files)).passed) throw new Error(`The suite "${suite}" fails without any mutation.`);
   }
-  for (let mutation = queue.shift(); mutation; mutation = queue.shift()) await tryMutation(copy, mutation);
+  while (queue.length > 0 && performance.now() < until) await tryMutation(copy, queue.shift());
 }
 
 async function tryMutation(copy, { rule, file, from, to, why, suites: names = ROTATION_SUITES }) {

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { SessionEntity, type SessionModuleOptions, type SessionRevokedEvent } from 'nestjs-session-tokens';
 import { UNSETTLED } from '../../lib/storage/session.store.js';
 import { databases } from '../support/databases.js';
+import { beforeQuery } from '../support/statements.js';
 import { HOUR, pass, SECOND, SETTLED, TTL } from '../support/time.js';
 import { insist, type Instance, useWorld } from '../support/world.js';
 
@@ -116,6 +117,26 @@ describe.each(databases)('events of what other processes revoke, on $name', (kin
     }
     const own = heard.flat().flatMap(({ elsewhere, sessionId }) => (elsewhere ? [] : [sessionId]));
     expect(own.toSorted()).toEqual(ids.toSorted());
+  });
+
+  test('come not of its own, when a read comes between the commit and the event', async () => {
+    const [one] = (await start(1)) as [Instance];
+    const heard = heardBy(one);
+    const id = await issue(one);
+    let reads = 0;
+    beforeQuery(one.dataSource, async (query) => {
+      // Writes the time of a revocation that has been committed.
+      if (
+        reads > 0 ||
+        !/^UPDATE .user_session. SET .revoked_at. = \S+ .expires_at. = \S+\s+WHERE .id. IN/.test(query)
+      )
+        return;
+      reads++;
+      await listen(one);
+    });
+    await one.service.revoke(id);
+    expect(reads).toBe(1);
+    expect(heard).toMatchObject([{ sessionId: id, elsewhere: false }]);
   });
 
   test('come once of a process that dies before it has written the time, also when that is written', async () => {
