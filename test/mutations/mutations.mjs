@@ -1778,14 +1778,6 @@ export const mutations = [
     suites: ['contexts'],
   },
   {
-    rule: 'silence: nobody waits for an answer that is late already',
-    file: 'lib/util/bounded-wait.ts',
-    from: 'if (this.awaited === awaited) this.awaited = undefined;',
-    to: '',
-    why: 'while the database is silent, each request starts a wait of its own, or none ends',
-    suites: ['silence'],
-  },
-  {
     rule: 'silence: a statement ends in time',
     file: 'lib/storage/statement-watch.ts',
     from: '() => this.deadlines.limit(statement());',
