@@ -246,7 +246,8 @@ export function filesOf(
       '@nestjs/common': nest,
       '@nestjs/core': nest,
       [`@nestjs/platform-${http}`]: nest,
-      '@nestjs/platform-ws': nest,
+      // Version 11 of it begins with this one.
+      '@nestjs/platform-ws': nest === '11.0.0' ? '11.0.5' : nest,
       '@nestjs/websockets': nest,
       ...(shared && { '@nestjs/typeorm': `^${major}` }),
       libsql: library.devDependencies.libsql,
