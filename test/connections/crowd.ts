@@ -174,12 +174,17 @@ const KINDS: Readonly<Record<string, Open>> = {
     const send = (message: object) => socket.send(JSON.stringify(message));
     socket.on('open', () => send({ type: 'connection_init' }));
     socket.on('message', (data: Buffer) => {
-      const { type } = JSON.parse(data.toString()) as { type: string };
-      if (type === 'connection_ack')
+      const { type, payload } = JSON.parse(data.toString()) as {
+        type: string;
+        payload?: { errors?: unknown };
+      };
+      if (type === 'connection_ack') {
         send({ id: '1', type: 'subscribe', payload: { query: 'subscription { beats }' } });
-      else if (type === 'next') byte();
-      // An operation that is refused.
-      else if (type === 'error') socket.terminate();
+      } else if (type === 'next') {
+        // An operation that is refused, on a connection that is nobody's.
+        if (payload?.errors === undefined) byte();
+        else socket.terminate();
+      }
     });
     socket.on('close', closed).on('error', closed);
     await opened();
