@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
@@ -30,6 +31,11 @@ const partition: Readonly<Record<string, (dataSource: DataSource) => Promise<unk
     }
   },
 };
+
+// Where no database server is tested, this is all that can be said.
+test.each(['PARTITION BY HASH (id)', 'PARTITION BY KEY (id)'])('docs/scale.md says how: %s', (statement) => {
+  expect(readFileSync('docs/scale.md', 'utf8')).toContain(statement);
+});
 
 describe.each(databases.filter(({ name }) => name in partition))('partitions by id on $name', (kind) => {
   let database: TestDatabase;
