@@ -51,7 +51,7 @@ class ServerProcess {
   }
 
   static async spawn(database: DataSourceOptions): Promise<ServerProcess> {
-    const child = fork(new URL('server.mjs', import.meta.url));
+    const child = fork(new URL('../processes/child.mjs', import.meta.url), ['../connections/server.ts']);
     const died = once(child, 'exit').then(() => {
       throw new Error('A server has ended.');
     });
@@ -66,8 +66,8 @@ class ServerProcess {
     ...parameters: Parameters<ServerCommands[C]>
   ): Promise<Awaited<ReturnType<ServerCommands[C]>>> {
     const id = ++this.requests;
-    const answered = new Promise<{ result?: unknown; error?: string }>((resolve) => {
-      const listen = (message: { id: number; result?: unknown; error?: string }) => {
+    const answered = new Promise<{ result?: unknown; error?: { message: string } }>((resolve) => {
+      const listen = (message: { id: number; result?: unknown; error?: { message: string } }) => {
         if (message.id !== id) return;
         this.child.off('message', listen);
         resolve(message);
@@ -76,7 +76,7 @@ class ServerProcess {
     });
     this.child.send({ id, command, parameters });
     const { result, error } = await answered;
-    if (error !== undefined) throw new Error(error);
+    if (error) throw new Error(error.message);
     return result as Awaited<ReturnType<ServerCommands[C]>>;
   }
 

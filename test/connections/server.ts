@@ -12,6 +12,7 @@ import type { DataSourceOptions } from 'typeorm';
 import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import type { SessionRuntime } from '../../lib/module/session.runtime.js';
 import { AccountController } from '../http/account.controller.js';
+import { serveCommands } from '../processes/serve.js';
 import { startApp, type TestApp } from '../support/app.js';
 
 /** How often each connection gets something, in milliseconds. */
@@ -187,17 +188,6 @@ export class ServerCommands {
 }
 
 export function serve(): void {
-  const commands = new ServerCommands();
-  process.on('message', (request: { id: number; command: keyof ServerCommands; parameters: unknown[] }) => {
-    const { id, command, parameters } = request;
-    const run = commands[command] as (...parameters: unknown[]) => unknown;
-    Promise.resolve()
-      .then(() => run.apply(commands, parameters))
-      .then(
-        (result) => process.send!({ id, result }),
-        (error: unknown) => process.send!({ id, error: String(error) }),
-      );
-  });
   process.once('disconnect', () => process.exit());
-  process.send!({ event: 'ready' });
+  serveCommands(new ServerCommands());
 }

@@ -18,6 +18,7 @@ import type { SessionRuntime } from '../../lib/module/session.runtime.js';
 import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import { AccountController } from '../http/account.controller.js';
 import { startApp } from '../support/app.js';
+import { serveCommands } from './serve.js';
 import { startCore } from '../support/core.js';
 import { startService } from '../verifier/service-app.js';
 import { untyped } from '../support/untyped.js';
@@ -192,19 +193,5 @@ export class ChildCommands {
 }
 
 export function serve(): void {
-  const commands = new ChildCommands();
-  process.on('message', (request: { id: number; command: keyof ChildCommands; parameters: unknown[] }) => {
-    const { id, command, parameters } = request;
-    const run = commands[command] as (...parameters: unknown[]) => unknown;
-    Promise.resolve()
-      .then(() => run.apply(commands, parameters))
-      .then(
-        (result) => process.send!({ id, result }),
-        (error: unknown) => {
-          const code = error instanceof SessionError ? error.code : undefined;
-          process.send!({ id, error: { code, message: String(error) } });
-        },
-      );
-  });
-  process.send!({ event: 'ready' });
+  serveCommands(new ChildCommands());
 }

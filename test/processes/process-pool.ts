@@ -16,7 +16,7 @@ export class LibraryProcess {
   }
 
   static async spawn(): Promise<LibraryProcess> {
-    const child = fork(new URL('child.mjs', import.meta.url));
+    const child = fork(new URL('child.mjs', import.meta.url), ['child.ts']);
     const ready = once(child, 'message');
     const died = once(child, 'exit').then(() => {
       throw new Error('The process ended before it was ready.');
