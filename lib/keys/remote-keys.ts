@@ -2,6 +2,7 @@ import type { KeyState } from '../diagnostics/channels.js';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import { fetchKeySet } from './fetch-key-set.js';
 import { type KeyImport, KeyList } from './key-list.js';
+import type { Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { LastingKeys, VerificationKey, VerificationKeys } from './signing-key.js';
 
@@ -14,8 +15,6 @@ export interface RemoteKeysOptions {
   readonly cooldown: number;
   /** How long a fetch may take, until all of the response is there. */
   readonly timeout: number;
-  /** How long a request waits for a fetch if it can do with the keys that are known. */
-  readonly patience: number;
 }
 
 /** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
@@ -27,8 +26,9 @@ export class RemoteKeys implements VerificationKeys, LastingKeys {
   });
   private readonly list: KeyList;
 
-  constructor(options: RemoteKeysOptions) {
-    const { jwksUri, cacheMaxAge, cooldown, timeout, patience } = options;
+  /** @param patience how long a request waits for a fetch if it can do with the keys that are known */
+  constructor(options: RemoteKeysOptions, patience: Patience) {
+    const { jwksUri, cacheMaxAge, cooldown, timeout } = options;
     const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown, patience };
     this.list = new KeyList(
       async (importKey) => {

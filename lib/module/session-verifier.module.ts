@@ -14,6 +14,7 @@ import { resolveVerifierOptions } from '../options/resolved-verifier-options.js'
 import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module-definition.js';
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
 import { SessionVerifier } from '../http/session-verifier.js';
+import { Patience } from '../util/bounded-wait.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { logger } from '../util/logger.js';
 
@@ -34,11 +35,13 @@ const KEYS_INTERVAL = 1_000;
         watchGateways(config, modules);
         const { options, warnings } = resolveVerifierOptions(input);
         for (const warning of warnings) logger.warn(warning);
-        const keys = new RemoteKeys(options.keys);
+        const patience = new Patience(options.newsTimeout);
+        const keys = new RemoteKeys(options.keys, patience);
         await keys.start(SYSTEM_CLOCK.now());
         const { issuer } = options.expected;
         const revocations =
-          options.revocations && new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK);
+          options.revocations &&
+          new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK, patience);
         await revocations?.start();
         const times = { interval: options.revocations?.interval ?? KEYS_INTERVAL, recheck: 0 };
         const connections = new SessionConnections(keys, revocations, undefined, times, SYSTEM_CLOCK);

@@ -300,8 +300,8 @@ export interface SessionModuleOptions {
   headers?: SessionHeaderOptions;
   /**
    * How long a request with a good access token waits at most for what other processes have done: revocations, and signing keys
-   * that were made or dropped. If the database does not answer by then, what is known decides, and no other request waits for
-   * the same answer. @default '1s'
+   * that were made or dropped. If the database does not answer by then, what is known decides, and no other request waits
+   * before an answer has come. @default '1s'
    */
   newsTimeout?: Duration;
   /**

@@ -54,7 +54,7 @@ export interface SessionVerifierOptions {
   timeout?: Duration;
   /**
    * How long a request with a token of a known key waits at most for fresh keys and revocations. If they do not come by then,
-   * what is known decides, and no other request waits for the same answer. @default '1s'
+   * what is known decides, and no other request waits before an answer has come. @default '1s'
    */
   newsTimeout?: Duration;
   /** Where the service hears of revoked sessions. @default none: it accepts their access tokens until they expire */

@@ -8,7 +8,7 @@ import type { SessionEnd } from '../storage/session.store.js';
 import { verifyRevocations } from '../tokens/signed-revocations.js';
 import type { Clock } from '../util/clock.js';
 import { fetchText } from '../util/fetch-text.js';
-import { BoundedWait } from '../util/bounded-wait.js';
+import { BoundedWait, type Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationNews } from './revocation-checker.js';
 import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
@@ -30,21 +30,26 @@ export class RemoteRevocations implements RevocationNews {
   private trueAt = Number.NEGATIVE_INFINITY;
   private cursor: string | undefined;
   private etag: string | undefined;
-  private asking: Promise<void> | undefined;
+  /** Tells whether there was a good list. */
+  private asking: Promise<boolean> | undefined;
   /** What tokens wait for. */
   private readonly wait: BoundedWait;
   private readonly listeners: (() => void)[] = [];
   /** For how long revocations matter, in milliseconds. */
   private keep = 0;
 
-  /** @param issuer the `iss` of lists and tokens */
+  /**
+   * @param issuer the `iss` of lists and tokens
+   * @param patience how long a token waits for a list. After that, what is known decides
+   */
   constructor(
     private readonly keys: VerificationKeys,
     private readonly issuer: string | undefined,
     private readonly options: ResolvedRemoteRevocations,
     private readonly clock: Clock,
+    patience: Patience,
   ) {
-    const { uri, whenStale, patience } = options;
+    const { uri, whenStale } = options;
     this.wait = new BoundedWait(patience);
     const consequence =
       whenStale === 'accept'
@@ -120,15 +125,18 @@ export class RemoteRevocations implements RevocationNews {
       () => {
         this.reads.succeeded++;
         this.trouble.worked(this.clock.now());
+        return true;
       },
       (error: unknown) => {
         this.reads.failed++;
         this.trouble.failed(error, this.clock.now());
+        return false;
       },
     );
-    const asked = this.asking.then(() => {
+    const asked = this.asking.then((hasWorked) => {
       this.asking = undefined;
       this.memory.forget(this.clock.now() - this.keep);
+      return hasWorked;
     });
     this.wait.begin(asked, (error) => this.trouble.failed(error, this.clock.now()));
   }

@@ -8,6 +8,7 @@ import {
   type SessionEnd,
   type SessionStore,
 } from '../storage/session.store.js';
+import type { Patience } from '../util/bounded-wait.js';
 import type { Clock } from '../util/clock.js';
 import { type FeedListener, type FeedTimes, RevocationFeed } from './revocation-feed.js';
 import type { RevocableSession } from './revocation-memory.js';
@@ -66,7 +67,7 @@ export function createRevocationChecker(
 
 /** A feed that tells of each revocation by another process, once. Those from before its first read are not told. */
 export function createToldFeed(
-  options: ResolvedOptions,
+  times: FeedTimes,
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
   listener: FeedListener<HeardRevocation>,
@@ -84,12 +85,12 @@ export function createToldFeed(
       if (!notBefore.isOwn) listener.revokedBefore(notBefore, at);
     },
   };
-  return new RevocationFeed(source, feedTimes(options), clock, ofOthers, announce);
+  return new RevocationFeed(source, times, clock, ofOthers, announce);
 }
 
 /** A feed that makes no events. @param announce tells the other processes that this one has revoked something */
 export function createFeed(
-  options: ResolvedOptions,
+  times: FeedTimes,
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
   announce?: () => void,
@@ -98,15 +99,16 @@ export function createFeed(
     revokedSince: async (time: number) => sessions.revokedSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed<Revocation>(source, feedTimes(options), clock, undefined, announce);
+  return new RevocationFeed<Revocation>(source, times, clock, undefined, announce);
 }
 
-function feedTimes(options: ResolvedOptions): FeedTimes {
+/** @param patience how long a request waits for a read */
+export function feedTimes(options: ResolvedOptions, patience: Patience): FeedTimes {
   return {
     interval: options.revocationInterval,
     tokenLife: longestLife(options),
     clockTolerance: options.accessToken.clockTolerance,
-    patience: options.newsTimeout,
+    patience,
   };
 }
 

@@ -2,7 +2,7 @@ import type { FeedState } from '../diagnostics/channels.js';
 import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
-import { BoundedWait } from '../util/bounded-wait.js';
+import { BoundedWait, type Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationChecker, RevocationNews } from './revocation-checker.js';
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
@@ -22,7 +22,7 @@ const SHORTEST_INTERVAL = 20;
 /** The longest wait of a timer. With a longer wait, the timer would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** All in milliseconds. */
+/** Times in milliseconds. */
 export interface FeedTimes {
   /** The shortest time between two reads. */
   readonly interval: number;
@@ -30,8 +30,8 @@ export interface FeedTimes {
   readonly tokenLife: number;
   /** How far the clocks of two processes may be apart. */
   readonly clockTolerance: number;
-  /** How long a request waits for a read at most. */
-  readonly patience: number;
+  /** How long a request waits for a read. */
+  readonly patience: Patience;
 }
 
 /** Where a feed reads: what was revoked at some time or later. */
@@ -71,7 +71,8 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private forgotAt = Number.NEGATIVE_INFINITY;
   private isComplete = false;
   private timer: NodeJS.Timeout | undefined;
-  private reading: Promise<void> | undefined;
+  /** Tells whether it has worked. */
+  private reading: Promise<boolean> | undefined;
   private readonly wait: BoundedWait;
   private hurrying: NodeJS.Timeout | undefined;
   private readonly listeners: (() => void)[] = [];
@@ -201,7 +202,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return this.freshAt !== Number.NEGATIVE_INFINITY;
   }
 
-  private async read(now: number): Promise<void> {
+  private async read(now: number): Promise<boolean> {
     if (!this.reading) {
       this.reading = this.poll(now).finally(() => {
         this.reading = undefined;
@@ -218,7 +219,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     return { reads: { ...this.reads }, lag: Math.max(0, now - since) };
   }
 
-  private async poll(now: number): Promise<void> {
+  private async poll(now: number): Promise<boolean> {
     this.begunAt = now;
     const isFull = Math.abs(now - this.fullyReadAt) >= FULL_READ_INTERVAL;
     try {
@@ -255,6 +256,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
     }
     this.readAt = now;
     this.forget(now);
+    return this.isComplete;
   }
 
   /**

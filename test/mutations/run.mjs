@@ -71,7 +71,13 @@ const SUITES = [
   ['revocation', ['test/revocation']],
   [
     'silence',
-    ['lib/storage', 'lib/keys', 'test/http/silent-database.spec.ts', 'test/http/lagging-node.spec.ts'],
+    [
+      'lib/util',
+      'lib/storage',
+      'lib/keys',
+      'test/http/silent-database.spec.ts',
+      'test/http/lagging-node.spec.ts',
+    ],
   ],
   ['lists', ['test/verifier/revocations.spec.ts']],
   [

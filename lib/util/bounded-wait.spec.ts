@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BoundedWait, Patience } from './bounded-wait.js';
+
+const LONGEST = 1_000;
+
+/** Work whose end is decided here. */
+function work() {
+  let end!: (hasWorked: boolean) => void;
+  const promise = new Promise<boolean>((resolve) => (end = resolve));
+  return { promise, end };
+}
+
+/** After how many milliseconds a caller goes on who comes now. */
+async function waits(wait: BoundedWait, which: 'current' | 'whole' = 'current'): Promise<number> {
+  const begun = Date.now();
+  const caller = { isWaiting: true };
+  void (wait[which] ?? Promise.resolve()).then(() => (caller.isWaiting = false));
+  await vi.advanceTimersByTimeAsync(0);
+  while (caller.isWaiting) await vi.advanceTimersByTimeAsync(100);
+  return Date.now() - begun;
+}
+
+describe('waiting for news', () => {
+  let patience: Patience;
+  let late: Error[];
+  const begin = (wait: BoundedWait) => {
+    const begun = work();
+    wait.begin(begun.promise, (error) => late.push(error));
+    return begun;
+  };
+  beforeEach(() => {
+    vi.useFakeTimers();
+    patience = new Patience(LONGEST);
+    late = [];
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  it('lasts as long as the work', async () => {
+    const wait = new BoundedWait(patience);
+    const { end } = begin(wait);
+    setTimeout(() => end(true), 300);
+    expect(await waits(wait)).toBe(300);
+    expect(await waits(wait)).toBe(0);
+    await vi.advanceTimersByTimeAsync(LONGEST);
+    expect(late).toEqual([]);
+  });
+
+  it('lasts no longer than the bound, and who comes later does not wait', async () => {
+    const wait = new BoundedWait(patience);
+    begin(wait);
+    await vi.advanceTimersByTimeAsync(400);
+    expect(await waits(wait)).toBe(600);
+    expect(late.map(String)).toEqual(['Error: No answer within 1 s.']);
+    expect(await waits(wait)).toBe(0);
+  });
+
+  it('is not tried again before some work has been done', async () => {
+    const wait = new BoundedWait(patience);
+    const first = begin(wait);
+    await vi.advanceTimersByTimeAsync(LONGEST);
+    first.end(false);
+    const second = begin(wait);
+    expect(await waits(wait)).toBe(0);
+    second.end(true);
+    await vi.advanceTimersByTimeAsync(0);
+    const third = begin(wait);
+    setTimeout(() => third.end(true), 200);
+    expect(await waits(wait)).toBe(200);
+  });
+
+  it('goes on where work fails at once', async () => {
+    const wait = new BoundedWait(patience);
+    begin(wait).end(false);
+    await vi.advanceTimersByTimeAsync(0);
+    const { end } = begin(wait);
+    setTimeout(() => end(true), 200);
+    expect(await waits(wait)).toBe(200);
+  });
+
+  it('ends for all kinds of news when one does not come', async () => {
+    const [keys, revocations] = [new BoundedWait(patience), new BoundedWait(patience)];
+    begin(keys);
+    await vi.advanceTimersByTimeAsync(700);
+    begin(revocations);
+    // A request waits for keys, and then for revocations.
+    const begun = Date.now();
+    await waits(keys);
+    await waits(revocations);
+    expect(Date.now() - begun).toBe(300);
+    begin(keys);
+    expect(await waits(keys)).toBe(0);
+  });
+
+  it('is as long as ever for those who need the work', async () => {
+    const [keys, revocations] = [new BoundedWait(patience), new BoundedWait(patience)];
+    begin(revocations);
+    await vi.advanceTimersByTimeAsync(LONGEST);
+    begin(keys);
+    expect(await waits(keys)).toBe(0);
+    expect(await waits(keys, 'whole')).toBe(LONGEST);
+    expect(await waits(keys, 'whole')).toBe(0);
+  });
+});
