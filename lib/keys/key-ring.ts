@@ -2,7 +2,6 @@ import { SigningKeyNotFoundError, StorageUnavailableError } from '../errors/sess
 import type { KeyStore, StoredKey } from '../storage/key.store.js';
 import type { KeyState } from '../diagnostics/channels.js';
 import { logger } from '../util/logger.js';
-import { Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import { Reloader } from './reloader.js';
 
@@ -16,8 +15,8 @@ export interface KeyRingSettings<K> {
   readonly lifetime: number;
   /** The age at which this process reads the ring again, to refuse dropped keys. @default `maxAge` of the ring */
   readonly interval?: number;
-  /** How long callers who can do with what is known wait for a read. @default 1 s */
-  readonly patience?: Patience;
+  /** How long callers who can do with what is known wait for a read at most. @default 1 s */
+  readonly patience?: number;
   /** Makes new key material. */
   generate(): Promise<Pick<StoredKey, 'kid' | 'algorithm' | 'material'>>;
   /** Turns stored material into a usable key. */
@@ -100,7 +99,7 @@ export class KeyRing<K> {
     const interval = Math.min(settings.interval ?? maxAge, maxAge);
     this.reloader = new Reloader(
       (now) => this.read(now),
-      { interval, maxAge, cooldown, patience: settings.patience ?? new Patience(1_000) },
+      { interval, maxAge, cooldown, patience: settings.patience ?? 1_000 },
       new Trouble({
         begins: `The ${settings.purpose} keys could not be read; those known stay in use.`,
         ends: `The ${settings.purpose} keys can be read again.`,

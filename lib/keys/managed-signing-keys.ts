@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { KeyState } from '../diagnostics/channels.js';
 import type { KeyStore } from '../storage/key.store.js';
-import type { Patience } from '../util/bounded-wait.js';
 import { type DroppedKeys, KeyRing, type KeyRotation, type RingChange } from './key-ring.js';
 import type { KeySealer } from './key-sealer.js';
 import {
@@ -28,7 +27,7 @@ export interface ManagedKeysSettings {
   /** The shortest time between two reads that look for changes by other processes. */
   readonly interval: number;
   /** See `KeyRingSettings`. */
-  readonly patience?: Patience;
+  readonly patience?: number;
   /** See `KeyRingSettings`. */
   readonly rotated?: (change: RingChange, now: number) => void;
 }

@@ -10,7 +10,6 @@ import {
   type SigningKeySource,
   type VerificationKey,
 } from './signing-key.js';
-import { Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { PublicKeys, SigningKeys } from './signing-keys.js';
 
@@ -22,8 +21,8 @@ const PUBLIC_MAX_AGE = 60_000;
 export class ProvidedSigningKeys implements SigningKeys {
   private readonly list: KeyList;
 
-  /** @param patience how long a request waits for the source if it can do with the keys that are known */
-  constructor(source: SigningKeySource, patience = new Patience(1_000)) {
+  /** @param patience how long a request waits for the source if it can do with the keys that are known, in milliseconds */
+  constructor(source: SigningKeySource, patience = 1_000) {
     const times = { interval: MAX_AGE, maxAge: MAX_AGE, cooldown: COOLDOWN, patience };
     const trouble = new Trouble({
       begins: "The application's signing keys could not be loaded; those known stay in use.",

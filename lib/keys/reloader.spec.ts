@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { Patience } from '../util/bounded-wait.js';
 import { Reloader } from './reloader.js';
 
 const INTERVAL = 1_000;
@@ -14,7 +13,7 @@ function setUp() {
       await Promise.resolve();
       if (state.failure) throw state.failure;
     },
-    { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN, patience: new Patience(1_000) },
+    { interval: INTERVAL, maxAge: MAX_AGE, cooldown: COOLDOWN, patience: 1_000 },
     { failed: () => state.reported++, worked: () => state.recovered++ },
   );
   return { state, reloader };

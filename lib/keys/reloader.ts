@@ -1,9 +1,9 @@
 import type { ReadCounts } from '../diagnostics/channels.js';
 import { KeysUnavailableError } from '../errors/session.errors.js';
-import { BoundedWait, type Patience } from '../util/bounded-wait.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import type { Trouble } from '../util/trouble.js';
 
-/** Times in milliseconds. */
+/** All in milliseconds. */
 export interface ReloadTimes {
   /** The age at which the next call loads the value again. */
   readonly interval: number;
@@ -11,8 +11,8 @@ export interface ReloadTimes {
   readonly maxAge: number;
   /** The shortest time between two loads by {@link Reloader.reloadOnDoubt}, and after a load that failed. */
   readonly cooldown: number;
-  /** How long callers who can do with the old value wait for a load. */
-  readonly patience: Patience;
+  /** How long callers who can do with the old value wait for a load at most. */
+  readonly patience: number;
 }
 
 /**
@@ -135,7 +135,7 @@ export class Reloader {
     } catch (error) {
       const took = performance.now() - start;
       // A load may take as long as the cooldown. Then that begins now.
-      this.failure = { at: took < this.times.patience.longest ? now : now + took, error };
+      this.failure = { at: took < this.times.patience ? now : now + took, error };
       this.reads.failed++;
       this.report(error, now);
       throw error;

@@ -2,7 +2,6 @@ import type { KeyState } from '../diagnostics/channels.js';
 import { KeysUnavailableError } from '../errors/session.errors.js';
 import { fetchKeySet } from './fetch-key-set.js';
 import { type KeyImport, KeyList } from './key-list.js';
-import type { Patience } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { LastingKeys, VerificationKey, VerificationKeys } from './signing-key.js';
 
@@ -15,6 +14,8 @@ export interface RemoteKeysOptions {
   readonly cooldown: number;
   /** How long a fetch may take, until all of the response is there. */
   readonly timeout: number;
+  /** How long a request waits for a fetch if it can do with the keys that are known. */
+  readonly patience: number;
 }
 
 /** Keys that another service publishes (RFC 7517). While they cannot be fetched, the known keys stay in use. */
@@ -26,9 +27,8 @@ export class RemoteKeys implements VerificationKeys, LastingKeys {
   });
   private readonly list: KeyList;
 
-  /** @param patience how long a request waits for a fetch if it can do with the keys that are known */
-  constructor(options: RemoteKeysOptions, patience: Patience) {
-    const { jwksUri, cacheMaxAge, cooldown, timeout } = options;
+  constructor(options: RemoteKeysOptions) {
+    const { jwksUri, cacheMaxAge, cooldown, timeout, patience } = options;
     const times = { interval: cacheMaxAge, maxAge: Number.POSITIVE_INFINITY, cooldown, patience };
     this.list = new KeyList(
       async (importKey) => {

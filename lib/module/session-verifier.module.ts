@@ -14,7 +14,6 @@ import { resolveVerifierOptions } from '../options/resolved-verifier-options.js'
 import { VERIFIER_OPTIONS, VerifierModuleClass } from './session-verifier.module-definition.js';
 import type { SessionVerifierExtras, SessionVerifierOptions } from '../options/session-verifier.options.js';
 import { SessionVerifier } from '../http/session-verifier.js';
-import { Patience } from '../util/bounded-wait.js';
 import { SYSTEM_CLOCK } from '../util/clock.js';
 import { logger } from '../util/logger.js';
 
@@ -35,13 +34,11 @@ const KEYS_INTERVAL = 1_000;
         watchGateways(config, modules);
         const { options, warnings } = resolveVerifierOptions(input);
         for (const warning of warnings) logger.warn(warning);
-        const patience = new Patience(options.newsTimeout);
-        const keys = new RemoteKeys(options.keys, patience);
+        const keys = new RemoteKeys(options.keys);
         await keys.start(SYSTEM_CLOCK.now());
         const { issuer } = options.expected;
         const revocations =
-          options.revocations &&
-          new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK, patience);
+          options.revocations && new RemoteRevocations(keys, issuer, options.revocations, SYSTEM_CLOCK);
         await revocations?.start();
         const times = { interval: options.revocations?.interval ?? KEYS_INTERVAL, recheck: 0 };
         const connections = new SessionConnections(keys, revocations, undefined, times, SYSTEM_CLOCK);

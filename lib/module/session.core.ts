@@ -26,13 +26,7 @@ import type { SigningKeys } from '../keys/signing-keys.js';
 import { longestLife, type ResolvedOptions } from '../options/resolved-options.js';
 import { RefreshTokens } from '../tokens/refresh-tokens.js';
 import { PublishedRevocations } from '../revocation/published-revocations.js';
-import {
-  createFeed,
-  createRevocationChecker,
-  createToldFeed,
-  feedTimes,
-} from '../revocation/revocation-checker.js';
-import { Patience } from '../util/bounded-wait.js';
+import { createFeed, createRevocationChecker, createToldFeed } from '../revocation/revocation-checker.js';
 import type { FeedListener, RevocationFeed } from '../revocation/revocation-feed.js';
 import { Devices } from '../session/devices.js';
 import { SessionRotator } from '../session/session-rotator.js';
@@ -124,25 +118,23 @@ export function createSessionCore(
     (purpose: 'access' | 'refresh') =>
     ({ kid, signsFrom, dropped }: RingChange, now: number) =>
       events.emit({ type: 'key_rotated', purpose, kid, signsFrom: new Date(signsFrom), dropped }, now);
-  const patience = new Patience(options.newsTimeout);
   const keys = new KeyStore(dataSource, statements);
   const sealer = new KeySealer(options.secrets, options.deployment);
   const { source } = options.signingKeys;
   const signingKeys = source
-    ? new ProvidedSigningKeys(source, patience)
+    ? new ProvidedSigningKeys(source, options.newsTimeout)
     : new ManagedSigningKeys(keys, sealer, {
         algorithm: options.accessToken.algorithm,
         rotation: options.signingKeys.rotation,
         lifetime: longestLife(options),
         interval: options.revocationInterval,
-        patience,
+        patience: options.newsTimeout,
         rotated: rotated('access'),
       });
   const refreshKeyTimes = {
     rotation: rotationOfRefreshKeys(options),
     // A session may have a longer time between two refreshes than the options say, up to this.
     lifetime: options.refreshToken.absoluteTtl,
-    patience,
   };
   const refreshTokens = new RefreshTokens(keys, sealer, refreshKeyTimes, rotated('refresh'));
   const stores = { sessions, notBefores };
@@ -153,9 +145,9 @@ export function createSessionCore(
   const announce = notifications && (() => notifications.notify());
   const elsewhere =
     options.events === 'everywhere'
-      ? createToldFeed(feedTimes(options, patience), stores, clock, eventsElsewhere(events), announce)
+      ? createToldFeed(options, stores, clock, eventsElsewhere(events), announce)
       : undefined;
-  const feed = elsewhere ?? createFeed(feedTimes(options, patience), stores, clock, announce);
+  const feed = elsewhere ?? createFeed(options, stores, clock, announce);
   const revocation = createRevocationChecker(options, stores, feed);
   const { issuer } = options.accessToken;
   const published = new PublishedRevocations(feed, signingKeys, issuer, longestLife(options), clock);

@@ -28,13 +28,13 @@ export interface ResolvedRemoteRevocations {
   readonly whenStale: 'accept' | 'refuse';
   /** How long a request may take, until all of the list is there. */
   readonly timeout: number;
+  /** How long a token waits for a list at most. After that, what is known decides. */
+  readonly patience: number;
 }
 
 /** The options as the verifier uses them. Durations are in milliseconds. */
 export interface ResolvedVerifierOptions {
   readonly keys: RemoteKeysOptions;
-  /** How long a request waits for keys and revocations if it can do with those that are known. */
-  readonly newsTimeout: number;
   readonly expected: AccessTokenExpectations;
   readonly revocations: ResolvedRemoteRevocations | undefined;
   readonly transport: TransportMode;
@@ -88,15 +88,16 @@ export function resolveVerifierOptions(input: SessionVerifierOptions | undefined
   }
   const cookies = resolveCookies(input.cookies, 'endpoint', warnings);
   const timeout = duration('timeout', input.timeout, 5 * SECOND, 100);
+  const patience = duration('newsTimeout', input.newsTimeout, SECOND, 1);
   const options: ResolvedVerifierOptions = {
     keys: {
       jwksUri: resolveUri('jwksUri', input.jwksUri, '/.well-known/jwks.json'),
       cacheMaxAge: duration('cacheMaxAge', input.cacheMaxAge, 30 * SECOND, SECOND),
       cooldown: duration('cooldown', input.cooldown, 5 * SECOND, 100),
       timeout,
+      patience,
     },
-    newsTimeout: duration('newsTimeout', input.newsTimeout, SECOND, 1),
-    revocations: resolveRevocations(input.revocations, timeout),
+    revocations: resolveRevocations(input.revocations, { timeout, patience }),
     expected: {
       // A token for another service must be refused here (RFC 8725, 3.8 and 3.9).
       issuer: required('issuer', input.issuer),
@@ -119,7 +120,7 @@ function required(option: string, value: unknown): string {
 
 function resolveRevocations(
   input: SessionVerifierOptions['revocations'],
-  timeout: number,
+  waits: Pick<ResolvedRemoteRevocations, 'timeout' | 'patience'>,
 ): ResolvedRemoteRevocations | undefined {
   if (input === undefined) return undefined;
   const interval = duration('revocations.interval', input.interval, SECOND, 10);
@@ -135,7 +136,7 @@ function resolveRevocations(
     interval,
     maxStaleness,
     whenStale: oneOf('revocations.whenStale', input.whenStale, ['accept', 'refuse'], 'accept'),
-    timeout,
+    ...waits,
   };
 }
 

@@ -8,7 +8,7 @@ import type { SessionEnd } from '../storage/session.store.js';
 import { verifyRevocations } from '../tokens/signed-revocations.js';
 import type { Clock } from '../util/clock.js';
 import { fetchText } from '../util/fetch-text.js';
-import { BoundedWait, type Patience } from '../util/bounded-wait.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationNews } from './revocation-checker.js';
 import { type RevocableSession, RevocationMemory } from './revocation-memory.js';
@@ -38,18 +38,14 @@ export class RemoteRevocations implements RevocationNews {
   /** For how long revocations matter, in milliseconds. */
   private keep = 0;
 
-  /**
-   * @param issuer the `iss` of lists and tokens
-   * @param patience how long a token waits for a list. After that, what is known decides
-   */
+  /** @param issuer the `iss` of lists and tokens */
   constructor(
     private readonly keys: VerificationKeys,
     private readonly issuer: string | undefined,
     private readonly options: ResolvedRemoteRevocations,
     private readonly clock: Clock,
-    patience: Patience,
   ) {
-    const { uri, whenStale } = options;
+    const { uri, whenStale, patience } = options;
     this.wait = new BoundedWait(patience);
     const consequence =
       whenStale === 'accept'

@@ -8,7 +8,6 @@ import {
   type SessionEnd,
   type SessionStore,
 } from '../storage/session.store.js';
-import type { Patience } from '../util/bounded-wait.js';
 import type { Clock } from '../util/clock.js';
 import { type FeedListener, type FeedTimes, RevocationFeed } from './revocation-feed.js';
 import type { RevocableSession } from './revocation-memory.js';
@@ -67,7 +66,7 @@ export function createRevocationChecker(
 
 /** A feed that tells of each revocation by another process, once. Those from before its first read are not told. */
 export function createToldFeed(
-  times: FeedTimes,
+  options: ResolvedOptions,
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
   listener: FeedListener<HeardRevocation>,
@@ -85,12 +84,12 @@ export function createToldFeed(
       if (!notBefore.isOwn) listener.revokedBefore(notBefore, at);
     },
   };
-  return new RevocationFeed(source, times, clock, ofOthers, announce);
+  return new RevocationFeed(source, feedTimes(options), clock, ofOthers, announce);
 }
 
 /** A feed that makes no events. @param announce tells the other processes that this one has revoked something */
 export function createFeed(
-  times: FeedTimes,
+  options: ResolvedOptions,
   { sessions, notBefores }: RevocationStores,
   clock: Clock,
   announce?: () => void,
@@ -99,16 +98,15 @@ export function createFeed(
     revokedSince: async (time: number) => sessions.revokedSince(time),
     notBeforesSince: async (time: number) => notBefores.since(time),
   };
-  return new RevocationFeed<Revocation>(source, times, clock, undefined, announce);
+  return new RevocationFeed<Revocation>(source, feedTimes(options), clock, undefined, announce);
 }
 
-/** @param patience how long a request waits for a read */
-export function feedTimes(options: ResolvedOptions, patience: Patience): FeedTimes {
+function feedTimes(options: ResolvedOptions): FeedTimes {
   return {
     interval: options.revocationInterval,
     tokenLife: longestLife(options),
     clockTolerance: options.accessToken.clockTolerance,
-    patience,
+    patience: options.newsTimeout,
   };
 }
 

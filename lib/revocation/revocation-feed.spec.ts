@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { andThen } from '../util/and-then.js';
-import { Patience } from '../util/bounded-wait.js';
 import type { NotBefore } from '../storage/not-before.store.js';
 import { type Revocation, UNSETTLED } from '../storage/session.store.js';
 import { type FeedListener, RevocationFeed } from './revocation-feed.js';
@@ -40,7 +39,7 @@ function setUp() {
     table,
     feed: new RevocationFeed(
       table,
-      { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE, patience: new Patience(1_000) },
+      { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE, patience: 1_000 },
       clock,
     ),
   };
@@ -222,12 +221,7 @@ describe('the feed', () => {
 
 async function startTimer(table: Table, listener?: FeedListener<Revocation>) {
   vi.useFakeTimers({ now: NOW });
-  const times = {
-    interval: INTERVAL,
-    tokenLife: TTL,
-    clockTolerance: TOLERANCE,
-    patience: new Patience(1_000),
-  };
+  const times = { interval: INTERVAL, tokenLife: TTL, clockTolerance: TOLERANCE, patience: 1_000 };
   const feed = new RevocationFeed(table, times, { now: () => Date.now() }, listener);
   await feed.start();
   return feed;

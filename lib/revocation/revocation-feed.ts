@@ -2,7 +2,7 @@ import type { FeedState } from '../diagnostics/channels.js';
 import type { NotBefore } from '../storage/not-before.store.js';
 import type { Revocation, SessionEnd } from '../storage/session.store.js';
 import type { Clock } from '../util/clock.js';
-import { BoundedWait, type Patience } from '../util/bounded-wait.js';
+import { BoundedWait } from '../util/bounded-wait.js';
 import { Trouble } from '../util/trouble.js';
 import type { RevocationChecker, RevocationNews } from './revocation-checker.js';
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
@@ -22,7 +22,7 @@ const SHORTEST_INTERVAL = 20;
 /** The longest wait of a timer. With a longer wait, the timer would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Times in milliseconds. */
+/** All in milliseconds. */
 export interface FeedTimes {
   /** The shortest time between two reads. */
   readonly interval: number;
@@ -30,8 +30,8 @@ export interface FeedTimes {
   readonly tokenLife: number;
   /** How far the clocks of two processes may be apart. */
   readonly clockTolerance: number;
-  /** How long a request waits for a read. */
-  readonly patience: Patience;
+  /** How long a request waits for a read at most. */
+  readonly patience: number;
 }
 
 /** Where a feed reads: what was revoked at some time or later. */

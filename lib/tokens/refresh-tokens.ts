@@ -10,7 +10,6 @@ import type { KeyState } from '../diagnostics/channels.js';
 import { KeysUnavailableError, SessionOverError } from '../errors/session.errors.js';
 import { KeyRing, type RingChange } from '../keys/key-ring.js';
 import type { KeySealer } from '../keys/key-sealer.js';
-import type { Patience } from '../util/bounded-wait.js';
 import type { KeyStore } from '../storage/key.store.js';
 import {
   encodeRefreshToken,
@@ -45,24 +44,18 @@ export class RefreshTokens {
   /**
    * @param times.rotation for how long a key signs, in milliseconds
    * @param times.lifetime how long a refresh token can be accepted, in milliseconds
-   * @param times.patience see `KeyRingSettings`
    * @param rotated see `KeyRingSettings`
    */
   constructor(
     store: KeyStore,
     sealer: KeySealer,
-    {
-      rotation,
-      lifetime,
-      patience,
-    }: { readonly rotation: number; readonly lifetime: number; readonly patience?: Patience },
+    { rotation, lifetime }: { readonly rotation: number; readonly lifetime: number },
     rotated?: (change: RingChange, now: number) => void,
   ) {
     this.ring = new KeyRing<RefreshKey>(store, {
       purpose: PURPOSE,
       rotation,
       lifetime,
-      patience,
       rotated,
       nameOf: ({ sequence }) => String(sequence),
       generate: async () => {

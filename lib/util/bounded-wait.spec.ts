@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BoundedWait, Patience } from './bounded-wait.js';
+import { BoundedWait } from './bounded-wait.js';
 
 const LONGEST = 1_000;
 
@@ -21,7 +21,6 @@ async function waits(wait: BoundedWait, which: 'current' | 'whole' = 'current'):
 }
 
 describe('waiting for news', () => {
-  let patience: Patience;
   let late: Error[];
   const begin = (wait: BoundedWait) => {
     const begun = work();
@@ -30,13 +29,12 @@ describe('waiting for news', () => {
   };
   beforeEach(() => {
     vi.useFakeTimers();
-    patience = new Patience(LONGEST);
     late = [];
   });
   afterEach(() => void vi.useRealTimers());
 
   it('lasts as long as the work', async () => {
-    const wait = new BoundedWait(patience);
+    const wait = new BoundedWait(LONGEST);
     const { end } = begin(wait);
     setTimeout(() => end(true), 300);
     expect(await waits(wait)).toBe(300);
@@ -46,7 +44,7 @@ describe('waiting for news', () => {
   });
 
   it('lasts no longer than the bound, and who comes later does not wait', async () => {
-    const wait = new BoundedWait(patience);
+    const wait = new BoundedWait(LONGEST);
     begin(wait);
     await vi.advanceTimersByTimeAsync(400);
     expect(await waits(wait)).toBe(600);
@@ -55,7 +53,7 @@ describe('waiting for news', () => {
   });
 
   it('is not tried again before some work has been done', async () => {
-    const wait = new BoundedWait(patience);
+    const wait = new BoundedWait(LONGEST);
     const first = begin(wait);
     await vi.advanceTimersByTimeAsync(LONGEST);
     first.end(false);
@@ -69,7 +67,7 @@ describe('waiting for news', () => {
   });
 
   it('goes on where work fails at once', async () => {
-    const wait = new BoundedWait(patience);
+    const wait = new BoundedWait(LONGEST);
     begin(wait).end(false);
     await vi.advanceTimersByTimeAsync(0);
     const { end } = begin(wait);
@@ -77,27 +75,15 @@ describe('waiting for news', () => {
     expect(await waits(wait)).toBe(200);
   });
 
-  it('ends for all kinds of news when one does not come', async () => {
-    const [keys, revocations] = [new BoundedWait(patience), new BoundedWait(patience)];
-    begin(keys);
-    await vi.advanceTimersByTimeAsync(700);
-    begin(revocations);
-    // A request waits for keys, and then for revocations.
-    const begun = Date.now();
-    await waits(keys);
-    await waits(revocations);
-    expect(Date.now() - begun).toBe(300);
-    begin(keys);
-    expect(await waits(keys)).toBe(0);
-  });
-
   it('is as long as ever for those who need the work', async () => {
-    const [keys, revocations] = [new BoundedWait(patience), new BoundedWait(patience)];
-    begin(revocations);
+    const wait = new BoundedWait(LONGEST);
+    begin(wait).end(false);
+    await vi.advanceTimersByTimeAsync(0);
+    begin(wait);
     await vi.advanceTimersByTimeAsync(LONGEST);
-    begin(keys);
-    expect(await waits(keys)).toBe(0);
-    expect(await waits(keys, 'whole')).toBe(LONGEST);
-    expect(await waits(keys, 'whole')).toBe(0);
+    begin(wait);
+    expect(await waits(wait)).toBe(0);
+    expect(await waits(wait, 'whole')).toBe(LONGEST);
+    expect(await waits(wait, 'whole')).toBe(0);
   });
 });

@@ -9,7 +9,6 @@ import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import type { SessionCore } from '../../lib/module/session.core.js';
 import type { SessionMaintenance } from '../../lib/module/session-maintenance.js';
 import { RemoteKeys } from '../../lib/keys/remote-keys.js';
-import { Patience } from '../../lib/util/bounded-wait.js';
 import type { SessionDataSource } from '../../lib/storage/session-data-source.js';
 import { applications } from '../module/context.js';
 import { databases } from '../support/databases.js';
@@ -180,9 +179,11 @@ describe('keys that others provide', () => {
         vi.spyOn(Logger.prototype, 'log').mockImplementation(keep);
         const { d: _, ...key } = await newKey('theirs');
         server.publish([key]);
-        const times = { cacheMaxAge: 5 * MINUTE, cooldown: 10_000, timeout: 5_000 };
-        const jwksUri = new URL(`${server.uri}?key=${encodeURIComponent(SECRET)}`);
-        const keys = new RemoteKeys({ jwksUri, ...times }, new Patience(1_000));
+        const times = { cacheMaxAge: 5 * MINUTE, cooldown: 10_000, timeout: 5_000, patience: 1_000 };
+        const keys = new RemoteKeys({
+          jwksUri: new URL(`${server.uri}?key=${encodeURIComponent(SECRET)}`),
+          ...times,
+        });
         await keys.start(Date.now());
         const attempt = async (now: number) => keys.isInUse(keys.find('theirs')!, now);
         return [log, attempt, () => server.breakDown(), () => server.publish([key])];

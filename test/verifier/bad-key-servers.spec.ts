@@ -6,7 +6,6 @@ import { KeysUnavailableError } from 'nestjs-session-tokens';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RemoteKeys } from '../../lib/keys/remote-keys.js';
 import { generateJwk } from '../../lib/keys/signing-key.js';
-import { Patience } from '../../lib/util/bounded-wait.js';
 import { KeyServer } from './key-server.js';
 
 const NOW = Date.UTC(2030, 0, 1);
@@ -85,10 +84,13 @@ describe('a server of keys', () => {
   afterEach(() => server.close());
 
   const remote = () =>
-    new RemoteKeys(
-      { jwksUri: new URL(server.uri), cacheMaxAge: 30_000, cooldown: 100, timeout: TIMEOUT },
-      new Patience(1_000),
-    );
+    new RemoteKeys({
+      jwksUri: new URL(server.uri),
+      cacheMaxAge: 30_000,
+      cooldown: 100,
+      timeout: TIMEOUT,
+      patience: 1_000,
+    });
 
   it.each(CASES)(
     'that %s is an error soon, is left alone, and costs no known key',
