@@ -11,7 +11,7 @@ const LONGEST_AGE = 100;
 
 /**
  * How far an answer goes back before the cursor of another process, in milliseconds. That process may have learned of what was
- * revoked at the same time, and may not have: reads go back as far as clocks differ only every ten seconds.
+ * revoked at the same time, and may not have: only every ten seconds, reads go back as far as `clockTolerance`.
  */
 const OVERLAP = 20_000;
 
