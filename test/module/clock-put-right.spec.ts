@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SessionOverError, type SessionEvent } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
@@ -174,60 +175,80 @@ describe.each(databases)('when the clock of $name is put right, revocations', (k
     expect(doubt).toHaveBeenCalledTimes(1);
   });
 
-  describe.each(STEPS.slice(0, 2))('of when it was %s', (_, offset) => {
-    test('who was signed out everywhere stays out, and can sign in again', async () => {
-      stopClock(Date.now() + offset);
-      const [one, two] = await start();
-      const before = await signIn(one);
-      expect(await one.service.revokeAllForUser('ann')).toBe(1);
-      pass(-offset);
-      for (const each of [one, two])
-        expect((await load(before.copy(), [each]))[0]).toBeInstanceOf(SessionOverError);
-      // If the not-before has a time of the future, a process refuses the sign-in by which it learns of that.
-      for (const each of [one, two]) {
-        const client = await signIn(each).catch(async () => signIn(each));
-        for (let minute = 0; minute < 30; minute++) {
-          expect(await load(client, [one, two])).toEqual([]);
-          pass(MINUTE);
+  describe.each([...STEPS.slice(0, 2), ['25 s ahead', 25 * SECOND] as const])(
+    'of when it was %s',
+    (_, offset) => {
+      test('who was signed out everywhere stays out, and can sign in again', async () => {
+        stopClock(Date.now() + offset);
+        const [one, two] = await start();
+        const before = await signIn(one);
+        expect(await one.service.revokeAllForUser('ann')).toBe(1);
+        pass(-offset);
+        for (const each of [one, two])
+          expect((await load(before.copy(), [each]))[0]).toBeInstanceOf(SessionOverError);
+        // If the not-before has a time of the future, a process refuses the sign-in by which it learns of that.
+        for (const each of [one, two]) {
+          const client = await signIn(each).catch(async () => signIn(each));
+          for (let minute = 0; minute < 30; minute++) {
+            expect(await load(client, [one, two])).toEqual([]);
+            pass(MINUTE);
+          }
         }
-      }
-    });
+      });
 
-    test.each<[string, (one: Instance) => Promise<unknown>]>([
-      ['of the user', async ({ service }) => service.revokeAllForUser('ann')],
-      ['of everybody', async ({ service }) => service.revokeAll()],
-    ])('the sessions %s that were made meanwhile can be ended', async (__, revoke) => {
-      stopClock(Date.now() + offset);
-      const [one, two] = await start();
-      const client = await signIn(one);
-      expect(await load(client, [one, two])).toEqual([]);
-      pass(-offset);
-      pass(MINUTE);
-      expect(await revoke(two)).toBe(1);
-      pass(SECOND);
-      for (const each of [two, one]) {
-        for (const error of await load(client.copy(), [each])) expect(error).toBeInstanceOf(SessionOverError);
-        expect(await load(client.copy(), [each])).toHaveLength(4);
-      }
-      expect(await one.service.findAllForUser('ann')).toMatchObject({ sessions: [] });
-    });
+      test('a service without the database hears of what is revoked afterwards, whoever tells it', async () => {
+        stopClock(Date.now() + offset);
+        const options = { accessToken: { algorithm: 'ES256' } } as const;
+        const [one, two] = (await world.start(2, options)) as [Instance, Instance];
+        const { session } = await one.service.tokens.issue({ userId: 'ann' });
+        const list = async ({ service }: Instance, since?: string) =>
+          decodeJwt<{ cursor: string }>(
+            (await service.revocationList({ since, nonce: 'n', ifNoneMatch: undefined })).list!,
+          );
+        const { cursor } = await list(one);
+        pass(-offset);
+        await two.service.revoke(session.id);
+        pass(30 * SECOND);
+        expect(await list(two, cursor)).toMatchObject({ sessions: { revoked: expect.any(String) } });
+      });
 
-    test('one session that was ended meanwhile stays so, and its row goes', async () => {
-      stopClock(Date.now() + offset);
-      const [one, two] = await start();
-      const { session, accessToken, refreshToken } = await one.service.tokens.issue({ userId: 'ann' });
-      await one.service.revoke(session.id);
-      pass(-offset);
-      for (const { service } of [one, two]) {
-        await expect(service.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
-          code: 'look_again',
-        });
-        await expect(service.tokens.verify(accessToken.token)).rejects.toMatchObject({
-          code: expect.stringMatching(/session_over|try_refresh/),
-        });
-      }
-      pass(2 * HOUR);
-      expect(await two.service.removeExpired()).toBe(1);
-    });
-  });
+      test.each<[string, (one: Instance) => Promise<unknown>]>([
+        ['of the user', async ({ service }) => service.revokeAllForUser('ann')],
+        ['of everybody', async ({ service }) => service.revokeAll()],
+      ])('the sessions %s that were made meanwhile can be ended', async (__, revoke) => {
+        stopClock(Date.now() + offset);
+        const [one, two] = await start();
+        const client = await signIn(one);
+        expect(await load(client, [one, two])).toEqual([]);
+        pass(-offset);
+        pass(MINUTE);
+        expect(await revoke(two)).toBe(1);
+        pass(SECOND);
+        for (const each of [two, one]) {
+          for (const error of await load(client.copy(), [each]))
+            expect(error).toBeInstanceOf(SessionOverError);
+          expect(await load(client.copy(), [each])).toHaveLength(4);
+        }
+        expect(await one.service.findAllForUser('ann')).toMatchObject({ sessions: [] });
+      });
+
+      test('one session that was ended meanwhile stays so, and its row goes', async () => {
+        stopClock(Date.now() + offset);
+        const [one, two] = await start();
+        const { session, accessToken, refreshToken } = await one.service.tokens.issue({ userId: 'ann' });
+        await one.service.revoke(session.id);
+        pass(-offset);
+        for (const { service } of [one, two]) {
+          await expect(service.tokens.refresh(refreshToken.token)).rejects.toMatchObject({
+            code: 'look_again',
+          });
+          await expect(service.tokens.verify(accessToken.token)).rejects.toMatchObject({
+            code: expect.stringMatching(/session_over|try_refresh/),
+          });
+        }
+        pass(2 * HOUR);
+        expect(await two.service.removeExpired()).toBe(1);
+      });
+    },
+  );
 });

@@ -1532,10 +1532,18 @@ export const mutations = [
   {
     rule: 'list: a cursor of another process is a time',
     file: 'lib/revocation/published-revocations.ts',
-    from: ': { cursor, number: 0, time: Number(time) - OVERLAP };',
-    to: ': { cursor, number: Number(number), time: 0 };',
+    from: 'return { cursor, number: 0, time: Number(time) - OVERLAP };',
+    to: 'return { cursor, number: Number(number), time: 0 };',
     why: 'behind a load balancer, revocations get lost',
     suites: ['lists'],
+  },
+  {
+    rule: 'list: a cursor of the future is none',
+    file: 'lib/revocation/published-revocations.ts',
+    from: 'if (Number(time) > this.clock.now()) return undefined;',
+    to: '',
+    why: 'the database’s clock was ahead, and services never hear of what is revoked afterwards',
+    suites: ['clocks'],
   },
   {
     rule: 'list: who acts as another user is signed out with their own session',
