@@ -63,6 +63,12 @@ function theftsOf(...processes: Instance[]): SessionEvent[] {
   return thefts;
 }
 
+/** What a process tells a service without the database. */
+async function list({ service }: Instance, since?: string): Promise<{ cursor: string }> {
+  const answer = await service.revocationList({ since, nonce: 'n', ifNoneMatch: undefined });
+  return decodeJwt(answer.list!);
+}
+
 /** Has a process go by a clock that differs, as until it has read the database's. */
 function setApart({ clock }: Instance, by: number): void {
   vi.spyOn(clock, 'now').mockImplementation(() => Date.now() + by);
@@ -201,10 +207,6 @@ describe.each(databases)('when the clock of $name is put right, revocations', (k
         const options = { accessToken: { algorithm: 'ES256' } } as const;
         const [one, two] = (await world.start(2, options)) as [Instance, Instance];
         const { session } = await one.service.tokens.issue({ userId: 'ann' });
-        const list = async ({ service }: Instance, since?: string) =>
-          decodeJwt<{ cursor: string }>(
-            (await service.revocationList({ since, nonce: 'n', ifNoneMatch: undefined })).list!,
-          );
         const { cursor } = await list(one);
         pass(-offset);
         await two.service.revoke(session.id);
