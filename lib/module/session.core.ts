@@ -108,7 +108,7 @@ export function createSessionCore(
   const times = { tombstone: longestLife(options) + TOMBSTONE_MARGIN, ...options.refreshToken };
   const statements = {
     module,
-    watch: new StatementWatch({ now: () => clock.peek() }, options.databaseTimeout),
+    watch: new StatementWatch({ now: () => clock.peek() }, options.databaseTimeout, () => clock.doubt()),
   };
   const sessions = new SessionStore(dataSource, clock, times, statements);
   const notBefores = new NotBeforeStore(dataSource, statements);

@@ -110,7 +110,7 @@ export class SessionRuntime
   private async setClock(): Promise<void> {
     // If it cannot be read, the clock logs that.
     const ahead = await this.core.clock.synchronise().catch(() => 0);
-    // If each of two machines differs by half of the tolerance, they may differ from each other by all of it.
+    // If each of two services differs by half of the tolerance, they may differ from each other by all of it.
     if (Math.abs(ahead) <= Math.max(MEASURABLE, this.clockTolerance / 2)) return;
     const seconds = Math.round(Math.abs(ahead) / 1_000);
     logger.warn(

@@ -312,7 +312,7 @@ export function resolveOptions(
 }
 
 /**
- * D = W / 9: the longest delay of a response, and the largest difference of two clocks. The model (`test/model`) shows that
+ * D = W / 9: the longest delay of a response, and the largest difference of two processes. The model (`test/model`) shows that
  * the rotation rules hold with this proportion.
  */
 const delayOf = (reuseWindow: number) => (reuseWindow === 0 ? 10 * SECOND : reuseWindow / 9);

@@ -42,10 +42,11 @@ export interface AccessTokenOptions {
   /** The `aud` claim; checked when set. @default none */
   audience?: string;
   /**
-   * How far the clocks of two services may be apart, at most five minutes. A token that was issued further in the future is
-   * refused. The revocation feed reads back that far. All processes with the same database go by its clock, so this is for
-   * services that only verify tokens. A process warns at start if its clock differs from the database's by more than half of
-   * this. Expiry has no tolerance, because an expired token costs only a refresh, not a login.
+   * How far the clock of a service that only verifies tokens may be behind the database's, at most five minutes. A token that
+   * was issued further in the future is refused. The revocation feed reads back that far. Processes with the database need no
+   * tolerance: they go by its clock, and read it every ten seconds. A process warns at start if its machine's clock differs from
+   * the database's by more than half of this, because another service may differ as much the other way. Expiry has no
+   * tolerance, because an expired token costs only a refresh, not a login.
    * @default '2m'
    */
   clockTolerance?: Duration;
@@ -274,8 +275,9 @@ export interface SessionModuleOptions {
   revocation?: RevocationMode;
   /**
    * The shortest time between two reads by which a process learns what other processes have done: which sessions they have
-   * revoked (in mode `feed`), and which signing keys they have made or dropped. Only requests cause these reads. If the
-   * clock of the revoking process is more than five seconds behind, the revocation is seen up to ten seconds later.
+   * revoked (in mode `feed`), and which signing keys they have made or dropped. Only requests cause these reads. While
+   * two processes disagree by more than five seconds, as just after the database's clock was set, the revocation may be seen ten
+   * seconds later.
    * @default '1s'
    */
   revocationInterval?: Duration;

@@ -35,7 +35,10 @@ export interface SessionVerifierOptions {
   issuer: string;
   /** The `aud` claim that tokens must have: `accessToken.audience` of the issuing application. */
   audience: string;
-  /** See `accessToken.clockTolerance`. @default '2m' */
+  /**
+   * How far the clock of this service may be behind that of the issuer's database, at most five minutes. A token that was issued
+   * further in the future is refused. Expiry has no tolerance. @default '2m'
+   */
   clockTolerance?: Duration;
   /** See `accessToken.cacheSize`. @default 10000 */
   cacheSize?: number;

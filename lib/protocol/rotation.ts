@@ -37,7 +37,10 @@ export interface RotationTimes {
   readonly ttl: number;
   /** lifetime = ttl × (1 − jitter × r), with 0 ≤ r < 1. The id of the refresh token determines r. */
   readonly jitter: number;
-  /** D: the longest time from making tokens to sending the response headers; also the largest difference of two clocks. */
+  /**
+   * D: the longest time from making tokens to sending the response headers; also the largest difference of two processes, which
+   * go by the database's clock.
+   */
   readonly delay: number;
 }
 

@@ -11,9 +11,10 @@ const LONGEST_AGE = 100;
 
 /**
  * How far an answer goes back before the cursor of another process, in milliseconds. That process may have learned of what was
- * revoked at the same time, and may not have: reads go back as far as clocks differ only every ten seconds.
+ * revoked at the same time, and may not have: only every ten seconds, reads go back as far as `clockTolerance`. Services keep a
+ * cursor for half a minute if nothing is new, and the database's clock may have been put right meanwhile.
  */
-const OVERLAP = 20_000;
+const OVERLAP = 60_000;
 
 /** Longer than what services send. */
 const LONGEST_NONCE = 100;
@@ -88,8 +89,9 @@ export class PublishedRevocations {
   private startOf(since: unknown) {
     const [cursor, process, number, time] = (typeof since === 'string' && CURSOR.exec(since)) || [];
     if (cursor === undefined) return undefined;
-    return process === this.process
-      ? { cursor, number: Number(number), time: 0 }
-      : { cursor, number: 0, time: Number(time) - OVERLAP };
+    if (process === this.process) return { cursor, number: Number(number), time: 0 };
+    // It was made while the database's clock was ahead. Nobody knows when that was.
+    if (Number(time) > this.clock.now()) return undefined;
+    return { cursor, number: 0, time: Number(time) - OVERLAP };
   }
 }

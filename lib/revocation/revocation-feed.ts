@@ -8,12 +8,12 @@ import type { RevocationChecker, RevocationNews } from './revocation-checker.js'
 import { type News, type RevocableSession, RevocationMemory } from './revocation-memory.js';
 
 /**
- * How far the clocks of two processes usually are apart at most, in milliseconds. Nearly all reads go back only this far
- * before the last one. If many sessions end, reading the same rows again would be most of the cost.
+ * Two processes, which go by the database's clock, are usually less apart than this, in milliseconds. Nearly all reads go back
+ * only this far before the last one. If many sessions end, reading the same rows again would be most of the cost.
  */
 const USUAL_DIFFERENCE = 5_000;
 
-/** How often a full read is done, in milliseconds. It goes back by the largest difference of clocks that is tolerated. */
+/** How often a full read is done, in milliseconds. It goes back by `clockTolerance`. */
 const FULL_READ_INTERVAL = 10_000;
 
 /** The shortest time between two reads, however often other processes revoke something, in milliseconds. */
@@ -28,7 +28,7 @@ export interface FeedTimes {
   readonly interval: number;
   /** How long an access token can be accepted. */
   readonly tokenLife: number;
-  /** How far the clocks of two processes may be apart. */
+  /** How far a full read goes back. Two processes, which go by the database's clock, are never that far apart. */
   readonly clockTolerance: number;
   /** How long a request waits for a read at most. */
   readonly patience: number;
@@ -76,7 +76,7 @@ export class RevocationFeed<T extends Revocation = Revocation> implements Revoca
   private readonly wait: BoundedWait;
   private hurrying: NodeJS.Timeout | undefined;
   private readonly listeners: (() => void)[] = [];
-  /** How far the clocks of two processes may be apart. */
+  /** How far a full read goes back. */
   private readonly overlap: number;
 
   constructor(

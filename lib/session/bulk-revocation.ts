@@ -1,8 +1,13 @@
 import { InvalidInputError, SessionOverError } from '../errors/session.errors.js';
-import { firstSessionId, isSessionId } from '../protocol/session-id.js';
+import { firstSessionId, isSessionId, timeOfSessionId } from '../protocol/session-id.js';
 import type { RevocationChecker } from '../revocation/revocation-checker.js';
 import { isBefore, type NotBefore, type NotBeforeStore } from '../storage/not-before.store.js';
-import type { SessionRow, SessionStore } from '../storage/session.store.js';
+import {
+  AFTER_ALL_IDS,
+  type EndedSession,
+  type SessionRow,
+  type SessionStore,
+} from '../storage/session.store.js';
 import type { UserId } from '../types/register.js';
 import type { Clock } from '../util/clock.js';
 import { checkRevokeOptions } from './revoke-options.js';
@@ -15,6 +20,12 @@ const BATCH = 512;
 
 /** After this time, another process finishes what is not settled, in milliseconds. The first one has probably died. */
 const PATIENCE = 10 * 60_000;
+
+/**
+ * A time that is further in the future than this, in milliseconds, was written while the database's clock was ahead. The clocks
+ * of two processes differ by less.
+ */
+const DIFFERENCE = 10_000;
 
 /**
  * Ends all sessions of a user, or of everybody. One write does it: a not-before, of which every process hears. The rows are
@@ -76,10 +87,23 @@ export class BulkRevocation {
    * @throws {@link SessionOverError}
    */
   async admit({ id, userId }: SessionRow, predecessor = id): Promise<void> {
-    const [first] = await this.notBefores.findFor([id, predecessor], userId);
+    const ending = await this.notBefores.findFor([id, predecessor], userId);
+    const [first] = ending;
     if (!first) return;
+    this.learn(ending);
     await this.sessions.discard(id);
     throw new SessionOverError({ endedAt: first.createdAt, reason: first.reason });
+  }
+
+  /**
+   * A not-before of the future would refuse every sign-in until its time. So this process gives its sessions a later time from
+   * now on. The sign-in that has found it is refused, because it may have been under way: the next one is after it.
+   */
+  private learn(notBefores: readonly NotBefore[]): void {
+    const wrong = this.clock.now() + DIFFERENCE;
+    for (const { notBefore } of notBefores) {
+      if (notBefore > wrong) this.latest.notBefore = Math.max(this.latest.notBefore, notBefore);
+    }
   }
 
   private timeOfNotBefore(now: number): number {
@@ -101,7 +125,7 @@ export class BulkRevocation {
   private async endRows(notBefore: NotBefore, by?: string | number): Promise<number> {
     const { userId } = notBefore;
     const count =
-      userId === undefined ? await this.endAll(notBefore) : await this.endAllOf(userId, notBefore, by);
+      userId === undefined ? await this.endAll(notBefore, by) : await this.endAllOf(userId, notBefore, by);
     await this.notBefores.settle(notBefore, this.clock.now());
     return count;
   }
@@ -112,19 +136,52 @@ export class BulkRevocation {
     const over = ids.filter((id) => isBefore(notBefore, id));
     const ended = await this.sessions.endMany(over, now, notBefore.reason);
     this.events.emitRevoked(ended, { reason: notBefore.reason, by }, this.clock.now());
-    return ended.length;
+    const ahead = ids.filter((id) => timeOfSessionId(id) > now + DIFFERENCE && id !== notBefore.except);
+    return ended.length + (await this.endAhead(ahead, notBefore, by)).length;
   }
 
-  private async endAll(notBefore: NotBefore): Promise<number> {
+  private async endAll(notBefore: NotBefore, by?: string | number): Promise<number> {
     const before = firstSessionId(notBefore.notBefore + 1);
+    const count = await this.forEach('', before, (ids, now) =>
+      this.sessions.endMany(ids, now, notBefore.reason),
+    );
+    // Who names a time means the sessions until then.
+    if (notBefore.notBefore < notBefore.createdAt) return count;
+    const ahead = firstSessionId(Math.max(notBefore.notBefore + 1, this.clock.now() + DIFFERENCE));
+    return count + (await this.forEach(ahead, AFTER_ALL_IDS, (ids) => this.endAhead(ids, notBefore, by)));
+  }
+
+  /** Ends the live sessions between two ids. @returns how many that were */
+  private async forEach(
+    first: string,
+    before: string,
+    end: (ids: readonly string[], now: number) => Promise<readonly EndedSession[]>,
+  ): Promise<number> {
     let count = 0;
-    for (let after = ''; ;) {
+    for (let after = first; ;) {
       const now = this.clock.now();
       const ids = await this.sessions.findIdsBetween(after, before, now, BATCH);
-      if (ids.length > 0) count += (await this.sessions.endMany(ids, now, notBefore.reason)).length;
+      if (ids.length > 0) count += (await end(ids, now)).length;
       if (ids.length < BATCH) return count;
       after = ids.at(-1)!;
     }
+  }
+
+  /**
+   * Ends sessions that were made while the database's clock was ahead. Their ids have a time of the future, so a not-before of
+   * now does not end them.
+   */
+  private async endAhead(
+    ids: readonly string[],
+    { reason }: NotBefore,
+    by?: string | number,
+  ): Promise<readonly EndedSession[]> {
+    if (ids.length === 0) return [];
+    const now = this.clock.now();
+    const ended = await this.sessions.revokeMany(ids, now, reason);
+    this.revocation.revoked(ids, { endedAt: now, reason });
+    this.events.emitRevoked(ended, { reason, by }, now);
+    return ended;
   }
 
   private announce({ userId, notBefore, except, reason }: NotBefore, by?: string | number): void {

@@ -78,7 +78,7 @@ const ATTEMPTS = 6;
 const WAIT = 50;
 
 /** In every collation, this comes after all ids, which are hexadecimal digits and hyphens. */
-const AFTER_ALL_IDS = 'z';
+export const AFTER_ALL_IDS = 'z';
 
 /** Databases with `UPDATE … RETURNING`. */
 const HAS_RETURNING: ReadonlySet<string> = new Set(['postgres', 'better-sqlite3']);

@@ -183,3 +183,20 @@ test.each(stories)('the log of a database: %s', async (_story, steps, expected) 
   }
   expect(lines).toEqual(expected);
 });
+
+test.each(['find', 'revokedSince'])('a recovery is told once, after "%s" has failed', async (name) => {
+  let recoveries = 0;
+  const watched = new StatementWatch({ now: () => 0 }, undefined, () => {
+    recoveries++;
+  });
+  const works = async () => watched.run('find', async () => 'done');
+  await works();
+  expect(recoveries).toBe(0);
+  for (let times = 0; times < 2; times++) {
+    await watched.run(name, async () => Promise.reject(databaseError('57P01'))).catch(() => undefined);
+  }
+  expect(recoveries).toBe(0);
+  await works();
+  await works();
+  expect(recoveries).toBe(1);
+});

@@ -36,11 +36,16 @@ interface Cause {
 export class StatementWatch {
   private readonly causes = new Map<string, Cause>();
   private readonly deadlines: Deadlines;
+  private hasFailed = false;
 
-  /** @param timeout in milliseconds, with the wait for a connection */
+  /**
+   * @param timeout in milliseconds, with the wait for a connection
+   * @param onRecovery is called when a statement works after others have failed: another server may answer now
+   */
   constructor(
     private readonly clock: Clock = SYSTEM_CLOCK,
     timeout: number = TIMEOUT,
+    private readonly onRecovery?: () => void,
   ) {
     this.deadlines = new Deadlines(timeout);
   }
@@ -58,14 +63,21 @@ export class StatementWatch {
     try {
       const result = await attempt().catch(async (error: unknown) => retryTransient(attempt, until, error));
       // Nearly always there is none.
+      if (this.hasFailed) this.recovered();
       if (this.causes.size > 0) this.worked(name);
       return result;
     } catch (error) {
       if (isUniqueViolation(error)) throw error;
+      this.hasFailed = true;
       const cause = withoutValues(error);
       if (!TOLD_BY_CALLERS.has(name)) this.failed(name, cause);
       throw new StorageUnavailableError('The session database did not answer as it should.', { cause });
     }
+  }
+
+  private recovered(): void {
+    this.hasFailed = false;
+    this.onRecovery?.();
   }
 
   private failed(name: string, error: unknown): void {

@@ -90,7 +90,14 @@ const SUITES = [
     ],
   ],
   ['plans', ['test/storage/query-plans.spec.ts']],
-  ['clocks', ['lib/storage/database-clock.spec.ts']],
+  [
+    'clocks',
+    [
+      'lib/storage/database-clock.spec.ts',
+      'lib/storage/statement-watch.spec.ts',
+      'test/module/clock-put-right.spec.ts',
+    ],
+  ],
   [
     'telemetry',
     [

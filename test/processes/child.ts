@@ -49,8 +49,11 @@ export class ChildCommands {
   /** Sets this process's clock to a time, and stops it there. */
   setTime(time: number): void {
     Date.now = () => time;
-    // The database's clock has this time, too.
-    Object.assign(DatabaseClock.prototype, { read: () => Promise.resolve(Date.now()) });
+    // The database's clock has this time, too, and so has the machine's steady one.
+    Object.assign(DatabaseClock.prototype, {
+      read: () => Promise.resolve(Date.now()),
+      tick: () => Date.now(),
+    });
   }
 
   /** Starts an application with routes and cookies, on its own port. @returns its address */
