@@ -5,7 +5,7 @@ import { SessionModule } from 'nestjs-session-tokens';
 import { SessionHealthIndicator } from 'nestjs-session-tokens/terminus';
 import { AuthController } from './auth.controller.js';
 import { DataController } from './data.controller.js';
-import { typeOrmOptions } from './database.js';
+import { openDataSource, typeOrmOptions } from './data-source.js';
 import { DevicesController } from './devices.controller.js';
 import { HealthController } from './health.controller.js';
 import { PageController } from './page/page.controller.js';
@@ -25,7 +25,10 @@ export class AppModule {
       module: AppModule,
       global: true,
       imports: [
-        TypeOrmModule.forRoot(typeOrmOptions(settings.database)),
+        TypeOrmModule.forRootAsync({
+          useFactory: () => typeOrmOptions(settings.database),
+          dataSourceFactory: (options) => openDataSource(options!),
+        }),
         SessionModule.forRoot({ isGlobal: true, ...settings.session }),
         ...(settings.theftDemo ? [TheftDemoModule] : []),
       ],
