@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync, lstatSync, mkdirSync, mkdtempSync, statSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import libsql from 'libsql';
@@ -69,7 +70,7 @@ const SET_TIMEOUTS = `SET SESSION innodb_lock_wait_timeout = ${TIMEOUTS.lock / 1
   /*!80000 , max_execution_time = ${TIMEOUTS.statement} */
   /*M! , max_statement_time = ${TIMEOUTS.statement / 1_000} */`;
 
-/** mysql2 has no option for statements that each new connection begins with. */
+/** mysql2 has no option for statements that each new connection begins with, and none for a server that has stopped answering. */
 const mysqlDriver = {
   ...mysql2,
   createPool(options: PoolOptions) {
@@ -77,6 +78,11 @@ const mysqlDriver = {
     pool.on('connection', (connection) => {
       // Whoever takes the connection finds out if it is broken.
       connection.query(SET_TIMEOUTS, () => undefined);
+      const { stream } = connection as unknown as { stream: Socket };
+      // Also ends a connection that nobody uses. The pool makes another one when that is needed.
+      stream.setTimeout(TIMEOUTS.answer, () =>
+        stream.destroy(new Error('The database has not answered in time.')),
+      );
     });
     return pool;
   },
