@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS, withMigrationLock } from 'nestjs-session-tokens';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { problemOf } from './database.js';
@@ -12,23 +11,19 @@ const INTERVAL = 500;
 
 const logger = new Logger('Database');
 
-/** The application's `DataSource`: its own entities and migrations would stand here beside those of the sessions. */
-export function typeOrmOptions(database: DataSourceOptions): TypeOrmModuleOptions {
-  return {
-    ...database,
-    entities: [...SESSION_ENTITIES],
-    migrations: [...SESSION_MIGRATIONS],
-    // openDataSource() tries again. Nest would write each error with its stack.
-    toRetry: () => false,
-  };
-}
-
 /**
- * Connects, and runs the migrations that the database does not have. Of several processes that start at once, one does.
+ * Opens the application's database, and runs the migrations that it does not have. Of several processes that start at once, one
+ * does. Nest would write each error with its stack, so this comes before it.
  *
  * @throws {@link StartError} when the database cannot be used
  */
-export async function openDataSource(options: DataSourceOptions): Promise<DataSource> {
+export async function openDataSource(database: DataSourceOptions): Promise<DataSource> {
+  const options: DataSourceOptions = {
+    ...database,
+    // An application's own entities and migrations would stand here beside those of the sessions.
+    entities: [...SESSION_ENTITIES],
+    migrations: [...SESSION_MIGRATIONS],
+  };
   if (options.type === 'better-sqlite3' && options.database !== ':memory:') {
     const problem = problemOf(options.database);
     if (problem !== undefined) throw new StartError(`The database cannot be used. ${problem}`);
