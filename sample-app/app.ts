@@ -73,7 +73,11 @@ async function createFastify(
 ): Promise<INestApplication<Server>> {
   const app = await NestFactory.create<NestFastifyApplication>(
     module,
-    new FastifyAdapter({ trustProxy: trustedProxies(settings.trustProxy) }),
+    new FastifyAdapter({
+      trustProxy: trustedProxies(settings.trustProxy),
+      // shutdown.ts lets requests that come while the application ends be answered.
+      return503OnClosing: false,
+    }),
     options,
   );
   addHeaders(app);
