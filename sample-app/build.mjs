@@ -97,7 +97,7 @@ function fingerprint() {
   );
   const hash = createHash('sha256');
   // The length keeps the end of a file apart from the beginning of the next.
-  for (const name of [...CONFIGURATION, ...sources.sort()]) {
+  for (const name of [...CONFIGURATION, ...sources.toSorted()]) {
     const content = readFileSync(join(ROOT, name));
     hash.update(`${name}\0${content.length}\0`).update(content);
   }

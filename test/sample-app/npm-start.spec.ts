@@ -107,42 +107,38 @@ describe('npm start', () => {
 });
 
 // Root may write everywhere, and only root can become somebody else.
-if (process.getuid?.() === 0) {
-  describe('another user, without a home, in a folder that cannot be written', () => {
-    const NOBODY = { uid: 65_534, gid: 65_534 };
-    const env = { HOME: '/nonexistent' };
+const others = process.getuid?.() === 0 ? ['another user'] : [];
 
-    it('starts, and says where the database is', { timeout: MINUTE }, async () => {
-      const { folder } = await image();
-      await chmod(folder, 0o755);
-      const temporary = await mkdtemp(join(tmpdir(), 'session-tokens-tmp-'));
-      folders.push(temporary);
-      await chmod(temporary, 0o1777);
-      const sample = npmStart(
-        { folder, remove: async () => undefined },
-        { ...env, TMPDIR: temporary },
-        NOBODY,
-      );
-      expect(await new Browser(await sample.url()).get('/health')).toMatchObject({ status: 200 });
-      const [own] = await readdir(temporary);
-      expect(sample.output).toContain(`The database is ${join(temporary, own!, 'sample.sqlite')},`);
-      expect((await stat(join(temporary, own!))).mode & 0o777).toBe(0o700);
-      sample.terminate();
-      expect(await sample.ended()).toBe(0);
-    });
+describe.each(others)('%s, without a home, in a folder that cannot be written', () => {
+  const NOBODY = { uid: 65_534, gid: 65_534 };
+  const env = { HOME: '/nonexistent' };
 
-    it('is told in one line that a named file cannot be written', { timeout: MINUTE }, async () => {
-      const { folder } = await image();
-      await chmod(folder, 0o755);
-      await writeFile(join(folder, 'x.sqlite'), '');
-      const sample = npmStart(
-        { folder, remove: async () => undefined },
-        { ...env, DATABASE_URL: 'sqlite:x.sqlite' },
-        NOBODY,
-      );
-      expect(await sample.ended()).toBe(1);
-      expect(sample.output).toContain(`The database cannot be used. "${folder}" cannot be written.\n`);
-      expect(sample.output).not.toContain('    at ');
-    });
+  it('starts, and says where the database is', { timeout: MINUTE }, async () => {
+    const { folder } = await image();
+    await chmod(folder, 0o755);
+    const temporary = await mkdtemp(join(tmpdir(), 'session-tokens-tmp-'));
+    folders.push(temporary);
+    await chmod(temporary, 0o1777);
+    const sample = npmStart({ folder, remove: async () => undefined }, { ...env, TMPDIR: temporary }, NOBODY);
+    expect(await new Browser(await sample.url()).get('/health')).toMatchObject({ status: 200 });
+    const [own] = await readdir(temporary);
+    expect(sample.output).toContain(`The database is ${join(temporary, own!, 'sample.sqlite')},`);
+    expect((await stat(join(temporary, own!))).mode & 0o777).toBe(0o700);
+    sample.terminate();
+    expect(await sample.ended()).toBe(0);
   });
-}
+
+  it('is told in one line that a named file cannot be written', { timeout: MINUTE }, async () => {
+    const { folder } = await image();
+    await chmod(folder, 0o755);
+    await writeFile(join(folder, 'x.sqlite'), '');
+    const sample = npmStart(
+      { folder, remove: async () => undefined },
+      { ...env, DATABASE_URL: 'sqlite:x.sqlite' },
+      NOBODY,
+    );
+    expect(await sample.ended()).toBe(1);
+    expect(sample.output).toContain(`The database cannot be used. "${folder}" cannot be written.\n`);
+    expect(sample.output).not.toContain('    at ');
+  });
+});
