@@ -86,7 +86,7 @@ describe('the migration lock', { timeout: 2 * MINUTE }, () => {
     });
 
     test('is not waited for for ever', async () => {
-      const work = vi.fn(async () => undefined);
+      const work = vi.fn<() => Promise<void>>(async () => undefined);
       await withMigrationLock(database.options, async () => {
         let time = 0;
         vi.spyOn(performance, 'now').mockImplementation(() => (time += MINUTE));
