@@ -99,6 +99,7 @@ export type { HttpRequest, HttpResponse } from './http/messages.js';
 export type { AuthenticateOptions, SessionAuthenticator } from './http/session-authenticator.js';
 export type { SessionCorsOptions } from './http/cors.js';
 
+export { withMigrationLock } from './storage/migration-lock.js';
 export { SESSION_ENTITIES, SESSION_MIGRATIONS } from './storage/schema.js';
 export { SessionEntity } from './storage/session.entity.js';
 export { NotBeforeEntity } from './storage/not-before.entity.js';

@@ -3,9 +3,9 @@ import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { SessionModule } from 'nestjs-session-tokens';
 import { SessionHealthIndicator } from 'nestjs-session-tokens/terminus';
+import type { DataSource } from 'typeorm';
 import { AuthController } from './auth.controller.js';
 import { DataController } from './data.controller.js';
-import { typeOrmOptions } from './database.js';
 import { DevicesController } from './devices.controller.js';
 import { HealthController } from './health.controller.js';
 import { PageController } from './page/page.controller.js';
@@ -20,12 +20,13 @@ import { UsersModule } from './users/users.module.js';
   controllers: [AuthController, DevicesController, DataController, HealthController, PageController],
 })
 export class AppModule {
-  static with(settings: Settings): DynamicModule {
+  static with(settings: Settings, dataSource: DataSource): DynamicModule {
     return {
       module: AppModule,
       global: true,
       imports: [
-        TypeOrmModule.forRoot(typeOrmOptions(settings.database)),
+        // Nest closes it when the application ends.
+        TypeOrmModule.forRootAsync({ useFactory: () => ({}), dataSourceFactory: async () => dataSource }),
         SessionModule.forRoot({ isGlobal: true, ...settings.session }),
         ...(settings.theftDemo ? [TheftDemoModule] : []),
       ],

@@ -1,15 +1,18 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type {
-  INestApplication,
-  LoggerService,
-  NestApplicationOptions,
-  SecurityHeadersOptions,
+import {
+  type DynamicModule,
+  type INestApplication,
+  Logger,
+  type LoggerService,
+  type NestApplicationOptions,
+  type SecurityHeadersOptions,
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SessionService } from 'nestjs-session-tokens';
 import { AppModule } from './app.module.js';
+import { openDataSource } from './data-source.js';
 import type { Settings } from './settings.js';
 
 /** Session data may have 65,535 bytes; this leaves some room around it. */
@@ -37,7 +40,10 @@ export async function createApp(
   settings: Settings,
   logger?: LoggerService | false,
 ): Promise<INestApplication<Server>> {
-  const app = await (settings.adapter === 'fastify' ? createFastify : createExpress)(settings, {
+  if (logger !== undefined) Logger.overrideLogger(logger);
+  const dataSource = await openDataSource(settings.database);
+  const create = settings.adapter === 'fastify' ? createFastify : createExpress;
+  const app = await create(AppModule.with(settings, dataSource), settings, {
     abortOnError: false, // so that main.ts can say what is wrong
     bodyParser: false, // the two functions below register the only one that is needed
     ...(logger !== undefined && { logger }),
@@ -48,14 +54,11 @@ export async function createApp(
 }
 
 async function createExpress(
+  module: DynamicModule,
   settings: Settings,
   options: NestApplicationOptions,
 ): Promise<INestApplication<Server>> {
-  const app = await NestFactory.create<NestExpressApplication>(
-    AppModule.with(settings),
-    new ExpressAdapter(),
-    options,
-  );
+  const app = await NestFactory.create<NestExpressApplication>(module, new ExpressAdapter(), options);
   app.set('trust proxy', settings.trustProxy);
   addHeaders(app);
   // `strict` would refuse JSON that is neither an object nor an array.
@@ -64,12 +67,17 @@ async function createExpress(
 }
 
 async function createFastify(
+  module: DynamicModule,
   settings: Settings,
   options: NestApplicationOptions,
 ): Promise<INestApplication<Server>> {
   const app = await NestFactory.create<NestFastifyApplication>(
-    AppModule.with(settings),
-    new FastifyAdapter({ trustProxy: trustedProxies(settings.trustProxy) }),
+    module,
+    new FastifyAdapter({
+      trustProxy: trustedProxies(settings.trustProxy),
+      // shutdown.ts lets requests that come while the application ends be answered.
+      return503OnClosing: false,
+    }),
     options,
   );
   addHeaders(app);

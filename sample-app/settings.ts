@@ -7,7 +7,8 @@ import type {
 } from 'nestjs-session-tokens';
 import { isIP } from 'node:net';
 import type { DataSourceOptions } from 'typeorm';
-import { databaseOptions } from './database.js';
+import { databaseOptions, defaultDatabase, type DefaultDatabase } from './database.js';
+import { StartError } from './start-error.js';
 
 export type Adapter = 'express' | 'fastify';
 
@@ -19,6 +20,8 @@ export abstract class Settings {
   /** Which proxies may say where a request came from: as Express and Fastify take it. */
   abstract readonly trustProxy: boolean | number | string;
   abstract readonly database: DataSourceOptions;
+  /** What should be known about the database that is used because none is named. */
+  abstract readonly databaseNote: string | undefined;
   /** Goes to `SessionModule.forRoot()` as it is. */
   abstract readonly session: SessionModuleOptions & SessionModuleExtras;
   /** In milliseconds; the page counts down with these. */
@@ -28,7 +31,7 @@ export abstract class Settings {
 }
 
 /** At least one setting is wrong; the message has a line for each. */
-export class SettingsError extends Error {}
+export class SettingsError extends StartError {}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -93,6 +96,18 @@ export function readSettings(env: Environment): Settings {
     `at most half of ACCESS_TOKEN_TTL (${accessTokenTtl / SECOND} s)`,
   );
 
+  const database = read<DefaultDatabase | undefined>(
+    'DATABASE_URL',
+    undefined,
+    (text) => {
+      const options = databaseOptions(text);
+      return options && { options };
+    },
+    'sqlite:FILE, sqlite::memory:, postgres://USER:PASSWORD@HOST/DATABASE, mysql://… or mariadb://… likewise',
+    (text) => JSON.stringify(text.replace(/\/\/.*@/, '//***@')), // keeps the password out of logs
+  );
+  const { options, note } = database ?? defaultDatabase();
+
   const settings: Settings = {
     port: read('PORT', 3000, parsePort, 'a whole number from 0 to 65535'),
     host: read('HOST', '0.0.0.0', (text) => text, 'an address or a host name'),
@@ -103,13 +118,8 @@ export function readSettings(env: Environment): Settings {
       parseTrustProxy,
       'false, true, the number of proxies in front of the application, or a list of their addresses or networks (such as "loopback, 10.0.0.0/8")',
     ),
-    database: read(
-      'DATABASE_URL',
-      databaseOptions('sqlite:sample.sqlite')!,
-      databaseOptions,
-      'sqlite:FILE, sqlite::memory:, postgres://USER:PASSWORD@HOST/DATABASE, mysql://… or mariadb://… likewise',
-      (text) => JSON.stringify(text.replace(/\/\/.*@/, '//***@')), // keeps the password out of logs
-    ),
+    database: options,
+    databaseNote: note,
     session: {
       ...(secret !== undefined && { secret }),
       accessToken: { ttl: accessTokenTtl / SECOND },

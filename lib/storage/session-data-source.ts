@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { InvalidOptionError } from '../errors/session.errors.js';
 import { retryAtStart } from './database-error.js';
+import { withMigrationLock } from './migration-lock.js';
 import { withQueryRunner } from './query-runner.js';
-import { isSqlite, sqliteLocking, useWriteAheadLog } from './sqlite-locking.js';
+import { isInMemory, isSqlite, sqliteLocking, useWriteAheadLog } from './sqlite-locking.js';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from './schema.js';
 
 /** The application's choice of a database. */
@@ -76,15 +76,25 @@ export async function openSessionDataSource(
 }
 
 async function openOwn(options: DataSourceOptions): Promise<SessionDataSource> {
-  const dataSource = await connect(options);
+  const dataSource = await withMigrationLock(options, () => openMigrated(options));
   try {
-    await migrate(dataSource);
     await checkDatabase(dataSource);
   } catch (error) {
     await dataSource.destroy();
     throw error;
   }
   return { dataSource, isOwn: true };
+}
+
+async function openMigrated(options: DataSourceOptions): Promise<DataSource> {
+  const dataSource = await connect(options);
+  try {
+    await retryAtStart(() => dataSource.runMigrations({ transaction: 'each' }));
+  } catch (error) {
+    await dataSource.destroy();
+    throw error;
+  }
+  return dataSource;
 }
 
 async function connect(options: DataSourceOptions): Promise<DataSource> {
@@ -102,23 +112,6 @@ async function connect(options: DataSourceOptions): Promise<DataSource> {
   await dataSource.initialize();
   if (options.type === 'better-sqlite3') await useWriteAheadLog(dataSource);
   return dataSource;
-}
-
-/**
- * Runs the migrations. If several processes start at once on an empty database, all but one may fail at first. Their next
- * attempt finds the tables.
- */
-async function migrate(dataSource: DataSource): Promise<void> {
-  const attempts = 20;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await retryAtStart(() => dataSource.runMigrations({ transaction: 'each' }));
-      return;
-    } catch (error) {
-      if (attempt === attempts) throw error;
-      await delay(50 + Math.random() * 200);
-    }
-  }
 }
 
 async function checkDatabase(dataSource: DataSource): Promise<void> {
@@ -165,15 +158,6 @@ function checkType(option: string, { type }: DataSourceOptions): void {
   throw new InvalidOptionError(
     option,
     `sessions cannot be kept by TypeORM's driver "${type}", only by ${[...SUPPORTED].join(', ')}. Give the options of such a database in "database"; for SQLite use "better-sqlite3", with the package of that name or "libsql" as its "driver".`,
-  );
-}
-
-function isInMemory(database: unknown): boolean {
-  return (
-    typeof database !== 'string' ||
-    database === '' ||
-    database.includes(':memory:') ||
-    database.includes('mode=memory')
   );
 }
 

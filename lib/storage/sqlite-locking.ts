@@ -1,11 +1,22 @@
 import type { DataSource, DataSourceOptions } from 'typeorm';
 import { retryAtStart } from './database-error.js';
 
-type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
+/** Options of a SQLite database in a file. */
+export type SqliteOptions = Extract<DataSourceOptions, { type: 'better-sqlite3' }>;
 
 /** Whether these are the options of a SQLite database, by whatever driver. */
 export function isSqlite({ type }: Pick<DataSourceOptions, 'type'>): boolean {
   return type === 'better-sqlite3' || type === 'sqljs';
+}
+
+/** Whether this is the `database` of a SQLite database that is in no file. */
+export function isInMemory(database: unknown): boolean {
+  return (
+    typeof database !== 'string' ||
+    database === '' ||
+    database.includes(':memory:') ||
+    database.includes('mode=memory')
+  );
 }
 
 /** The used part of a connection of `better-sqlite3` or `libsql`, which have the same interface. */
@@ -25,7 +36,7 @@ interface Statement {
  * How long a statement may wait for a lock. The driver blocks the event loop while it waits. If a transaction of this
  * process holds the lock, it cannot end during that time. So the wait is short, and the statement is tried again later.
  */
-const BUSY_MS = 2;
+export const BUSY_MS = 2;
 
 const WRITE = /^\s*(insert|update|delete|replace|create|drop|alter)\b/i;
 const BEGIN = /^\s*begin\b/i;
@@ -54,9 +65,13 @@ export function sqliteLocking({ prepareDatabase }: SqliteOptions) {
  * Puts the file of an open connection into WAL mode. In WAL mode, readers and writers do not wait for each other. With a
  * rollback journal, two connections could prevent each other from committing for ever.
  */
-export async function useWriteAheadLog({ driver }: DataSource): Promise<void> {
-  const { databaseConnection } = driver as unknown as { databaseConnection: Connection };
-  await retryAtStart(() => databaseConnection.exec('PRAGMA journal_mode = WAL'));
+export async function useWriteAheadLog(dataSource: DataSource): Promise<void> {
+  await retryAtStart(() => connectionOf(dataSource).exec('PRAGMA journal_mode = WAL'));
+}
+
+/** The one connection of a SQLite `DataSource`. */
+export function connectionOf({ driver }: DataSource): Connection {
+  return (driver as unknown as { databaseConnection: Connection }).databaseConnection;
 }
 
 function lockBeforeWriting(connection: Connection): void {

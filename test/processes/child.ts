@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import libsql from 'libsql';
-import type { DataSourceOptions } from 'typeorm';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import {
   type DroppedKeys,
   type KeyRotation,
@@ -10,6 +10,7 @@ import {
   type SessionModuleOptions,
   SessionOverError,
   type SessionVerifierOptions,
+  withMigrationLock,
 } from 'nestjs-session-tokens';
 import { DatabaseClock } from '../../lib/storage/database-clock.js';
 import { openSessionDataSource, type SessionDataSource } from '../../lib/storage/session-data-source.js';
@@ -18,6 +19,7 @@ import type { SessionRuntime } from '../../lib/module/session.runtime.js';
 import { SESSION_RUNTIME } from '../../lib/module/session.constants.js';
 import { AccountController } from '../http/account.controller.js';
 import { startApp } from '../support/app.js';
+import { CountedMigration1700000000000 } from './counted.migration.js';
 import { serveCommands } from './serve.js';
 import { startCore } from '../support/core.js';
 import { startService } from '../verifier/service-app.js';
@@ -31,10 +33,30 @@ export class ChildCommands {
 
   /** Opens the database, migrates it and starts, as the module does with its option `database`. */
   async start(database: DataSourceOptions, options: SessionModuleOptions): Promise<void> {
-    const driver = database.type === 'better-sqlite3' ? { driver: libsql } : {};
-    this.starting = openSessionDataSource(undefined, { database: { ...database, ...driver } }, new Logger());
+    this.starting = openSessionDataSource(undefined, { database: withDriver(database) }, new Logger());
     const { dataSource } = await this.starting;
     this.core = await startCore(dataSource, options);
+  }
+
+  /** Opens and migrates a database as an application does with a `DataSource` of its own. @returns how many migrations it ran */
+  async migrate(database: DataSourceOptions): Promise<number> {
+    const options = { ...withDriver(database), migrations: [CountedMigration1700000000000] };
+    return withMigrationLock(options, async () => {
+      const dataSource = await new DataSource(options).initialize();
+      const { length } = await dataSource.runMigrations();
+      await dataSource.destroy();
+      return length;
+    });
+  }
+
+  /** Takes the migration lock, and never gives it back. */
+  async keepMigrationLock(database: DataSourceOptions): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      withMigrationLock(withDriver(database), () => {
+        resolve();
+        return new Promise(() => undefined);
+      }).catch(reject);
+    });
   }
 
   /**
@@ -193,6 +215,11 @@ export class ChildCommands {
     file.exec('COMMIT');
     file.close();
   }
+}
+
+/** The driver cannot be sent to a process. */
+function withDriver(database: DataSourceOptions): DataSourceOptions {
+  return database.type === 'better-sqlite3' ? { ...database, driver: libsql } : database;
 }
 
 export function serve(): void {

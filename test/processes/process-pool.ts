@@ -46,9 +46,9 @@ export class LibraryProcess {
     }
   }
 
-  async end(): Promise<void> {
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const exited = once(this.child, 'exit');
-    this.child.kill();
+    this.child.kill(signal);
     await exited;
   }
 

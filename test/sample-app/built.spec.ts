@@ -120,21 +120,36 @@ it.each([
     { HOST: 'nowhere.invalid', DATABASE_URL: 'sqlite::memory:' },
     'nowhere.invalid',
   ],
-  [
-    'a database file that cannot be',
-    { DATABASE_URL: `sqlite:${tmpdir()}` },
-    'Unable to connect to the database',
-  ],
+  ['a database file that cannot be', { DATABASE_URL: `sqlite:${tmpdir()}` }, 'is no file.'],
 ])('ends with code 1 and says why for %s', { timeout: MINUTES }, async (_, env, message) => {
   const sample = start(env);
   expect(await sample.ended()).toBe(1);
   expect(sample.output).toContain(message);
+  expect(sample.output).not.toContain('    at ');
 });
 
 it('says in one line what is wrong with a setting, without a stack', { timeout: MINUTES }, async () => {
   const sample = start({ CSRF: 'yes' });
   expect(await sample.ended()).toBe(1);
   expect(sample.output).toBe('Wrong settings:\n  CSRF is "yes". Allowed: origin, token, header, off.\n');
+});
+
+describe.each(databases)('four processes on one empty $name database', (kind) => {
+  it(
+    'start at once without a line that alarms, and one makes the tables',
+    { timeout: 2 * MINUTES },
+    async () => {
+      const database = await emptyDatabase(kind);
+      const env = { DATABASE_URL: databaseUrl(database), SESSION_SECRET: 'x'.repeat(40) };
+      const four = [1, 2, 3, 4].map(() => start(env));
+      await Promise.all(four.map((each) => each.url()));
+      for (const each of four) each.terminate();
+      expect(await Promise.all(four.map((each) => each.ended()))).toEqual([0, 0, 0, 0]);
+      const lines = four.flatMap(({ output }) => output.split('\n'));
+      expect(lines.filter((line) => /WARN|ERROR|FATAL|error|^ +at /i.test(line))).toEqual([]);
+      expect(lines.filter((line) => line.includes('Migrations:'))).toHaveLength(1);
+    },
+  );
 });
 
 describe.each(databases)('three processes on one empty $name database', (kind) => {

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -25,16 +25,25 @@ export async function build(): Promise<Build> {
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }
 
+export interface StartOptions extends SpawnOptions {
+  readonly command?: readonly string[];
+}
+
 /** A process of the built application. */
 export class SampleProcess {
   output = '';
   private readonly child: ChildProcess;
+  private readonly isGroup: boolean;
   private readonly exit: Promise<number | NodeJS.Signals>;
 
-  constructor({ folder }: Build, env: Environment) {
+  /** @param options the command, if it is another one, and what `spawn()` takes */
+  constructor({ folder }: Build, env: Environment, { command, ...options }: StartOptions = {}) {
     const { PATH = '' } = process.env;
-    this.child = spawn(process.execPath, [join(folder, 'dist/sample-app/main.js')], {
+    const [program, ...parameters] = command ?? [process.execPath, join(folder, 'dist/sample-app/main.js')];
+    this.isGroup = options.detached === true;
+    this.child = spawn(program!, parameters, {
       cwd: folder,
+      ...options,
       env: { PATH, NO_COLOR: '1', HOST: '127.0.0.1', PORT: '0', ...env },
     });
     for (const stream of [this.child.stdout!, this.child.stderr!]) {
@@ -66,7 +75,14 @@ export class SampleProcess {
     this.child.kill('SIGTERM');
   }
 
+  /** As a terminal does. The process must have been started `detached`, as the first one of its group. */
+  signalGroup(signal: NodeJS.Signals): void {
+    process.kill(-this.child.pid!, signal);
+  }
+
   async kill(): Promise<void> {
+    // Of npm, what it has started as well.
+    if (this.isGroup && this.child.exitCode === null) this.signalGroup('SIGKILL');
     this.child.kill('SIGKILL');
     await this.exit;
   }
