@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Server as TcpServer } from 'node:net';
-import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { INestApplication } from '@nestjs/common';
 
 /**
@@ -9,7 +9,7 @@ import type { INestApplication } from '@nestjs/common';
  */
 const NOTICE_MS = 1_000;
 
-/** For how long connections that were made at the last moment may then bring their first request. */
+/** For how long connections that are open by then, and do nothing, may still bring a request. */
 const LAST_REQUESTS_MS = 500;
 
 /** How long requests under way may take after that. Container platforms usually wait 10 s before they kill. */
@@ -26,8 +26,7 @@ export function endOnSignals(app: INestApplication<Server>): void {
     isEnding = true;
     for (const response of underWay) sayClose(response);
     await delay(NOTICE_MS);
-    await untilNoneWaits(server);
-    // That of HTTP would also close the connections that have no request yet.
+    // Nobody new is let in. That of HTTP would also close, at once, the connections that do nothing.
     TcpServer.prototype.close.call(server);
     await delay(LAST_REQUESTS_MS);
     setTimeout(() => server.closeAllConnections(), DRAIN_MS).unref();
@@ -41,24 +40,6 @@ export function endOnSignals(app: INestApplication<Server>): void {
     response.once('close', () => underWay.delete(response));
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end());
-}
-
-/**
- * Waits until no connection waits to be accepted: the system would reset it when the server stops listening. Node accepts one in each
- * turn of its event loop.
- */
-async function untilNoneWaits(server: Server): Promise<void> {
-  const until = performance.now() + LAST_REQUESTS_MS;
-  let hasCome = false;
-  const note = () => {
-    hasCome = true;
-  };
-  server.on('connection', note);
-  do {
-    hasCome = false;
-    await turn();
-  } while (hasCome && performance.now() < until);
-  server.off('connection', note);
 }
 
 function sayClose(response: ServerResponse): void {
