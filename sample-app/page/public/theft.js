@@ -385,26 +385,29 @@ function item(step, index) {
         : []),
     ),
   );
-  if (outcome) li.append(element('p', { className: 'outcome', textContent: outcome.text }));
+  const said = outcome && element('p', { className: 'outcome', textContent: outcome.text });
+  if (said) li.append(said);
   if (isSkipped) li.append(element('p', { className: 'outcome', textContent: 'Not needed any more.' }));
   if (isCurrent) {
     li.setAttribute('aria-current', 'step');
     li.tabIndex = -1;
     if (step.about) li.append(element('p', { className: 'outcome', textContent: step.about }));
-    li.append(...controls(step, outcome));
+    li.append(...controls(step, said));
   }
   return li;
 }
 
 /** The step's button, and the countdown until it makes sense to press it. */
-function controls(step, outcome) {
+function controls(step, said) {
   const button = element('button', {
     type: 'button',
     className: `primary ${step.who}`,
-    textContent: outcome ? 'Once more' : step.button,
+    textContent: said ? 'Once more' : step.button,
   });
   button.addEventListener('click', () => {
     button.disabled = true;
+    said?.remove(); // it is about the try before
+    tell($('theft-live'), '');
     void perform(step).finally(() => (button.disabled = false));
   });
   if (!step.waits) return [button];
