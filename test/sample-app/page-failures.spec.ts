@@ -12,6 +12,7 @@ const json =
     route.fulfill({ status, headers, json: { statusCode: status, code, message: `Text of ${code}` } });
 const UNREACHABLE = 'No answer came from the server.';
 const AGAIN = 'Try again.';
+const HANGS = 'no answer in time';
 
 /** Every way to fail. `isLost` does what was asked for, and loses the answer. */
 const FAILURES: {
@@ -36,7 +37,7 @@ const FAILURES: {
     offer: AGAIN,
   },
   {
-    failure: 'no answer in time',
+    failure: HANGS,
     answer: async () => {},
     message: UNREACHABLE,
     knowledge: 'unsure',
@@ -291,19 +292,11 @@ describe.skipIf(!executablePath)(
       const { body } = await phone.post('/login', { username: 'alice', password: 'wonderland' });
       const { sessionId } = body as { sessionId: string };
       await phone.request('PATCH', `/sessions/${sessionId}`, { body: { label: 'Phone' } });
-      const page = await open(url);
+      const page = await visit(url);
       await signIn(page);
       await page.locator(OTHER).waitFor();
-      await page
-        .locator('#data')
-        .evaluate('(field) => field.value !== "" || new Promise((resolve) => setTimeout(resolve, 500))');
+      await expect.poll(() => page.locator('#data').inputValue(), PATIENTLY).toBe('{}');
       return { page, phone };
-    }
-
-    async function open(url: string): Promise<Page> {
-      const page = await visit(url);
-      await makeImpatient(page);
-      return page;
     }
 
     async function failAll(
@@ -320,6 +313,7 @@ describe.skipIf(!executablePath)(
           return answer(route);
         };
         await page.route(path, fail);
+        await setImpatient(page, failure === HANGS);
         await page.locator(button).click();
         const text = [message, knowledge === 'refused' ? refused : unsure, offer].filter(Boolean).join(' ');
         await expect
@@ -328,6 +322,7 @@ describe.skipIf(!executablePath)(
         expect(failed, failure).toBeGreaterThan(0);
         expect(await page.locator(shows).isVisible(), failure).toBe(true);
         expect(await isBeside(page, place, button), failure).toBe(true);
+        await setImpatient(page, false);
         await page.unroute(path, fail);
       }
       // Playwright waits until the button is enabled again.
@@ -342,7 +337,7 @@ describe.skipIf(!executablePath)(
     });
 
     it.each(ARRIVALS)('says what is true, and lets the user try again: $action', async (action) => {
-      await failAll(await open(await start(SLOW)), action);
+      await failAll(await visit(await start(SLOW)), action);
       expect(problems.filter(isUnexpected)).toEqual([]);
     });
 
@@ -350,15 +345,10 @@ describe.skipIf(!executablePath)(
       'shows nobody as signed in or out before the server has said $first',
       async ({ path }) => {
         const { page } = await arrive();
-        for (const { failure, answer, message, offer } of FAILURES) {
+        // The page cannot be made impatient before it begins.
+        for (const { failure, answer, message, offer } of FAILURES.filter((each) => each.failure !== HANGS)) {
           await page.route(path, answer);
           await page.reload();
-          await makeImpatient(page);
-          if (failure === 'no answer in time') {
-            // The request began before the page was impatient.
-            await page.unroute(path);
-            continue;
-          }
           const text = [message, UNKNOWN, offer].filter(Boolean).join(' ');
           await expect
             .poll(() => page.locator('#start-result').textContent(), { ...PATIENTLY, message: failure })
@@ -461,12 +451,15 @@ describe.skipIf(!executablePath)(
   },
 );
 
-/** Makes the page give up early on requests that nobody answers. */
-async function makeImpatient(page: Page): Promise<void> {
-  await page.evaluate(() => {
+/** Makes the page give up soon on requests that nobody answers, or wait as long as it does otherwise. */
+async function setImpatient(page: Page, isImpatient: boolean): Promise<void> {
+  await page.evaluate((soon) => {
     const { timeout } = AbortSignal;
-    AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 20);
-  });
+    const own = timeout as typeof timeout & { original?: typeof timeout };
+    const original = own.original ?? timeout;
+    const impatient = Object.assign(() => original.call(AbortSignal, 500), { original });
+    AbortSignal.timeout = soon ? impatient : original;
+  }, isImpatient);
 }
 
 /** Makes the list say that there are more devices. */
