@@ -60,7 +60,7 @@ describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeou
       await page.keyboard.press('Enter');
       await sees(page, done);
       await page.waitForTimeout(50);
-      expect(await focus(page), pressed).toMatch(focused);
+      expect([pressed, await focus(page)]).toEqual([pressed, expect.stringMatching(focused)]);
     }
 
     // The row that had the focus goes with the next list, and the button has nothing more to do.
@@ -114,7 +114,7 @@ describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeou
     [
       'by their addresses',
       ['192.0.2.1', '192.0.2.2'],
-      ['Chrome on Linux (192.0.2.2)', 'Chrome on Linux (192.0.2.1)'],
+      [/^Chrome on Linux \(192\.0\.2\.2\)$/, /^Chrome on Linux \(192\.0\.2\.1\)$/],
     ],
     [
       'by the time of their sign-in',
@@ -132,9 +132,7 @@ describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeou
     await press(page, 'Refresh');
     await page.locator(OTHER).nth(1).waitFor();
     const shown = await page.locator(`${OTHER} bdi`).allTextContents();
-    expect(shown).toEqual(
-      names.map((name) => (typeof name === 'string' ? name : expect.stringMatching(name))),
-    );
+    expect(shown).toEqual(names.map((name) => expect.stringMatching(name)));
     expect(new Set(shown).size).toBe(2);
     expect(await page.locator('#devices > li.current .badge').textContent()).toBe('this device');
     for (const name of shown)
@@ -185,9 +183,12 @@ describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeou
           path: join(SCREENSHOTS, `${name}-${width}-${percent}-${colorScheme}.png`),
           fullPage: true,
         });
-        expect(await page.evaluate('document.documentElement.scrollWidth'), name).toBeLessThanOrEqual(width);
-        expect(await page.evaluate(CUT_OFF), name).toEqual([]);
-        expect(await page.evaluate(OVERLAPPING), name).toEqual([]);
+        expect([name, Number(await page.evaluate('document.documentElement.scrollWidth')) <= width]).toEqual([
+          name,
+          true,
+        ]);
+        expect([name, await page.evaluate(CUT_OFF)]).toEqual([name, []]);
+        expect([name, await page.evaluate(OVERLAPPING)]).toEqual([name, []]);
       };
       await check('access-out');
       await page.getByLabel('Name').fill('mallory');
