@@ -10,13 +10,14 @@ import { DevicesController } from './devices.controller.js';
 import { HealthController } from './health.controller.js';
 import { PageController } from './page/page.controller.js';
 import { Settings } from './settings.js';
+import { SignInLimiter } from './sign-in-limiter.js';
 import { TheftDemoModule } from './theft-demo/theft-demo.module.js';
 import { UsersModule } from './users/users.module.js';
 
 @Module({
   // It would log each probe that fails. The session module logs when trouble begins, and when it is over.
   imports: [UsersModule, TerminusModule.forRoot({ logger: false })],
-  providers: [SessionHealthIndicator],
+  providers: [SessionHealthIndicator, SignInLimiter],
   controllers: [AuthController, DevicesController, DataController, HealthController, PageController],
 })
 export class AppModule {

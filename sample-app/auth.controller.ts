@@ -1,4 +1,14 @@
-import { Controller, Get, HttpCode, Post, Req, Res, UnauthorizedException, UseGuards } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  HttpCode,
+  Post,
+  Req,
+  Res,
+  UnauthorizedException,
+  UseFilters,
+  UseGuards,
+} from '@nestjs/common';
 import {
   ActiveSession,
   type HttpRequest,
@@ -9,15 +19,19 @@ import {
   SessionService,
 } from 'nestjs-session-tokens';
 import { badRequest, JsonBody } from './json-body.decorator.js';
+import { SignInLimiter } from './sign-in-limiter.js';
+import { TooManyAttemptsFilter } from './too-many-attempts.filter.js';
 import { UsersService } from './users/users.service.js';
 
 @Controller()
 export class AuthController {
   constructor(
     private readonly users: UsersService,
+    private readonly limiter: SignInLimiter,
     private readonly sessions: SessionService,
   ) {}
 
+  @UseFilters(TooManyAttemptsFilter)
   @Post('login')
   @HttpCode(200)
   async login(
@@ -26,7 +40,9 @@ export class AuthController {
     @Res({ passthrough: true }) response: HttpResponse,
   ): Promise<object> {
     const { username, password } = readCredentials(body);
-    const user = await this.users.authenticate(username, password);
+    const user = await this.limiter.limit(username, request.ip, async () =>
+      this.users.authenticate(username, password),
+    );
     // One answer for an unknown name and for a wrong password: neither tells which names exist.
     if (!user) {
       throw new UnauthorizedException({

@@ -28,6 +28,16 @@ export abstract class Settings {
   abstract readonly accessTokenTtl: number;
   abstract readonly reuseWindow: number;
   abstract readonly theftDemo: boolean;
+  abstract readonly signIn: SignInLimits;
+}
+
+/** How many attempts to sign in may fail within `window`, in milliseconds. */
+export interface SignInLimits {
+  readonly window: number;
+  /** With one name from one address. */
+  readonly attempts: number;
+  /** From one address, with any names. Many people may share an address. */
+  readonly attemptsPerAddress: number;
 }
 
 /** At least one setting is wrong; the message has a line for each. */
@@ -72,6 +82,14 @@ export function readSettings(env: Environment): Settings {
       `${DURATION}, ${rule}`,
     );
 
+  const count = (name: string, fallback: number, min: number, rule: string) =>
+    read(
+      name,
+      fallback,
+      (text) => (/^\d{1,6}$/.test(text) && Number(text) >= min ? Number(text) : undefined),
+      `a whole number from ${min} to 999999${rule}`,
+    );
+
   // Absent, not undefined: the module takes that for a mistake.
   const secret = read(
     'SESSION_SECRET',
@@ -95,6 +113,7 @@ export function readSettings(env: Environment): Settings {
     (ms) => ms * 2 <= accessTokenTtl,
     `at most half of ACCESS_TOKEN_TTL (${accessTokenTtl / SECOND} s)`,
   );
+  const attempts = count('SIGN_IN_ATTEMPTS', 5, 1, '');
 
   const database = read<DefaultDatabase | undefined>(
     'DATABASE_URL',
@@ -151,6 +170,22 @@ export function readSettings(env: Environment): Settings {
     accessTokenTtl,
     reuseWindow,
     theftDemo: oneOf('THEFT_DEMO', env['NODE_ENV'] === 'production' ? 'off' : 'on', ['on', 'off']) === 'on',
+    signIn: {
+      window: duration(
+        'SIGN_IN_WINDOW',
+        5 * MINUTE,
+        SECOND,
+        (ms) => ms <= DAY,
+        'at least 1 second, at most 24 hours',
+      ),
+      attempts,
+      attemptsPerAddress: count(
+        'SIGN_IN_ATTEMPTS_PER_ADDRESS',
+        Math.max(100, attempts),
+        attempts,
+        ', at least SIGN_IN_ATTEMPTS',
+      ),
+    },
   };
   if (problems.length > 0) throw new SettingsError(`Wrong settings:\n  ${problems.join('\n  ')}`);
   return settings;

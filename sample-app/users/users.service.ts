@@ -14,7 +14,7 @@ export class UsersService {
   /** Of a password that nobody knows. */
   private readonly decoy = hashPassword(randomBytes(32).toString('hex'));
 
-  /** The user with this name and password, if there is one. A real application would also limit the attempts. */
+  /** The user with this name and password, if there is one. Whoever calls this limits the attempts. */
   async authenticate(username: string, password: string): Promise<User | undefined> {
     const user = DEMO_USERS.get(username);
     // An unknown name costs the same work as a known one, so that the time taken does not tell which names exist.

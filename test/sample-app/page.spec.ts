@@ -1,87 +1,33 @@
-import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { databases, type TestDatabase } from '../support/databases.js';
-import { type Environment, type Sample, startSample } from './sample.js';
-
-const executablePath = [
-  process.env['CHROMIUM_PATH'],
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-].find((path) => path && existsSync(path));
-
-if (!executablePath && process.env['CI'] === 'true') {
-  throw new Error('There is no Chromium for the page’s tests. Install it, or name it in CHROMIUM_PATH.');
-}
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  executablePath,
+  isNo401,
+  PATIENTLY,
+  press,
+  sees,
+  signIn,
+  SLOW,
+  TIMEOUT,
+  useChromium,
+} from './chromium.js';
+import type { Environment } from './sample.js';
 
 const SCREENSHOTS = join(tmpdir(), 'session-tokens-screenshots');
-const TIMEOUT = 60_000;
-const PATIENTLY = { timeout: 20_000 };
 
 /** The tests use real time, so times are short. Each wait is for something to appear on the page. */
 const FAST: Environment = { ACCESS_TOKEN_TTL: '3s', REUSE_WINDOW: '400ms' };
-const SLOW: Environment = { ACCESS_TOKEN_TTL: '1h', REUSE_WINDOW: '400ms' };
 /** Tokens expire during a story, but not during a sign-in. */
 const STORY: Environment = { ACCESS_TOKEN_TTL: '5s', REUSE_WINDOW: '2s' };
 
 describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, () => {
-  let chrome: Browser;
-  const used: TestDatabase[] = [];
-  const samples: Sample[] = [];
-  const problems: string[] = [];
-
+  const { problems, start, visit } = useChromium();
   beforeAll(async () => {
     await mkdir(SCREENSHOTS, { recursive: true });
-    chrome = await chromium.launch({
-      executablePath,
-      args: [
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        '--host-resolver-rules=MAP plain.test 127.0.0.1',
-      ],
-    });
-  }, TIMEOUT);
-  afterAll(async () => {
-    await chrome?.close();
-    for (const sample of samples) await sample.close();
-    for (const database of used) await database.remove();
-  }, TIMEOUT);
-  afterEach(async () => {
-    for (const context of chrome.contexts()) await context.close();
-    problems.length = 0;
   });
-
-  async function start(env: Environment): Promise<string> {
-    const database = await databases[0]!.create();
-    used.push(database);
-    const sample = await startSample(database, env);
-    samples.push(sample);
-    // Browsers treat this host as secure, so it may have secure cookies.
-    return sample.url.replace('127.0.0.1', 'localhost');
-  }
-
-  /** The page on a separate device. Errors that the browser reports go to `problems`. */
-  async function visit(url: string, options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await chrome.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-    const page = await context.newPage();
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) problems.push(message.text());
-    });
-    page.on('pageerror', (error) => problems.push(String(error)));
-    await page.goto(url);
-    return page;
-  }
 
   it('signs in and shows who that is', async () => {
     const page = await visit(await start(SLOW));
@@ -315,28 +261,9 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
   });
 });
 
-async function signIn(page: Page, name = 'alice'): Promise<void> {
-  await page.getByRole('button', { name: `${name} ` }).click();
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-  await page.getByText(`user id ${name}`).waitFor();
-}
-
 /** Presses the buttons of the steps of the theft one after the other, each as soon as it is enabled. */
 async function play(page: Page, ...steps: number[]): Promise<void> {
   for (const step of steps) {
     await page.locator(`#theft-steps > .current:nth-child(${step}) button:enabled`).click();
   }
-}
-
-async function sees(page: Page, text: string | RegExp): Promise<void> {
-  await page.getByText(text).first().waitFor();
-}
-
-async function press(page: Page, name: string): Promise<void> {
-  await page.getByRole('button', { name, exact: true }).click();
-}
-
-/** Chromium reports each refused request. Expected refusals are not problems. */
-function isNo401(problem: string): boolean {
-  return !problem.includes('status of 401');
 }

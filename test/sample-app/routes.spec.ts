@@ -1,21 +1,14 @@
-import { scryptSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { adapters } from '../support/app.js';
 import { type Answer, Browser } from '../support/browser.js';
 import { databases, type TestDatabase } from '../support/databases.js';
 import { pass, stopClock } from '../support/time.js';
+import { withCheapPasswords } from './cheap-users.js';
 import { type Environment, type Sample, startSample } from './sample.js';
 
-/** The same users with fast password verification. With the real cost, hundreds of sign-ins would take minutes. */
 vi.mock('../../sample-app/users/demo-users.js', async (original) => {
   const { DEMO_USERS } = await original<typeof import('../../sample-app/users/demo-users.js')>();
-  const passwords: Record<string, string> = { alice: 'wonderland', bob: 'builder' };
-  const cheap = [...DEMO_USERS].map(([name, user]) => {
-    const key = scryptSync(passwords[name]!, 'salt', 32, { N: 2, r: 1, p: 1 });
-    const salt = Buffer.from('salt').toString('base64url');
-    return [name, { ...user, passwordHash: `scrypt$2$1$1$${salt}$${key.toString('base64url')}` }] as const;
-  });
-  return { DEMO_USERS: new Map(cheap) };
+  return { DEMO_USERS: withCheapPasswords(DEMO_USERS) };
 });
 
 const ALICE = { username: 'alice', password: 'wonderland' };

@@ -21,6 +21,7 @@ it('needs no settings at all', () => {
     accessTokenTtl: 30_000,
     reuseWindow: 5_000,
     theftDemo: true,
+    signIn: { window: 300_000, attempts: 5, attemptsPerAddress: 100 },
     session: {
       refresh: 'transparent',
       refreshPath: '/auth/refresh',
@@ -53,8 +54,12 @@ it('hands every setting to the library in its terms', () => {
     TRUST_PROXY: '1',
     HTTP_ADAPTER: 'fastify',
     THEFT_DEMO: 'off',
+    SIGN_IN_ATTEMPTS: '3',
+    SIGN_IN_ATTEMPTS_PER_ADDRESS: '30',
+    SIGN_IN_WINDOW: '1h',
   });
   expect(settings).toMatchObject({ port: 8080, adapter: 'fastify', trustProxy: 1, theftDemo: false });
+  expect(settings.signIn).toEqual({ window: 3_600_000, attempts: 3, attemptsPerAddress: 30 });
   expect(settings.database).toMatchObject({ type: 'postgres', url: 'postgres://ann:secret@db/app' });
   const { refreshPath, ...options } = session;
   const resolved = resolveOptions(options, refreshPath === undefined ? {} : { refreshPath }).options;
@@ -75,6 +80,10 @@ it('hands every setting to the library in its terms', () => {
 it('fits the default reuse window and session life to the access token’s life', () => {
   expect(readSettings({ ACCESS_TOKEN_TTL: '4s' }).reuseWindow).toBe(2_000);
   expect(() => readSettings({ ACCESS_TOKEN_TTL: '60d' })).not.toThrow();
+});
+
+it('fits the default limit of an address to that of a name', () => {
+  expect(readSettings({ SIGN_IN_ATTEMPTS: '500' }).signIn.attemptsPerAddress).toBe(500);
 });
 
 it.each([
@@ -131,6 +140,12 @@ it.each([
   ['TRUST_PROXY', 'yes', 'false, true, the number of proxies'],
   ['TRUST_PROXY', '10.0.0.0/33', 'false, true, the number of proxies'],
   ['THEFT_DEMO', 'maybe', 'on, off'],
+  ['SIGN_IN_ATTEMPTS', '0', 'a whole number from 1 to 999999'],
+  ['SIGN_IN_ATTEMPTS', 'many', 'a whole number from 1 to 999999'],
+  ['SIGN_IN_ATTEMPTS', '1.5', 'a whole number from 1 to 999999'],
+  ['SIGN_IN_ATTEMPTS_PER_ADDRESS', '4', 'from 5 to 999999, at least SIGN_IN_ATTEMPTS'],
+  ['SIGN_IN_WINDOW', '500ms', 'at least 1 second, at most 24 hours'],
+  ['SIGN_IN_WINDOW', '25h', 'at least 1 second, at most 24 hours'],
 ])('says what is wrong with %s=%s and what is allowed', (name, value, allowed) => {
   const message = messageFor({ [name]: value });
   expect(message).toContain(`${name} is "${value}"`);

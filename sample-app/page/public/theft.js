@@ -1,7 +1,8 @@
 // The theft demonstration: two stories, told step by step. Each step really happens; what is said about it depends on what
 // the server answered, so that a story that takes another turn (a slow click, another tab) is still told right.
 
-import { call, serverNow, sessionTimes } from './api.js';
+import { explain, tell } from './actions.js';
+import { ApiError, call, serverNow, sessionTimes } from './api.js';
 import { $, duration, element, log } from './dom.js';
 
 /** Clocks and networks are not exact: a little more time than that has to pass. */
@@ -22,7 +23,10 @@ export function startTheftDemo(pageSettings, pageActions) {
   actions = pageActions;
   for (const radio of document.querySelectorAll('input[name=story]'))
     radio.addEventListener('change', resetTheftDemo);
-  $('theft-restart').addEventListener('click', resetTheftDemo);
+  $('theft-restart').addEventListener('click', () => {
+    resetTheftDemo();
+    focusCurrent();
+  });
   resetTheftDemo();
 }
 
@@ -295,8 +299,11 @@ function finish(outcome) {
 
 /** Does what a step's button says, and goes on to the next step. */
 async function perform(step) {
-  if (!(await tryStep(step))) return;
   // The buttons are new ones: who works with the keyboard goes on where they were.
+  if (await tryStep(step)) focusCurrent();
+}
+
+function focusCurrent() {
   const current = $('theft-steps').querySelector('.current');
   (current?.querySelector('button:enabled') ?? current)?.focus({ preventScroll: true });
 }
@@ -310,7 +317,7 @@ async function tryStep(step) {
     if (step.catches && !outcome?.isCatch) await step.before.goOn();
     if (!outcome?.isCatch) outcome = await step.work();
     if (story !== run || outcome === undefined) return false;
-    $('theft-live').textContent = outcome.text;
+    tell($('theft-live'), outcome.text);
     if (outcome.isCatch && !run.isCaught) {
       finish(outcome);
       if (outcome.isOwner) actions.onSignedOut({ code: 'token_theft' });
@@ -320,13 +327,20 @@ async function tryStep(step) {
     log(`${step.who === 'thief' ? 'Thief' : 'You'}: ${outcome.text}`);
     if (!outcome.again && !(step.catches && !run.isCaught)) run.index += 1;
   } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (story !== run) return false;
     if (error.meansSignedOut) {
       actions.onSignedOut(error);
       noteSignedOut(error);
       return true;
     }
-    run.outcomes[run.index] = told(error.message, error.status);
-    log(error.message, 'bad');
+    const text = explain(error, {
+      refused: 'This step was not done.',
+      unsure: 'This step may not have been done.',
+    });
+    run.outcomes[run.index] = told(text, error.status);
+    tell($('theft-live'), text);
+    log(text, 'bad');
   }
   render();
   return true;
@@ -371,26 +385,29 @@ function item(step, index) {
         : []),
     ),
   );
-  if (outcome) li.append(element('p', { className: 'outcome', textContent: outcome.text }));
+  const said = outcome && element('p', { className: 'outcome', textContent: outcome.text });
+  if (said) li.append(said);
   if (isSkipped) li.append(element('p', { className: 'outcome', textContent: 'Not needed any more.' }));
   if (isCurrent) {
     li.setAttribute('aria-current', 'step');
     li.tabIndex = -1;
     if (step.about) li.append(element('p', { className: 'outcome', textContent: step.about }));
-    li.append(...controls(step, outcome));
+    li.append(...controls(step, said));
   }
   return li;
 }
 
 /** The step's button, and the countdown until it makes sense to press it. */
-function controls(step, outcome) {
+function controls(step, said) {
   const button = element('button', {
     type: 'button',
     className: `primary ${step.who}`,
-    textContent: outcome ? 'Once more' : step.button,
+    textContent: said ? 'Once more' : step.button,
   });
   button.addEventListener('click', () => {
     button.disabled = true;
+    said?.remove(); // it is about the try before
+    tell($('theft-live'), '');
     void perform(step).finally(() => (button.disabled = false));
   });
   if (!step.waits) return [button];

@@ -1,9 +1,10 @@
 // The access token's life, as the readable cookie tells it.
 
 import { serverNow, sessionTimes } from './api.js';
-import { $, day, duration, log, time } from './dom.js';
+import { $, duration, log, relativeTime } from './dom.js';
 
 let known; // what the cookie said last
+let knownEnd;
 let renewals = 0;
 
 /** How long to wait before a request that did not renew the token is made again. */
@@ -41,13 +42,14 @@ function show({ accessUntil, sessionUntil }, ttl) {
   $('token-of').textContent = `left of ${duration(ttl)}`;
   $('token-bar').style.transform = `scaleX(${Math.min(1, left / ttl)})`;
   $('token-bar').classList.toggle('low', left < ttl / 5);
-  $('session-until').textContent = day(new Date(sessionUntil));
+  if (knownEnd !== sessionUntil) $('session-until').replaceChildren(relativeTime(new Date(sessionUntil)));
+  knownEnd = sessionUntil;
 }
 
 function celebrate() {
   renewals += 1;
   $('renewals').textContent = String(renewals);
-  $('renewed-at').textContent = time();
+  $('renewed-at').replaceChildren(relativeTime(new Date(serverNow())));
   const card = $('token-card');
   card.classList.remove('flash');
   void card.offsetWidth; // lets the animation begin anew

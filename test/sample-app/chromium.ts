@@ -1,0 +1,107 @@
+import { existsSync } from 'node:fs';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import { databases, type TestDatabase } from '../support/databases.js';
+import { type Environment, type Sample, startSample } from './sample.js';
+
+export const executablePath = [
+  process.env['CHROMIUM_PATH'],
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((path) => path && existsSync(path));
+
+if (!executablePath && process.env['CI'] === 'true') {
+  throw new Error('There is no Chromium for the page’s tests. Install it, or name it in CHROMIUM_PATH.');
+}
+
+export const TIMEOUT = 60_000;
+export const PATIENTLY = { timeout: 20_000 };
+/** Tokens do not expire during a test. */
+export const SLOW: Environment = { ACCESS_TOKEN_TTL: '1h', REUSE_WINDOW: '400ms' };
+
+/** Chromium, and samples for it, for the tests of one `describe`. */
+export interface Chromium {
+  /** What the browser reports: errors and warnings. */
+  readonly problems: string[];
+  /** Starts the sample. @returns its URL */
+  readonly start: (env: Environment) => Promise<string>;
+  /** The page on a separate device. */
+  readonly visit: (url: string, options?: BrowserContextOptions) => Promise<Page>;
+}
+
+/** Call within a `describe`: it starts Chromium before its tests, and closes everything after them. */
+export function useChromium(): Chromium {
+  let chrome: Browser;
+  const used: TestDatabase[] = [];
+  const samples: Sample[] = [];
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    chrome = await chromium.launch({
+      executablePath: executablePath!,
+      args: [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--host-resolver-rules=MAP plain.test 127.0.0.1',
+      ],
+    });
+  }, TIMEOUT);
+  afterAll(async () => {
+    await chrome?.close();
+    for (const sample of samples) await sample.close();
+    for (const database of used) await database.remove();
+  }, TIMEOUT);
+  afterEach(async () => {
+    for (const context of chrome.contexts()) await context.close();
+    problems.length = 0;
+  });
+
+  return {
+    problems,
+    async start(env) {
+      const database = await databases[0]!.create();
+      used.push(database);
+      const sample = await startSample(database, env);
+      samples.push(sample);
+      // Browsers treat this host as secure, so it may have secure cookies.
+      return sample.url.replace('127.0.0.1', 'localhost');
+    },
+    async visit(url, options = {}) {
+      const context = await chrome.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+      const page = await context.newPage();
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) problems.push(message.text());
+      });
+      page.on('pageerror', (error) => problems.push(String(error)));
+      await page.goto(url);
+      return page;
+    },
+  };
+}
+
+export async function signIn(page: Page, name = 'alice'): Promise<void> {
+  await page.getByRole('button', { name: `${name} ` }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByText(`user id ${name}`).waitFor();
+}
+
+export async function sees(page: Page, text: string | RegExp): Promise<void> {
+  await page.getByText(text).first().waitFor();
+}
+
+export async function press(page: Page, name: string): Promise<void> {
+  await page.getByRole('button', { name, exact: true }).click();
+}
+
+/** Chromium reports each refused request. Expected refusals are not problems. */
+export function isNo401(problem: string): boolean {
+  return !problem.includes('status of 401');
+}
