@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { Controller, Delete, Get, Logger, Param, UseGuards } from '@nestjs/common';
+import { Controller, Delete, Get, Param, UseGuards } from '@nestjs/common';
 import { type ActiveSession, Session, SessionGuard, SessionService } from 'nestjs-session-tokens';
 import { SessionHealthIndicator } from 'nestjs-session-tokens/terminus';
 import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
@@ -13,6 +13,7 @@ import { type AccountApp, accountApps } from '../http/account-app.js';
 import { adapters } from '../support/app.js';
 import type { Answer, Browser } from '../support/browser.js';
 import { type DatabaseKind, databases, type TestDatabase } from '../support/databases.js';
+import { expectPairs, hearLog } from '../support/log-lines.js';
 import { TcpGate } from '../support/tcp-gate.js';
 import { pass } from '../support/time.js';
 
@@ -251,14 +252,18 @@ const causes: readonly Cause[] = [
     takes: EVERYTHING,
     says: /max_user_connections|closed|lost/i,
     driver: { extra: { connectionLimit: 2 } },
-    begin: async (world) => {
-      await world.admin.query(`ALTER USER ${world.user} WITH MAX_USER_CONNECTIONS 1`);
-      await killConnections(world);
-      const { url } = world.runtime.database.dataSource.options as { url: string };
+    begin: async ({ admin, user, runtime }) => {
+      const { url } = runtime.database.dataSource.options as { url: string };
       const other = await new DataSource({ type: 'mysql', url, extra: { connectionLimit: 1 } }).initialize();
+      const [{ id }] = (await other.query('SELECT connection_id() AS id')) as [{ id: number }];
+      await admin.query(`ALTER USER ${user} WITH MAX_USER_CONNECTIONS 1`);
+      const all = (await admin.query('SELECT id FROM information_schema.processlist WHERE user = ?', [
+        user,
+      ])) as { id: number }[];
+      for (const each of all) if (each.id !== id) await admin.query(`KILL ${each.id}`);
       return async () => {
         await other.destroy();
-        await world.admin.query(`ALTER USER ${world.user} WITH MAX_USER_CONNECTIONS 0`);
+        await admin.query(`ALTER USER ${user} WITH MAX_USER_CONNECTIONS 0`);
       };
     },
   },
@@ -476,29 +481,12 @@ class DevicesController {
   }
 }
 
-/** Lines of the log: of what level, and what. */
-const lines: { readonly level: 'error' | 'log' | 'warn'; readonly text: string; readonly cause: string }[] =
-  [];
-
-function hearLog(): void {
-  for (const level of ['error', 'log', 'warn'] as const) {
-    vi.spyOn(Logger.prototype, level).mockImplementation((text: unknown, cause?: unknown) => {
-      lines.push({
-        level,
-        text: String(text),
-        cause: cause instanceof Error ? cause.message : String(cause),
-      });
-    });
-  }
-}
-
 const BEGINS = /The session database does not do/;
 
 describe.each(databases)('the troubles of $name', (kind) => {
   const start = accountApps(adapters[0], kind);
   afterEach(() => {
     vi.restoreAllMocks();
-    lines.length = 0;
   });
 
   const setUp = async (cause: Cause): Promise<World> => {
@@ -544,7 +532,7 @@ describe.each(databases)('the troubles of $name', (kind) => {
       const { body } = await (await app.signIn()).get('/me');
       const clients: Clients = { proven, expired, unproven, leaving, victim: (body as { id: string }).id };
       pass('2m');
-      hearLog();
+      const lines = hearLog();
 
       const end = await cause.begin(world);
       try {
@@ -568,8 +556,7 @@ describe.each(databases)('the troubles of $name', (kind) => {
       expect((await proven.get('/me')).status).toBe(200);
       await runtime.core.vitals.freshen();
 
-      if (process.env.SHOW) console.log(cause.name, lines);
-      expectPairs();
+      expectPairs(lines);
       const told = lines.filter(({ text }) => BEGINS.test(text));
       expect(told.map((line) => line.cause)).toEqual(
         cause.takes.length > 0 ? [expect.stringMatching(cause.says)] : [],
@@ -604,15 +591,6 @@ async function expectToBear({ app }: World, { takes }: Cause, clients: Clients):
   if (takes.length === 0) return;
   const { sessions } = await app.app.get(SessionHealthIndicator).isHealthy('sessions', { timeout: 2 });
   expect(sessions.database).toBe(takes.includes('select') ? 'down' : 'up');
-}
-
-/** Each trouble is told once when it begins, and once when it is over, and no line is about anything else. */
-function expectPairs(): void {
-  const begun = lines.filter(({ level }) => level !== 'log').map(({ text }) => text);
-  const ended = lines.filter(({ level }) => level === 'log').map(({ text }) => text);
-  expect(begun.toSorted()).toEqual([...new Set(begun)].toSorted());
-  expect(ended.every((text) => /The trouble lasted \d+ s\.$/.test(text))).toBe(true);
-  expect({ begun, ended: ended.length }).toEqual({ begun, ended: begun.length });
 }
 
 /** The answer, once the connections from before have gone. */
