@@ -71,7 +71,14 @@ const SUITES = [
   ['revocation', ['test/revocation']],
   [
     'silence',
-    ['lib/storage', 'lib/keys', 'test/http/silent-database.spec.ts', 'test/http/lagging-node.spec.ts'],
+    [
+      'lib/storage',
+      'lib/keys',
+      'lib/util',
+      'test/http/silent-database.spec.ts',
+      'test/http/lagging-node.spec.ts',
+      'test/keys/sealed-keys.spec.ts',
+    ],
   ],
   ['lists', ['test/verifier/revocations.spec.ts']],
   [

@@ -10,11 +10,11 @@ import { AUDIENCE, ISSUER, issuing, JWKS_PATH, type ServiceApp, startService } f
 
 const LIST_PATH = '/.well-known/session-revocations';
 
-/** How long a request waits for news, and a response may take, in milliseconds. */
-const NEWS = 100;
-const TIMEOUT = 400;
+/** How long a request waits for news, and a response may take, in milliseconds: where the server hangs, and where it does not. */
+const HANGING = { news: 500, timeout: 4_000 };
+const PROMPT = { news: 5_000, timeout: 8_000 };
 /** What a busy machine may add. */
-const SLACK = 1_500;
+const SLACK = 2_500;
 
 /** The parts of an issuer that a service asks. */
 type Part = 'keys' | 'list';
@@ -38,6 +38,7 @@ interface Cause {
   /** What the line says of it. */
   readonly says: RegExp;
   readonly answer?: (response: ServerResponse) => unknown;
+  readonly hangs?: true;
   /** Of the server as a whole: both parts have the trouble. @returns what ends it */
   readonly begin?: (gate: TcpGate) => Promise<() => unknown>;
 }
@@ -54,13 +55,14 @@ const causes: readonly Cause[] = [
   },
   {
     does: 'hangs',
-    says: /No answer within 0\.1 s|not complete within 400 ms/,
+    hangs: true,
+    says: /No answer within 0\.5 s/,
     begin: async (gate) => {
       gate.shut();
       return () => gate.open();
     },
   },
-  { does: 'answers nothing', says: /No answer within 0\.1 s/, answer: () => undefined },
+  { does: 'answers nothing', hangs: true, says: /No answer within 0\.5 s/, answer: () => undefined },
   { does: 'breaks off', says: /fetch failed|terminated/, answer: (response) => response.destroy() },
   { does: 'answers 500', says: /status 500/, answer: (response) => response.writeHead(500).end() },
   {
@@ -80,7 +82,7 @@ const causes: readonly Cause[] = [
   },
   {
     does: 'answers too much',
-    says: /longer than \d+ bytes|No answer within 0\.1 s/,
+    says: /longer than \d+ bytes/,
     answer: (response) => response.end(Buffer.alloc(17 * 1_024 * 1_024, 32)),
   },
   {
@@ -105,7 +107,7 @@ describe('the troubles of a service without the database', () => {
     return value;
   };
 
-  async function setUp(whenStale: 'accept' | 'refuse') {
+  async function setUp(whenStale: 'accept' | 'refuse', { news, timeout } = PROMPT) {
     const database = await databases[0]!.create();
     cleanups.push(() => database.remove());
     const options = { ...issuing, revocationsPath: LIST_PATH };
@@ -118,8 +120,8 @@ describe('the troubles of a service without the database', () => {
         jwksUri: url + JWKS_PATH,
         issuer: ISSUER,
         audience: AUDIENCE,
-        timeout: TIMEOUT / 1_000,
-        newsTimeout: NEWS / 1_000,
+        timeout: timeout / 1_000,
+        newsTimeout: news / 1_000,
         revocations: { uri: url + LIST_PATH, maxStaleness: 60, whenStale },
       }),
     );
@@ -130,8 +132,9 @@ describe('the troubles of a service without the database', () => {
     // A cause of the server as a whole is tried once.
     it.each(causes.filter(({ begin }) => !begin || part === 'keys'))(
       'that $does: what can be served is served in time, the rest is answered 503, and the log has it twice',
-      async ({ says, answer, begin }) => {
-        const { issuer, proxy, gate, service } = await setUp('refuse');
+      async ({ says, answer, begin, hangs }) => {
+        const times = hangs ? HANGING : PROMPT;
+        const { issuer, proxy, gate, service } = await setUp('refuse', times);
         const known = await tokenOf(issuer);
         expect(await visit(service, known)).toMatchObject({ status: 200 });
         const later = await tokenAfterRotation(issuer);
@@ -155,7 +158,7 @@ describe('the troubles of a service without the database', () => {
             );
             for (const { status, took } of answers) {
               expect(status).toBe(200);
-              expect(took).toBeLessThan(NEWS + SLACK);
+              expect(took).toBeLessThan(Math.min(times.news, HANGING.news) + SLACK);
             }
             expect(proxy.requests - asked).toBeLessThanOrEqual(2);
           }
@@ -163,7 +166,7 @@ describe('the troubles of a service without the database', () => {
           expect(unknown).toMatchObject(
             fails('keys') ? { status: 503, code: 'keys_unavailable', retryAfter: '1' } : { status: 200 },
           );
-          expect(unknown.took).toBeLessThan(TIMEOUT + NEWS + SLACK);
+          expect(unknown.took).toBeLessThan(HANGING.news + SLACK);
           pass('11s');
           const stale = await visit(service, known);
           expect(stale).toMatchObject(
@@ -171,7 +174,7 @@ describe('the troubles of a service without the database', () => {
               ? { status: 503, code: 'revocations_unavailable', retryAfter: '1' }
               : { status: 200 },
           );
-          expect(stale.took).toBeLessThan(NEWS + SLACK);
+          expect(stale.took).toBeLessThan(Math.min(times.news, HANGING.news) + SLACK);
         } finally {
           await end?.();
           proxy.misdeed = undefined;
@@ -185,11 +188,12 @@ describe('the troubles of a service without the database', () => {
           },
           { timeout: 10_000 },
         );
-        pass('61s');
+        pass('31s');
         expect(await visit(service, known)).toMatchObject({ status: 200 });
 
         expectPairs(lines);
-        for (const each of Object.keys(parts) as Part[]) {
+        // A busy machine may take as long as a request waits where a server hangs. Then that is told of the other part, too.
+        for (const each of hangs ? [part] : (Object.keys(parts) as Part[])) {
           const { begins, ends } = parts[each];
           const told = lines.filter(({ text }) => begins.test(text) || ends.test(text));
           expect(told.map(({ text }) => text)).toEqual(
