@@ -13,6 +13,7 @@ class Database {
   takes: [number, number] = [0, 0];
   asked = 0;
   isDown = false;
+  isSilent = false;
 
   readonly dataSource = {
     options: { type: 'postgres' },
@@ -23,6 +24,7 @@ class Database {
         this.asked++;
         await Promise.resolve();
         if (this.isDown) throw new Error('down');
+        if (this.isSilent) return new Promise<never>(() => undefined);
         wait(this.takes[0]);
         const now = Date.now() - this.behind;
         wait(this.takes[1]);
@@ -61,6 +63,15 @@ describe('the clock of the database', () => {
     expect(clock.now()).toBe(NOW + 10 * MINUTE);
     await settle();
     expect(database.asked).toBe(0);
+  });
+
+  test('is not waited for where the database hangs, and that takes one connection only', async () => {
+    database.isSilent = true;
+    const hasty = new DatabaseClock(database.dataSource, 20);
+    await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
+    await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
+    expect(database.asked).toBe(1);
+    expect(hasty.now()).toBe(NOW);
   });
 
   test.each([0, 1, -1, 3_600_000, -3_600_000, 0.4])('is %d ms behind', async (behind) => {
