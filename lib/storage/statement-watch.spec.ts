@@ -259,16 +259,11 @@ function pending(
     settle = (code) => (code === undefined ? resolve() : reject(databaseError(code)));
   });
   const run = watched.run(statement(name), () => result).catch(() => undefined);
-  return {
-    works: async () => {
-      settle();
-      await run;
-    },
-    fails: async (code) => {
-      settle(code);
-      await run;
-    },
+  const end = async (code?: string) => {
+    settle(code);
+    await run;
   };
+  return { works: () => end(), fails: end };
 }
 
 test('a statement that was under way when the trouble began does not end it', async () => {

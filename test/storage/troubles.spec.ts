@@ -573,7 +573,7 @@ async function expectToBear({ app }: World, { takes }: Cause, clients: Clients):
         ? { status: 503, code: 'storage_unavailable', retryAfter: request.knowsNoResponse ? null : '1' }
         : { status: request.status, code: undefined, retryAfter: null };
       expect({ name, status, code, retryAfter, cookies }).toEqual({ name, ...expected, cookies: [] });
-      expect(took, name).toBeLessThan(SLACK + NEWS + (isRefused(request) ? 2 * STATEMENT : 0));
+      expect(took).toBeLessThan(SLACK + NEWS + (isRefused(request) ? 2 * STATEMENT : 0));
     }),
   );
   if (takes.length === 0) return;
