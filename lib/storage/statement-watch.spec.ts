@@ -254,7 +254,7 @@ function pending(
   watched: StatementWatch,
   name: string,
 ): { works(): Promise<void>; fails(code: string): Promise<void> } {
-  let settle: (code?: string) => void = () => undefined;
+  let settle!: (code?: string) => void;
   const result = new Promise<void>((resolve, reject) => {
     settle = (code) => (code === undefined ? resolve() : reject(databaseError(code)));
   });
