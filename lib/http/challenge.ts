@@ -30,6 +30,16 @@ export async function withChallenge<T>(response: HttpResponse, respond: () => Pr
   }
 }
 
+/** Does what needs keys or database. If they are unavailable, the response says when to try again, whatever answers the error. */
+export async function withRetryAfter<T>(response: HttpResponse, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (error instanceof SessionError && error.getStatus() === 503) challenge(response, error);
+    throw error;
+  }
+}
+
 function bearerChallenge(error: SessionError): string {
   // If the request has no token, the challenge has no error code (RFC 6750, 3.1).
   if (error.code === 'no_credentials') return 'Bearer';

@@ -1,4 +1,8 @@
-import { SigningKeyNotFoundError, StorageUnavailableError } from '../errors/session.errors.js';
+import {
+  KeysUnavailableError,
+  SigningKeyNotFoundError,
+  StorageUnavailableError,
+} from '../errors/session.errors.js';
 import type { KeyStore, StoredKey } from '../storage/key.store.js';
 import type { KeyState } from '../diagnostics/channels.js';
 import { logger } from '../util/logger.js';
@@ -61,6 +65,12 @@ interface RingEntry<K> {
   readonly key: K;
 }
 
+/** What it means that a process cannot open a key that others use. */
+const CONSEQUENCES = {
+  access: 'access tokens that they have signed are refused here, so that clients refresh',
+  refresh: 'refreshes with tokens that were made under them are answered 503 here',
+} as const;
+
 const MINUTE = 60_000;
 const ROTATION_ATTEMPTS = 10;
 
@@ -80,6 +90,7 @@ export class KeyRing<K> {
   /** The `kid`s of keys that have gone from the ring before their time. They are few. */
   private readonly dropped = new Set<string>();
   private readonly reloader: Reloader;
+  private readonly sealedTrouble: Trouble;
 
   /** How long a key is published before it signs. */
   readonly publishAhead: number;
@@ -101,10 +112,14 @@ export class KeyRing<K> {
       (now) => this.read(now),
       { interval, maxAge, cooldown, patience: settings.patience ?? 1_000 },
       new Trouble({
-        begins: `The ${settings.purpose} keys could not be read; those known stay in use.`,
+        begins: `The ${settings.purpose} keys could not be read; those known stay in use, for new tokens at most ${Math.round(maxAge / 1_000)} s: then sign-in and refresh are answered 503.`,
         ends: `The ${settings.purpose} keys can be read again.`,
       }),
     );
+    this.sealedTrouble = new Trouble({
+      begins: `Some ${settings.purpose} keys in the database cannot be opened; ${CONSEQUENCES[settings.purpose]}.`,
+      ends: `All ${settings.purpose} keys in the database can be opened again.`,
+    });
   }
 
   /** Reads the ring. Makes the first key if there is none, and the next key if the newest is outdated. */
@@ -277,7 +292,7 @@ export class KeyRing<K> {
     // Existing keys are decrypted first. A process with a wrong secret, or with none, fails here. So it does not add a key
     // that other processes cannot decrypt.
     let keys = await this.store.findAll(purpose);
-    let opened = await this.open(keys);
+    let opened = await this.open(keys, now);
     const newest = keys.at(-1);
     const activeAt = this.timeOfNext(newest, now);
     if (activeAt !== undefined) {
@@ -285,7 +300,7 @@ export class KeyRing<K> {
       if (newest) await this.add(newest.sequence + 1, activeAt, now);
       else await this.insert(1, activeAt, now);
       keys = await this.store.findAll(purpose);
-      opened = await this.open(keys);
+      opened = await this.open(keys, now);
     }
     this.noteDropped(opened.entries, now);
     this.entries = opened.entries;
@@ -295,22 +310,36 @@ export class KeyRing<K> {
 
   /**
    * Decrypts the keys. While a new secret is being rolled out, this process may not be able to decrypt some of them.
+   *
+   * @throws {@link KeysUnavailableError} when it can decrypt none
    */
-  private async open(keys: readonly StoredKey[]): Promise<{ entries: RingEntry<K>[]; sealed: Set<string> }> {
+  private async open(
+    keys: readonly StoredKey[],
+    now: number,
+  ): Promise<{ entries: RingEntry<K>[]; sealed: Set<string> }> {
     const entries: RingEntry<K>[] = [];
     const sealed = new Set<string>();
-    let failure: unknown;
+    let failure: KeysUnavailableError | undefined;
     for (const stored of keys) {
       const known = this.entries.find((entry) => entry.stored.kid === stored.kid);
       try {
         entries.push({ stored, key: known?.key ?? (await this.load(stored)) });
       } catch (error) {
-        failure = error;
+        failure = error instanceof KeysUnavailableError ? error : this.damaged(stored);
         sealed.add(this.settings.nameOf(stored));
       }
     }
-    if (entries.length === 0 && failure !== undefined) throw failure;
+    if (entries.length === 0 && failure) throw failure;
+    if (failure) this.sealedTrouble.failed(failure, now);
+    else this.sealedTrouble.worked(now);
     return { entries, sealed };
+  }
+
+  /** Without the cause: errors of JSON.parse() quote the key. */
+  private damaged({ kid }: StoredKey): KeysUnavailableError {
+    return new KeysUnavailableError(
+      `The ${this.settings.purpose} key "${kid}" in the database is damaged. Restore its row from a backup, or delete it: its tokens are then refused.`,
+    );
   }
 
   private async load(stored: StoredKey): Promise<K> {

@@ -104,7 +104,7 @@ export function createSessionCore(
   refreshRoute: () => string = () => options.refreshPath ?? '/',
   module: string = DEFAULT_MODULE,
 ): SessionCore {
-  const clock = new DatabaseClock(dataSource);
+  const clock = new DatabaseClock(dataSource, options.databaseTimeout);
   const times = { tombstone: longestLife(options) + TOMBSTONE_MARGIN, ...options.refreshToken };
   const statements = {
     module,
@@ -140,7 +140,7 @@ export function createSessionCore(
   const stores = { sessions, notBefores };
   const notifications =
     options.revocationPush && !isRowKeeper(dataSource)
-      ? new PostgresNotifications(dataSource, clock)
+      ? new PostgresNotifications(dataSource, clock, options.databaseTimeout)
       : undefined;
   const announce = notifications && (() => notifications.notify());
   const elsewhere =

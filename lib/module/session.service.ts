@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import { withRetryAfter } from '../http/challenge.js';
 import { corsOptions, type SessionCorsOptions } from '../http/cors.js';
 import type { CsrfCheck } from '../http/csrf-check.js';
 import type { HttpRequest, HttpResponse } from '../http/messages.js';
@@ -95,7 +96,8 @@ export class SessionService {
     input: SessionInput,
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
-    return this.#parts.signInOut.signIn(request, response, input, options);
+    const { signInOut } = this.#parts;
+    return withRetryAfter(response, async () => signInOut.signIn(request, response, input, options));
   }
 
   /**
@@ -120,9 +122,11 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     const { authenticator, manager, signInOut } = this.#parts;
-    const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
-    const input = await manager.inputForNext(id, changes);
-    return signInOut.signIn(request, response, input, options, id);
+    return withRetryAfter(response, async () => {
+      const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
+      const input = await manager.inputForNext(id, changes);
+      return signInOut.signIn(request, response, input, options, id);
+    });
   }
 
   /**
@@ -150,8 +154,10 @@ export class SessionService {
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
     const { authenticator, signInOut } = this.#parts;
-    const actor = await authenticator.authenticate(request, response, { ...options, impersonated: false });
-    return signInOut.impersonate(request, response, actor, input);
+    return withRetryAfter(response, async () => {
+      const actor = await authenticator.authenticate(request, response, { ...options, impersonated: false });
+      return signInOut.impersonate(request, response, actor, input);
+    });
   }
 
   /**
@@ -166,7 +172,8 @@ export class SessionService {
     response: HttpResponse,
     options?: AuthenticateOptions,
   ): Promise<boolean> {
-    return this.#parts.signInOut.endImpersonation(request, response, options);
+    const { signInOut } = this.#parts;
+    return withRetryAfter(response, async () => signInOut.endImpersonation(request, response, options));
   }
 
   /**
@@ -190,7 +197,8 @@ export class SessionService {
     response: HttpResponse,
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
-    return this.#parts.authenticator.authenticate(request, response, options);
+    const { authenticator } = this.#parts;
+    return withRetryAfter(response, async () => authenticator.authenticate(request, response, options));
   }
 
   /**
@@ -205,7 +213,8 @@ export class SessionService {
     response: HttpResponse,
     options?: AuthenticateOptions,
   ): Promise<ActiveSession> {
-    return this.#parts.authenticator.refresh(request, response, options);
+    const { authenticator } = this.#parts;
+    return withRetryAfter(response, async () => authenticator.refresh(request, response, options));
   }
 
   /**
@@ -218,7 +227,8 @@ export class SessionService {
    * @throws {@link CsrfError}
    */
   async signOut(request: HttpRequest, response: HttpResponse, options?: AuthenticateOptions): Promise<void> {
-    await this.#parts.signInOut.signOut(request, response, options);
+    const { signInOut } = this.#parts;
+    await withRetryAfter(response, async () => signInOut.signOut(request, response, options));
   }
 
   /** Clears the client's cookies. Does not end the session. Has no effect if the headers of the response have been sent. */

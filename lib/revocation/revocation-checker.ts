@@ -20,7 +20,9 @@ export interface RevocationChecker {
    * @returns a promise only if something must be waited for
    */
   endOf(session: RevocableSession, now: number): SessionEnd | undefined | Promise<SessionEnd | undefined>;
-  /** The same by what this process remembers, without asking anybody. */
+  /** Reads what {@link endOf} would wait for, if that is due. @returns a promise only if something must be waited for */
+  freshen(now: number): Promise<void> | undefined;
+  /** The end by what this process remembers, without asking anybody. */
   remembered(session: RevocableSession): SessionEnd | undefined;
   /** Tells the checker that this process has revoked these sessions. */
   revoked(sessionIds: readonly string[], end: SessionEnd): void;
@@ -117,6 +119,9 @@ class NoRevocation implements RevocationChecker {
   endOf(_session: RevocableSession, _now: number): ReturnType<RevocationChecker['endOf']> {
     return undefined;
   }
+
+  /** There is nothing that several requests could share. */
+  freshen(): undefined {}
 
   remembered(): undefined {}
 

@@ -21,6 +21,7 @@ class Database {
   takes: [number, number][] = [];
   asked = 0;
   isDown = false;
+  isSilent = false;
 
   readonly dataSource = {
     options: { type: 'postgres' },
@@ -32,6 +33,7 @@ class Database {
         this.asked++;
         await Promise.resolve();
         if (this.isDown) throw new Error('down');
+        if (this.isSilent) return new Promise<never>(() => undefined);
         wait(there);
         const { now } = this;
         wait(back);
@@ -92,6 +94,15 @@ describe('the clock of the database', () => {
     expect(clock.peek()).toBe(NOW + 10 * MINUTE);
     await settle();
     expect(database.asked).toBe(0);
+  });
+
+  test('is not waited for where the database hangs, and that takes one connection only', async () => {
+    database.isSilent = true;
+    const hasty = new DatabaseClock(database.dataSource, 20);
+    await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
+    await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
+    expect(database.asked).toBe(1);
+    expect(hasty.now()).toBe(NOW);
   });
 
   test.each([0, 1, -1, 11 * SECOND, -2 * MINUTE, HOUR, -HOUR, 30 * 24 * HOUR, 0.4])(

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { Clock } from '../util/clock.js';
 import { logger } from '../util/logger.js';
 import { Trouble } from '../util/trouble.js';
+import { Deadlines } from './deadlines.js';
 import { withQueryRunner } from './query-runner.js';
 import { isRowKeeper, type Rows } from './row-keeper.js';
 
@@ -14,6 +15,9 @@ const READ: Partial<Record<DataSource['options']['type'], string>> = {
   mysql: "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1000 AS now",
   mariadb: "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1000 AS now",
 };
+
+/** How long a reading may take by default, in milliseconds. */
+const TIMEOUT = 5_000;
 
 /** How often the database's clock is read again, in milliseconds: somebody may set it, or another server may answer. */
 const INTERVAL = 10_000;
@@ -51,13 +55,18 @@ export class DatabaseClock implements Clock {
   /** How far this machine's clock was ahead of its steady one when the last reading began. */
   private gap = 0;
   private reading: Promise<void> | undefined;
+  /** May take longer than anybody waits for it. */
+  private measuring: Promise<void> | undefined;
+  private readonly deadlines: Deadlines;
   private readonly trouble = new Trouble({
     begins:
       "The database's clock could not be read. Until it can, sessions go by this machine's clock and the difference that is known.",
     ends: "The database's clock can be read again.",
   });
 
-  constructor(rows: Rows) {
+  /** @param timeout how long a reading may take, with the wait for a connection, in milliseconds */
+  constructor(rows: Rows, timeout: number = TIMEOUT) {
+    this.deadlines = new Deadlines(timeout);
     this.dataSource = isRowKeeper(rows) ? undefined : rows;
     this.sql = this.dataSource && READ[this.dataSource.options.type];
   }
@@ -87,11 +96,11 @@ export class DatabaseClock implements Clock {
    *
    * @returns how far this machine's clock is ahead of it, in milliseconds. If the answer took long, this is not exact. Then
    *   it is the value nearest to the present one that the answer allows
+   * @throws Error when the database does not tell its time, or not in time
    */
   async synchronise(): Promise<number> {
     const { dataSource, sql } = this;
     if (!dataSource || sql === undefined) return 0;
-    // Where the database does not answer, each reading would take one more connection.
     this.reading ??= this.readIn(dataSource, sql).finally(() => {
       this.reading = undefined;
     });
@@ -112,7 +121,11 @@ export class DatabaseClock implements Clock {
     this.dueAt = tick + INTERVAL;
     this.gap = Date.now() - tick;
     try {
-      await this.measure(dataSource, sql);
+      // Where the database does not answer, each reading would take one more connection.
+      this.measuring ??= this.measure(dataSource, sql).finally(() => {
+        this.measuring = undefined;
+      });
+      await this.deadlines.limit(this.measuring);
       this.trouble.worked(this.peek());
     } catch (error) {
       this.trouble.failed(error, this.peek());

@@ -29,6 +29,21 @@ const LONGEST_AT_START = 30_000;
 const UNREACHABLE =
   /^(E[A-Z]+|08...|57P..|53300|PROTOCOL_.*|POOL_.*|ER_(SERVER_SHUTDOWN|CON_COUNT_ERROR|NEW_ABORTING_CONNECTION)|NO_ANSWER)$/;
 
+/** Codes that say that the server lets this user, or this database, not be used now: PostgreSQL, MySQL/MariaDB. */
+const REFUSED =
+  /^(28...|3D000|55000|ER_(ACCESS_DENIED_ERROR|ACCOUNT_HAS_BEEN_LOCKED|BAD_DB_ERROR|USER_LIMIT_REACHED|TOO_MANY_USER_CONNECTIONS))$/;
+
+/** Codes that one cause gives in turn, by what the statement does: rights that are missing, a database that only reads. */
+const ALIKE: readonly (readonly [kind: string, codes: RegExp])[] = [
+  ['forbidden', /^(42501|ER_(TABLE|COLUMN|DB)ACCESS_DENIED_ERROR|ER_SPECIFIC_ACCESS_DENIED_ERROR)$/],
+  [
+    'read-only',
+    /^(25006|SQLITE_READONLY.*|ER_(OPTION_PREVENTS_STATEMENT|CANT_EXECUTE_IN_READ_ONLY_TRANSACTION|READ_ONLY_MODE))$/,
+  ],
+];
+
+const UNREACHABLE_KIND = 'unreachable';
+
 export function isUniqueViolation(error: unknown): boolean {
   const { message } = (error ?? {}) as { message?: unknown };
   // Errors of sql.js have SQLite's message, but no code.
@@ -80,7 +95,13 @@ const WITH_VALUES = ['parameters', 'sql', 'detail', 'where', 'internalQuery'] as
 export function kindOfFailure(error: unknown): string {
   const { code, driverError } = (error ?? {}) as { code?: unknown; driverError?: { code?: unknown } };
   const known = [code, driverError?.code].find((each) => typeof each === 'string');
-  return known === undefined || UNREACHABLE.test(known) ? 'unreachable' : known;
+  if (known === undefined || UNREACHABLE.test(known)) return UNREACHABLE_KIND;
+  return ALIKE.find(([, codes]) => codes.test(known))?.[0] ?? known;
+}
+
+/** Whether a cause of this kind is about the way to the database, so that it stops every statement that needs a new connection. */
+export function isOfConnection(kind: string): boolean {
+  return kind === UNREACHABLE_KIND || REFUSED.test(kind);
 }
 
 /**

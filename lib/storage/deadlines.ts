@@ -52,7 +52,11 @@ export class Deadlines {
         return;
       }
       this.pending.delete(each);
-      each.reject(new TimeoutError(`The database did not answer within ${this.longest / 1_000} s.`));
+      each.reject(
+        new TimeoutError(
+          `The database did not answer within ${this.longest / 1_000} s: it hangs, a lock is held, or all connections of the pool are in use.`,
+        ),
+      );
     }
   }
 }

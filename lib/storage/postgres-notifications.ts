@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import { Marks } from './marks.js';
 import type { Clock } from '../util/clock.js';
 import { Trouble } from '../util/trouble.js';
+import { Deadlines } from './deadlines.js';
 import { withQueryRunner } from './query-runner.js';
 import { SessionEntity } from './session.entity.js';
 
@@ -46,11 +47,15 @@ export class PostgresNotifications {
   private wait = SHORTEST_WAIT;
   private notifying: Promise<unknown> | undefined;
   private hasMore = false;
+  private readonly deadlines: Deadlines;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly clock: Clock,
+    /** How long an answer may take, in milliseconds. */
+    private readonly timeout = 5_000,
   ) {
+    this.deadlines = new Deadlines(timeout);
     const { tablePath } = dataSource.getMetadata(SessionEntity);
     // Channels belong to a database, not to a schema, and their names have at most 63 bytes.
     const hash = createHash('sha256').update(tablePath).digest('hex').slice(0, 16);
@@ -89,15 +94,23 @@ export class PostgresNotifications {
   }
 
   private async send(): Promise<void> {
-    await withQueryRunner(this.dataSource, async (queryRunner) =>
-      queryRunner.query('SELECT pg_notify($1, $2)', [this.channel, this.marks.next()]),
+    await this.deadlines.limit(
+      withQueryRunner(this.dataSource, async (queryRunner) =>
+        queryRunner.query('SELECT pg_notify($1, $2)', [this.channel, this.marks.next()]),
+      ),
     );
   }
 
   private async connect(): Promise<void> {
     const { Client: PgClient, options } = (this.dataSource.driver as unknown as { master: Pool }).master;
     // The pool hides the password from being listed.
-    const client = new PgClient({ ...options, password: options.password, keepAlive: true });
+    const client = new PgClient({
+      connectionTimeoutMillis: this.timeout,
+      query_timeout: this.timeout,
+      ...options,
+      password: options.password,
+      keepAlive: true,
+    });
     this.client = client;
     try {
       client.on('error', (error) => this.lost(client, error));

@@ -116,26 +116,61 @@ async function connect(options: DataSourceOptions): Promise<DataSource> {
 
 async function checkDatabase(dataSource: DataSource): Promise<void> {
   await withQueryRunner(dataSource, async (queryRunner) => {
+    const lacking: string[] = [];
     if (dataSource.options.type === 'mysql' || dataSource.options.type === 'mariadb') {
       await checkSqlMode(queryRunner);
     }
     for (const entity of SESSION_ENTITIES) {
       const { tablePath, columns } = dataSource.getMetadata(entity);
       const table = await retryAtStart(() => queryRunner.getTable(tablePath));
-      if (!table) throw missing(`no table "${tablePath}"`);
+      if (!table) {
+        lacking.push(`no table "${tablePath}"`);
+        continue;
+      }
       const present = new Set(table.columns.map(({ name }) => name));
-      const lacking = columns.map(({ databaseName }) => databaseName).filter((name) => !present.has(name));
-      if (lacking.length > 0) throw missing(`no column ${lacking.join(', ')} in the table "${tablePath}"`);
+      const absent = columns.map(({ databaseName }) => databaseName).filter((name) => !present.has(name));
+      if (absent.length > 0) lacking.push(`no column ${absent.join(', ')} in the table "${tablePath}"`);
     }
+    if (lacking.length > 0) throw await missing(dataSource, queryRunner, lacking.join(', '));
   });
 }
 
-function missing(what: string): InvalidOptionError {
-  const migrations = SESSION_MIGRATIONS.map(({ name }) => name).join(', ');
-  return new InvalidOptionError(
-    'dataSource',
-    `the database has ${what}. Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them (migrationsRun: true does that at start). They are: ${migrations}.`,
-  );
+/** Says which migrations have not been run, because that is nearly always why. */
+async function missing(
+  dataSource: DataSource,
+  queryRunner: QueryRunner,
+  what: string,
+): Promise<InvalidOptionError> {
+  const run = await migrationsRun(dataSource, queryRunner);
+  const names = SESSION_MIGRATIONS.map(({ name }) => name);
+  const open = names.filter((name) => !run.has(name));
+  const why =
+    open.length > 0
+      ? `These migrations have not been run: ${open.join(', ')}. Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them before this version starts (migrationsRun: true does that at start).`
+      : `All migrations of the sessions have been run (${names.join(', ')}), so something else has changed the tables since. Restore them, or drop them, delete these names from the table of migrations, and run them again: ...SESSION_MIGRATIONS, migrationsRun.`;
+  return new InvalidOptionError('dataSource', `the database has ${what}. ${why}`);
+}
+
+/** The names of the migrations that have been run, as far as the database tells. */
+async function migrationsRun(
+  { driver, options }: DataSource,
+  queryRunner: QueryRunner,
+): Promise<ReadonlySet<string>> {
+  const { schema, database } = driver as { schema?: string; database?: string };
+  const path = driver.buildTableName(options.migrationsTableName ?? 'migrations', schema, database);
+  const table = path
+    .split('.')
+    .map((part) => driver.escape(part))
+    .join('.');
+  try {
+    const rows = (await queryRunner.query(`SELECT ${driver.escape('name')} FROM ${table}`)) as {
+      name: string;
+    }[];
+    return new Set(rows.map(({ name }) => name));
+  } catch {
+    // None has ever been run, or the application keeps them in another way.
+    return new Set();
+  }
 }
 
 /**

@@ -116,10 +116,14 @@ export class Statements<E extends ObjectLiteral> implements EntityStatements<E> 
       return value;
     };
     const label = { statement: statementName, module: this.module };
+    const watched = {
+      name: `${this.metadata.name}.${statementName}`,
+      scope: `${text.slice(0, text.indexOf(' '))} ${this.metadata.name}`,
+    };
     return async (values) => {
       const run = async () => statement.run(names.map((name) => valueOf(values, name)));
       const { rows, rowCount } = await this.watch.run(
-        statementName,
+        watched,
         statements.hasSubscribers ? async () => timeStatement(label, run) : run,
       );
       for (const row of rows as Record<string, unknown>[]) {

@@ -5,6 +5,8 @@ import { Trouble } from './trouble.js';
 const NOW = Date.UTC(2026, 0, 15);
 const FIRST = new Error('down');
 
+const COMES_AND_GOES = 'begins This comes and goes; its end is told after a minute without it.';
+
 /** What is tried: `+` works, `-` fails. One try per second. */
 const courses: [course: string, lines: string[]][] = [
   ['', []],
@@ -13,7 +15,27 @@ const courses: [course: string, lines: string[]][] = [
   ['----', ['begins']],
   ['-+', ['begins', 'It works again. The trouble lasted 1 s.']],
   ['+---++', ['begins', 'It works again. The trouble lasted 3 s.']],
-  ['-+-', ['begins', 'It works again. The trouble lasted 1 s.', 'begins']],
+  ['-+-', ['begins', 'It works again. The trouble lasted 1 s.', COMES_AND_GOES]],
+  [`-+${'-+'.repeat(100)}`, ['begins', 'It works again. The trouble lasted 1 s.', COMES_AND_GOES]],
+  [
+    `-+-+-${'+'.repeat(60)}`,
+    [
+      'begins',
+      'It works again. The trouble lasted 1 s.',
+      COMES_AND_GOES,
+      'It works again. The trouble lasted 3 s.',
+    ],
+  ],
+  [`-${'+'.repeat(59)}-+`, ['begins', 'It works again. The trouble lasted 1 s.', COMES_AND_GOES]],
+  [
+    `-${'+'.repeat(60)}-+`,
+    [
+      'begins',
+      'It works again. The trouble lasted 1 s.',
+      'begins',
+      'It works again. The trouble lasted 1 s.',
+    ],
+  ],
 ];
 
 describe('a trouble', () => {
@@ -47,6 +69,17 @@ describe('a trouble', () => {
     expect(trouble.since).toBe(NOW);
     trouble.worked(NOW + 2);
     expect(trouble.since).toBeUndefined();
+  });
+
+  it('that comes and goes is no trouble while it has gone', () => {
+    const trouble = new Trouble({ begins: 'begins', ends: 'ends' });
+    trouble.failed(FIRST, NOW);
+    trouble.worked(NOW + 1);
+    trouble.failed(FIRST, NOW + 2);
+    trouble.worked(NOW + 3);
+    expect([trouble.since, trouble.isOpen]).toEqual([undefined, true]);
+    trouble.failed(FIRST, NOW + 4);
+    expect(trouble.since).toBe(NOW + 2);
   });
 
   it('that ended before it began, by a clock that was set back, lasts no negative time', () => {

@@ -72,11 +72,12 @@ const SUITES = [
   [
     'silence',
     [
-      'lib/util',
       'lib/storage',
       'lib/keys',
+      'lib/util',
       'test/http/silent-database.spec.ts',
       'test/http/lagging-node.spec.ts',
+      'test/keys/sealed-keys.spec.ts',
     ],
   ],
   ['lists', ['test/verifier/revocations.spec.ts']],

@@ -8,6 +8,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class TcpGate {
   private readonly sockets = new Set<Socket>();
   private isShut = false;
+  private address = 0;
 
   private constructor(private readonly server: Server) {}
 
@@ -50,8 +51,20 @@ export class TcpGate {
     for (const socket of this.sockets) socket.destroy();
   }
 
+  /** Refuses connections, and ends those that there are, as where the server has stopped. */
+  async leave(): Promise<void> {
+    this.address = this.port;
+    await this.close();
+  }
+
+  async comeBack(): Promise<void> {
+    this.server.listen(this.address, '127.0.0.1');
+    await once(this.server, 'listening');
+  }
+
   async close(): Promise<void> {
     for (const socket of this.sockets) socket.destroy();
+    if (!this.server.listening) return;
     this.server.close();
     await once(this.server, 'close');
   }
