@@ -102,7 +102,8 @@ describe('the clock of the database', () => {
     await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
     await expect(hasty.synchronise()).rejects.toThrow(/did not answer within 0\.02 s/);
     expect(database.asked).toBe(1);
-    expect(hasty.now()).toBe(NOW);
+    // The deadline is real time.
+    expect(Math.abs(hasty.now() - NOW)).toBeLessThan(SECOND);
   });
 
   test.each([0, 1, -1, 11 * SECOND, -2 * MINUTE, HOUR, -HOUR, 30 * 24 * HOUR, 0.4])(

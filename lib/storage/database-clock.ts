@@ -120,6 +120,8 @@ export class DatabaseClock implements Clock {
     const tick = this.tick();
     this.dueAt = tick + INTERVAL;
     this.gap = Date.now() - tick;
+    // Until the database has told its time, this machine's other clock is the best guess.
+    if (!this.hasRead) this.ahead = -this.gap;
     try {
       // Where the database does not answer, each reading would take one more connection.
       this.measuring ??= this.measure(dataSource, sql).finally(() => {

@@ -254,11 +254,12 @@ test.each(['find', 'revokedSince'])('a recovery is told once, after "%s" has fai
   const watched = new StatementWatch({ now: () => 0 }, undefined, () => {
     recoveries++;
   });
-  const works = async () => watched.run('find', async () => 'done');
+  const works = async () => watched.run(statement('find'), async () => 'done');
   await works();
   expect(recoveries).toBe(0);
   for (let times = 0; times < 2; times++) {
-    await watched.run(name, async () => Promise.reject(databaseError('57P01'))).catch(() => undefined);
+    const fails = async () => Promise.reject(databaseError('57P01'));
+    await watched.run(statement(name), fails).catch(() => undefined);
   }
   expect(recoveries).toBe(0);
   await works();

@@ -14,7 +14,6 @@ const PASSED = [
   { file: 'module/session.runtime.ts', code: 'logger.log(note)' },
   { file: 'module/session.runtime.ts', code: 'logger.warn(warning)' },
   { file: 'storage/session.store.ts', code: 'logger.error(message)' },
-  { file: 'util/trouble.ts', code: 'logger.error(this.texts.begins)' },
 ];
 const DAMAGED = 'The column for the … of session … is damaged: its value is not JSON.';
 

@@ -455,7 +455,7 @@ describe.skipIf(!executablePath)(
 async function setImpatient(page: Page, isImpatient: boolean): Promise<void> {
   await page.evaluate(
     `globalThis.patient ??= AbortSignal.timeout.bind(AbortSignal);
-    AbortSignal.timeout = (ms) => globalThis.patient(${isImpatient} ? 500 : ms);`,
+    AbortSignal.timeout = (ms) => globalThis.patient(${isImpatient} ? 3000 : ms);`,
   );
 }
 
