@@ -121,7 +121,7 @@ export class SessionService {
   ): Promise<ActiveSession> {
     const { authenticator, manager, signInOut } = this.#parts;
     const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
-    const input = await manager.inputForNext(id, changes);
+    const input = await manager.withAuthentic(id, () => manager.inputForNext(id, changes));
     return signInOut.signIn(request, response, input, options, id);
   }
 
