@@ -4,15 +4,7 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import {
-  createFolder,
-  freePort,
-  hasMariadb,
-  installData,
-  MariadbServer,
-  removeFolder,
-  SETTINGS,
-} from './mariadb.mjs';
+import { createFolder, freePort, hasMariadb, installData, MariadbServer, SETTINGS } from './mariadb.mjs';
 
 const run = promisify(execFile);
 
@@ -31,7 +23,7 @@ export function hasGalera() {
  * @param options.providerOptions such as `evs.suspect_timeout`. @default those of Galera
  */
 export async function startGalera({ nodes: count = 3, settings = {}, providerOptions = {} } = {}) {
-  const folder = await createFolder();
+  const { folder, removeFolder } = await createFolder();
   const places = await Promise.all(Array.from({ length: count }, () => portsOfNode()));
   const addresses = places.map(({ group }) => `127.0.0.1:${group}`);
   const nodes = places.map((ports, index) => {
@@ -82,7 +74,7 @@ export async function startGalera({ nodes: count = 3, settings = {}, providerOpt
   }
   async function remove() {
     await Promise.all(nodes.map((node) => node.kill()));
-    await removeFolder(folder);
+    await removeFolder();
   }
   return { nodes, remove };
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
+import { atExit } from './at-exit.mjs';
 
 const run = promisify(execFile);
 
@@ -26,15 +27,6 @@ export const SETTINGS = {
   skip_name_resolve: 'ON',
 };
 
-/** What must be gone when this process ends, however it ends. */
-const running = new Set();
-const folders = new Set();
-process.once('exit', () => {
-  for (const child of running) killGroup(child, 'SIGKILL');
-  for (const folder of folders)
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-});
-
 /** Whether this machine has what these servers need. */
 export function hasMariadb() {
   return ['mariadbd', 'mariadb-install-db'].every((name) => spawnSync('which', [name]).status === 0);
@@ -42,7 +34,7 @@ export function hasMariadb() {
 
 /** One MariaDB server in a temporary folder. */
 export async function startMariadb({ settings = {} } = {}) {
-  const folder = await createFolder();
+  const { folder, removeFolder } = await createFolder();
   const data = join(folder, 'data');
   await installData(data);
   const server = new MariadbServer({
@@ -55,22 +47,24 @@ export async function startMariadb({ settings = {} } = {}) {
   return Object.assign(server, {
     async remove() {
       await server.kill();
-      await removeFolder(folder);
+      await removeFolder();
     },
   });
 }
 
-/** A folder of the user that servers run as. */
+/** A folder of the user that servers run as. @returns its path, and how to remove it */
 export async function createFolder() {
   const folder = await mkdtemp(join(tmpdir(), 'session-tokens-mariadb-'));
-  folders.add(folder);
+  const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 100 };
+  const forget = atExit(() => rmSync(folder, removal));
   if (isRoot()) await chown(folder, await idOf('-u'), await idOf('-g'));
-  return folder;
-}
-
-export async function removeFolder(folder) {
-  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  folders.delete(folder);
+  return {
+    folder,
+    removeFolder: async () => {
+      await rm(folder, removal);
+      forget();
+    },
+  };
 }
 
 /** Makes the folder of an empty server, whose `root` needs no password. */
@@ -132,10 +126,10 @@ export class MariadbServer {
       detached: true,
     });
     await output.close();
-    running.add(child);
+    const forget = atExit(() => killGroup(child, 'SIGKILL'));
     this.child = child;
     this.exit = once(child, 'exit').then(() => {
-      running.delete(child);
+      forget();
       if (this.child === child) this.child = undefined;
     });
   }

@@ -1,11 +1,12 @@
 // Files of SQLite, and what may happen to them.
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Database from 'libsql';
+import { atExit } from './at-exit.mjs';
 
 const run = promisify(execFile);
 
@@ -16,19 +17,35 @@ export function mayMount() {
 
 /** A database in a temporary folder. */
 export async function startSqlite() {
-  const folder = await mkdtemp(join(tmpdir(), 'session-tokens-sqlite-'));
-  return new SqliteFile(folder, () => rm(folder, { recursive: true, force: true }));
+  const { folder, removeFolder } = await createFolder();
+  return new SqliteFile(folder, removeFolder);
 }
 
 /** The same on a disk of its own. @param megabytes its size */
 export async function startSqliteOnDisk(megabytes) {
-  const folder = await mkdtemp(join(tmpdir(), 'session-tokens-sqlite-'));
+  const { folder, removeFolder } = await createFolder();
   await run('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
+  // Processes that were killed may still hold its files.
+  const unmount = ['--lazy', folder];
+  const forget = atExit(() => execFileSync('umount', unmount));
   return new SqliteFile(folder, async () => {
-    // Processes that were killed may still hold its files.
-    await run('umount', ['--lazy', folder]);
-    await rm(folder, { recursive: true, force: true });
+    await run('umount', unmount);
+    forget();
+    await removeFolder();
   });
+}
+
+async function createFolder() {
+  const folder = await mkdtemp(join(tmpdir(), 'session-tokens-sqlite-'));
+  const removal = { recursive: true, force: true };
+  const forget = atExit(() => rmSync(folder, removal));
+  return {
+    folder,
+    removeFolder: async () => {
+      await rm(folder, removal);
+      forget();
+    },
+  };
 }
 
 class SqliteFile {
@@ -68,6 +85,10 @@ class SqliteFile {
   async forbidChanges() {
     const files = ['', '-wal'].map((suffix) => this.path + suffix).filter((file) => existsSync(file));
     await run('chattr', ['+i', ...files]);
-    return () => run('chattr', ['-i', ...files]);
+    const forget = atExit(() => execFileSync('chattr', ['-i', ...files]));
+    return async () => {
+      await run('chattr', ['-i', ...files]);
+      forget();
+    };
   }
 }
