@@ -156,6 +156,11 @@ const stories: [string, [statement: string, code?: string][], string[]][] = [
     ['begins 57P01', 'ends'],
   ],
   [
+    'a node that has lost its cluster',
+    [['find', 'NO_ANSWER'], ['find', 'ER_UNKNOWN_COM_ERROR'], ['find', 'ECONNREFUSED'], ['find']],
+    ['begins NO_ANSWER', 'ends'],
+  ],
+  [
     'a full disk, while the server goes away',
     [
       ['insert', 'SQLITE_FULL'],
