@@ -28,11 +28,19 @@ const all = [
     },
     { quick: true },
   ),
-  scenario('another process holds the lock for 3 s', startSqlite, async ({ stage, file }) => {
-    const giveBack = file.takeWriteLock();
-    await stage.pause(3_000);
-    giveBack();
-  }),
+  scenario(
+    'another process holds the lock for 3 s, three times',
+    startSqlite,
+    async ({ stage, file }) => {
+      for (let n = 0; n < 3; n++) {
+        const giveBack = file.takeWriteLock();
+        await stage.pause(3_000);
+        giveBack();
+        await stage.pause(2_000);
+      }
+    },
+    { setting: { allowed: { times: 3 } } },
+  ),
 ];
 
 /** They need root. */

@@ -8,7 +8,8 @@ for (const [signal, number] of [
   ['SIGINT', 2],
   ['SIGTERM', 15],
 ]) {
-  process.once(signal, () => process.exit(128 + number));
+  // Not once: a second signal would end this process in the middle of it.
+  process.on(signal, () => process.exit(128 + number));
 }
 
 /**
