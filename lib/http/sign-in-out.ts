@@ -134,7 +134,7 @@ export class SignInOut {
       );
     }
     const now = this.clock.now();
-    const by = await this.manager.getRow(actor.id);
+    const by = await this.manager.withAuthentic(actor.id, () => this.manager.getRow(actor.id));
     const device = { ...deviceOf(request), ...input?.device };
     const tokens = await this.lifecycle.impersonate(
       by,
@@ -172,7 +172,7 @@ export class SignInOut {
       ids.push(verification.accessToken.sessionId);
       actor = verification.accessToken.actor;
     }
-    if (ids.length > 0) await this.manager.revokeMany(ids, { reason: 'logout' });
+    if (ids.length > 0) await this.manager.revokeAuthentic(ids, { reason: 'logout' });
     impersonation.clear(response, request);
     // The page needs that of the actor's session now.
     if (actor) await this.csrf.giveToken(response, actor.sessionId, now);
@@ -212,7 +212,7 @@ export class SignInOut {
   }
 
   private async end({ proven, others }: PresentSessions, why: RevokeOptions): Promise<void> {
-    if (proven.length > 0) await this.manager.revokeMany(proven, why);
+    if (proven.length > 0) await this.manager.revokeAuthentic(proven, why);
     for (const { sessionId, sessionSecret } of others) {
       await this.manager.revokeWithSecret(sessionId, sessionSecret, why);
     }

@@ -124,7 +124,7 @@ export class SessionService {
     const { authenticator, manager, signInOut } = this.#parts;
     return withRetryAfter(response, async () => {
       const { id } = await authenticator.authenticate(request, response, { ...options, impersonated: false });
-      const input = await manager.inputForNext(id, changes);
+      const input = await manager.withAuthentic(id, () => manager.inputForNext(id, changes));
       return signInOut.signIn(request, response, input, options, id);
     });
   }

@@ -35,9 +35,9 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
    */
   async revoke(options?: RevokeOptions): Promise<boolean> {
     const reason = options?.reason ?? 'logout';
-    const revoked = await this.#manager.revoke(this.id, { ...options, reason });
+    const ended = await this.#manager.revokeAuthentic([this.id], { ...options, reason });
     this.#client.clear();
-    return revoked;
+    return ended > 0;
   }
 
   /** The CSRF token of the session, for CSRF mode `token`. Give it to a page that has lost it. */
@@ -47,7 +47,7 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
 
   /** The session as the database has it. @throws {@link SessionNotFoundError} when it is over */
   async getInfo(): Promise<SessionInfo<TClaims>> {
-    return (await this.#manager.get(this.id, this.id)) as SessionInfo<TClaims>;
+    return (await this.own((manager) => manager.get(this.id, this.id))) as SessionInfo<TClaims>;
   }
 
   /**
@@ -56,12 +56,12 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
    * @throws {@link SessionNotFoundError} | {@link InvalidInputError}
    */
   async rename(label: string | null): Promise<void> {
-    await this.#manager.rename(this.id, label);
+    await this.own((manager) => manager.rename(this.id, label));
   }
 
   /** The session's data. @throws {@link SessionNotFoundError} when it is over */
   async getData<TData = SessionData>(): Promise<TData> {
-    return (await this.#manager.get(this.id)).data as TData;
+    return (await this.own((manager) => manager.get(this.id))).data as TData;
   }
 
   /**
@@ -73,7 +73,7 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
   async updateData<TNext extends Update<SessionData>>(
     next: TNext & OnlyMembersOf<SessionData, TNext>,
   ): Promise<void> {
-    await this.#manager.updateData(this.id, next);
+    await this.own((manager) => manager.updateData(this.id, next));
   }
 
   /**
@@ -85,7 +85,11 @@ export class ActiveSession<TClaims = SessionClaims> extends AuthenticatedSession
   async updateClaims<TNext extends Update<TClaims>>(
     next: TNext & OnlyMembersOf<TClaims, TNext>,
   ): Promise<void> {
-    const row = await this.#manager.updateClaims(this.id, next);
+    const row = await this.own((manager) => manager.updateClaims(this.id, next));
     this.token = await this.#client.replace(row, this.token);
+  }
+
+  private async own<T>(operation: (manager: SessionManager) => Promise<T>): Promise<T> {
+    return this.#manager.withAuthentic(this.id, () => operation(this.#manager));
   }
 }

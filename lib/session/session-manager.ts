@@ -6,6 +6,7 @@ import {
   endOf,
   type EndedSession,
   isLive,
+  mayBeMissing,
   type SessionRow,
   type SessionStore,
 } from '../storage/session.store.js';
@@ -80,13 +81,32 @@ export class SessionManager {
   }
 
   /**
+   * Ends sessions whose tokens are authentic. The row of a young one may be late: see `findAuthentic` of the store. Without it
+   * nothing would end, and whoever has copied the tokens would keep them.
+   *
+   * @throws {@link StorageUnavailableError} when it does not come
+   */
+  async revokeAuthentic(ids: readonly string[], options?: RevokeOptions): Promise<number> {
+    let ended = await this.revokeMany(ids, options);
+    if (ended === ids.length) return ended;
+    for (const id of ids) {
+      if ((await this.isLate(id)) && (await this.revoke(id, options))) ended++;
+    }
+    return ended;
+  }
+
+  /**
    * Ends a session only if the secret is right. A right mac is not enough, because somebody who has read the database may be
-   * able to make one.
+   * able to make one. The row may be late here, too.
+   *
+   * @throws {@link StorageUnavailableError} when it does not come
    */
   async revokeWithSecret(id: string, sessionSecret: Buffer, options?: RevokeOptions): Promise<void> {
     const why = checkRevokeOptions(options);
+    const hash = hashSessionSecret(sessionSecret);
     const now = this.clock.now();
-    const ended = await this.store.revoke(id, now, why.reason, hashSessionSecret(sessionSecret));
+    let ended = await this.store.revoke(id, now, why.reason, hash);
+    if (!ended && (await this.isLate(id))) ended = await this.store.revoke(id, now, why.reason, hash);
     if (ended) this.announce([ended], now, why);
   }
 
@@ -163,6 +183,28 @@ export class SessionManager {
         return { ...row, [what]: value };
     }
     throw new StorageUnavailableError('The session changed too often while it was being updated.');
+  }
+
+  /**
+   * Does something with a session whose token is authentic. If it is not found, its row may be late.
+   *
+   * @throws {@link StorageUnavailableError} when it does not come
+   */
+  async withAuthentic<T>(id: string, operation: () => Promise<T>): Promise<T> {
+    try {
+      return await operation();
+    } catch (error) {
+      if (error instanceof SessionNotFoundError && (await this.isLate(id))) return operation();
+      throw error;
+    }
+  }
+
+  /** Whether the row of a session was not there a moment ago, and is now. */
+  private async isLate(id: string): Promise<boolean> {
+    const now = this.clock.now();
+    if (!mayBeMissing(id, now)) return false;
+    const row = await this.store.findAuthentic(id, now);
+    return row !== null && isLive(row, now);
   }
 
   private async findRow(id: string): Promise<SessionRow | null> {

@@ -25,9 +25,12 @@ const LONGEST_WAIT = 40;
 /** At start no request waits, and the process ends if the last attempt fails. */
 const LONGEST_AT_START = 30_000;
 
-/** Codes that say that the server is not there, or is about to stop or to start: of Node, PostgreSQL, MySQL, mysql2, this file. */
+/**
+ * Codes that say that the server is not there, or is about to stop or to start: of Node, PostgreSQL, MySQL, mysql2, this file.
+ * A node of Galera that has lost the others says that it does not know the command (`ER_UNKNOWN_COM_ERROR`).
+ */
 const UNREACHABLE =
-  /^(E[A-Z]+|08...|57P..|53300|PROTOCOL_.*|POOL_.*|ER_(SERVER_SHUTDOWN|CON_COUNT_ERROR|NEW_ABORTING_CONNECTION)|NO_ANSWER)$/;
+  /^(E[A-Z]+|08...|57P..|53300|PROTOCOL_.*|POOL_.*|ER_(SERVER_SHUTDOWN|CON_COUNT_ERROR|NEW_ABORTING_CONNECTION|UNKNOWN_COM_ERROR)|NO_ANSWER)$/;
 
 /** Codes that say that the server lets this user, or this database, not be used now: PostgreSQL, MySQL/MariaDB. */
 const REFUSED =

@@ -220,6 +220,11 @@ const stories: [string, [statement: string, code?: string, wait?: number][], str
   ],
   ['what the keys tell of themselves', [['keys.findAll', '42501'], ['keys.insert', '42501'], ['insert']], []],
   [
+    'a node that has lost its cluster',
+    [['find', 'NO_ANSWER'], ['find', 'ER_UNKNOWN_COM_ERROR'], ['find', 'ECONNREFUSED'], ['find']],
+    ['begins NO_ANSWER', 'ends'],
+  ],
+  [
     'a full disk, while the server goes away',
     [
       ['insert', 'SQLITE_FULL'],

@@ -65,9 +65,17 @@ export class Crowd {
     };
   }
 
-  /** That many clients live until {@link Crowd.stop} is called. */
+  /**
+   * That many clients live until {@link Crowd.stop} is called. They come one after the other, within the life of an access token:
+   * otherwise all would refresh in the same moment, and a short fault might come between two of these.
+   */
   async live(clients) {
-    await Promise.all(Array.from({ length: clients }, () => this.#liveInOnePlace()));
+    const { ttl } = this.#habits;
+    const live = async (_, place) => {
+      await pause((place / clients) * ttl);
+      await this.#liveInOnePlace();
+    };
+    await Promise.all(Array.from({ length: clients }, live));
   }
 
   stop() {

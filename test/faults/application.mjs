@@ -67,6 +67,8 @@ const app = await NestFactory.create(AppModule, {
   logger: new ConsoleLogger({ json: true, colors: false, logLevels: ['log', 'warn', 'error', 'fatal'] }),
 });
 endOnSignals(app);
+// Whoever started it has died.
+process.once('disconnect', () => process.exit(1));
 // Longer than the balancer keeps connections: who closes one may do so while a request is on its way.
 app.getHttpServer().keepAliveTimeout = 120_000;
 await app.listen(0, '127.0.0.1');

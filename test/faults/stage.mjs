@@ -48,6 +48,8 @@ const SLACK = 750;
 /** One scenario, played once. */
 export class Stage {
   applications = [];
+  /** What the crowd has seen so far. */
+  counts;
   #ends = [];
   #began = performance.now();
 
@@ -104,6 +106,7 @@ export class Stage {
         if (status >= 500) seen.provenRefused++;
       },
     });
+    this.counts = crowd.counts;
     this.onEnd(() => crowd.close());
     const life = crowd.live(clients);
     await pause(calm);
