@@ -3,9 +3,8 @@
 // Usage:
 //   npm run build && npm run soak [-- --minutes 5 --databases postgres,mysql --clients 200 --processes 3]
 // The databases are those of TEST_POSTGRES_URL and TEST_MYSQL_URL; sqlite needs none.
-import { Agent } from 'node:http';
 import { parseArgs } from 'node:util';
-import { Client } from './client.mjs';
+import { Crowd } from '../crowd/crowd.mjs';
 import { createDatabase, startProcesses, startProxy } from './processes.mjs';
 
 const { values } = parseArgs({
@@ -29,9 +28,8 @@ const LOST = 0.02;
 /** One request in ten is late, by up to a third of an access token's life, the proxy's delay included. */
 const LATE = 0.1;
 const LATENESS = TTL / 3 - MAX_DELAY;
-/** How often a client is killed, and how much of its cookies' history it then forgets. */
+/** How often a client is killed. */
 const KILLED = 0.03;
-const FORGOTTEN = (WINDOW * 4) / 9;
 /** One client in ten is copied by a thief. */
 const COPIED = 0.1;
 /** One thief in four does not look again when told to. */
@@ -56,37 +54,28 @@ async function soak(kind) {
     HTTP_ADAPTER: values.adapter,
   };
   const { ports, stop } = await startProcesses(Number(values.processes), environment);
-  let isOver = false;
   const proxy = await startProxy(ports, {
     delay: () => Math.random() * MAX_DELAY,
     // Sign-in is not what is tried here: a client whose sign-in got lost would just sign in again.
     drop: (_answer, incoming) => incoming.url !== '/login' && Math.random() < LOST,
   });
-  const counts = {
-    requests: 0,
-    lost: 0,
-    refreshes: 0,
-    errors: 0,
-    honestLogouts: 0,
-    late: 0,
-    killed: 0,
-    looksAgain: 0,
-    copied: 0,
-    caught: 0,
-    lockedOut: 0,
-    missed: 0,
-  };
-  const detection = [];
-  const world = {
-    url: new URL(proxy.url),
-    agent: new Agent({ keepAlive: true, maxSockets: 512 }),
-    counts,
-    detection,
+  const crowd = new Crowd({
+    url: proxy.url,
+    ttl: TTL,
+    window: WINDOW,
+    maxDelay: MAX_DELAY,
     late: LATE,
     lateness: LATENESS,
-    remembers: FORGOTTEN,
-    isOver: () => isOver,
-  };
+    killed: KILLED,
+    copied: COPIED,
+    stubborn: STUBBORN,
+    alone: 4 * TTL,
+    patience: 3 * TTL,
+    answered: ({ status, text }) => {
+      if (status >= 500) console.log(`ANSWER ${status} ${text.slice(0, 200)}`);
+    },
+  });
+  const { counts, detection } = crowd;
 
   const end = Date.now() + Number(values.minutes) * 60_000;
   const progress = setInterval(() => {
@@ -95,15 +84,13 @@ async function soak(kind) {
       `${kind}: ${left} s left, ${counts.requests} requests, ${counts.refreshes} refreshes, ${counts.honestLogouts} honest logouts, ${counts.caught} of ${counts.copied} thieves caught, ${counts.lockedOut} locked out`,
     );
   }, 15_000);
-  const timer = setTimeout(() => {
-    isOver = true;
-  }, end - Date.now());
+  const timer = setTimeout(() => crowd.stop(), end - Date.now());
   try {
-    await Promise.all(Array.from({ length: Number(values.clients) }, () => live(world)));
+    await crowd.live(Number(values.clients));
   } finally {
     clearInterval(progress);
     clearTimeout(timer);
-    world.agent.destroy();
+    crowd.close();
     await proxy.stop();
     await stop();
     await database.remove();
@@ -128,88 +115,4 @@ async function soak(kind) {
       detection.length === 0 ? '-' : (detection[detection.length >> 1] / 1_000).toFixed(1),
     'longest s': detection.length === 0 ? '-' : (detection.at(-1) / 1_000).toFixed(1),
   };
-}
-
-/** Clients one after the other in one place: each lives until it is caught up in a theft, or the soak is over. */
-async function live(world) {
-  while (!world.isOver()) {
-    const owner = new Client(world);
-    if (!(await owner.signIn())) {
-      await pause(1_000);
-      continue;
-    }
-    await (Math.random() < COPIED ? livePossiblyStolen(world, owner) : liveHonestly(world, owner));
-  }
-}
-
-async function liveHonestly(world, client) {
-  while (!world.isOver()) {
-    const burst = client.burst();
-    if (Math.random() < KILLED) {
-      await pause(Math.random() * MAX_DELAY * 4);
-      client.kill(FORGOTTEN);
-    }
-    if (isOut(await burst)) {
-      world.counts.honestLogouts++;
-      console.log('AN HONEST CLIENT WAS SIGNED OUT');
-      return;
-    }
-    await pause(Math.random() * 2 * TTL);
-  }
-}
-
-async function livePossiblyStolen(world, owner) {
-  const { counts, detection } = world;
-  // The owner lives alone for a while, then a thief copies the cookies at a random moment, also in the middle of a burst.
-  const alone = Date.now() + Math.random() * 4 * TTL;
-  while (Date.now() < alone && !world.isOver()) {
-    if (isOut(await owner.burst())) {
-      counts.honestLogouts++;
-      console.log('AN HONEST CLIENT WAS SIGNED OUT');
-      return;
-    }
-    await pause(Math.random() * TTL);
-  }
-  const lastBurst = owner.burst();
-  await pause(Math.random() * MAX_DELAY);
-  const thief = owner.copy();
-  thief.looksAgain = Math.random() >= STUBBORN;
-  counts.copied++;
-  owner.refreshes = 0;
-  let isCaught = false;
-  let isLockedOut = false;
-  let bothTwiceAt;
-  const act = async (party) => {
-    while (!isCaught && !world.isOver()) {
-      const answers = await party.burst();
-      if (isOut(answers)) {
-        isCaught = true;
-        if (bothTwiceAt !== undefined) detection.push(Date.now() - bothTwiceAt);
-        return;
-      }
-      // A thief who does not look again gets nothing; the owner goes on.
-      if (!party.looksAgain && answers.every(({ status }) => status === 307 || status === 0)) {
-        isLockedOut ||= answers.some(({ status }) => status === 307);
-        if (isLockedOut) return;
-      }
-      if (owner.refreshes >= 2 && thief.refreshes >= 2) bothTwiceAt ??= Date.now();
-      await pause(Math.random() * 1.5 * TTL);
-    }
-  };
-  await lastBurst;
-  await Promise.all([act(owner), act(thief)]);
-  if (isCaught) counts.caught++;
-  else if (isLockedOut) counts.lockedOut++;
-  else if (bothTwiceAt !== undefined && Date.now() - bothTwiceAt > 3 * TTL) counts.missed++;
-}
-
-/** Whether an answer says that the session is over. */
-function isOut(answers) {
-  return answers.some(({ status }) => status === 401);
-}
-
-function pause(ms) {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

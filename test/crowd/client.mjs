@@ -6,6 +6,27 @@ const CONNECTIONS = 6;
 const MAX_REDIRECTS = 5;
 
 /**
+ * What clients share.
+ *
+ * @typedef {object} World
+ * @property {URL} url
+ * @property {import('node:http').Agent} agent
+ * @property {Record<string, number>} counts
+ * @property {number} late the share of requests that are late
+ * @property {number} lateness by how much at most, in milliseconds
+ * @property {number} remembers for how long a client knows its earlier cookies, in milliseconds
+ * @property {(answer: Answer) => void} [answered] is told of each answer, and of each request that got lost
+ */
+/**
+ * @typedef {object} Answer
+ * @property {number} status 0 for a request that got lost
+ * @property {string} [code] the error's
+ * @property {boolean} isProven whether the request had an access token that needs no database
+ * @property {number} took in milliseconds
+ * @property {string} text the body
+ */
+
+/**
  * A browser with a cookie jar: it attaches the cookies when a request is made, has few connections, follows a redirection with
  * the cookies of then, and may be killed.
  */
@@ -51,6 +72,14 @@ export class Client {
     );
   }
 
+  async get(path) {
+    return this.#send('GET', path);
+  }
+
+  async post(path) {
+    return this.#send('POST', path);
+  }
+
   /** Comes back with the cookies of some time before, as browsers do that have not written the newest to disk. */
   kill(forgets) {
     const since = Date.now() - Math.random() * forgets;
@@ -92,7 +121,9 @@ export class Client {
   }
 
   #exchange(method, path, cookie, body, life) {
-    const { url, agent, counts } = this.#world;
+    const { url, agent, counts, answered } = this.#world;
+    const isProven = hasProvenToken(cookie);
+    const begun = performance.now();
     const headers = {
       'user-agent': 'Mozilla/5.0 (soak)',
       cookie,
@@ -109,19 +140,20 @@ export class Client {
           let text = '';
           answer.setEncoding('utf8').on('data', (chunk) => (text += chunk));
           answer.once('end', () => {
+            const code = /"code":"(\w+)"/.exec(text)?.[1];
+            const took = performance.now() - begun;
+            answered?.({ status: answer.statusCode, code, isProven, took, text });
+            if (answer.statusCode >= 500) counts.errors++;
             if (life !== this.#life) return resolve({ status: 0 });
             this.#keep(answer.headers['set-cookie'] ?? []);
-            if (answer.statusCode >= 500) {
-              counts.errors++;
-              console.log(`ANSWER ${answer.statusCode} ${text.slice(0, 200)}`);
-            }
-            resolve({ status: answer.statusCode, code: /"code":"(\w+)"/.exec(text)?.[1] });
+            resolve({ status: answer.statusCode, code });
           });
           answer.once('error', () => resolve({ status: 0 }));
         },
       );
       outgoing.once('error', () => {
         counts.lost++;
+        answered?.({ status: 0, isProven, took: performance.now() - begun, text: '' });
         resolve({ status: 0 });
       });
       outgoing.end(body);
@@ -147,4 +179,15 @@ export class Client {
       }
     }
   }
+}
+
+/** How long before its end an access token is not counted any more: it may be too old when it arrives. */
+const NEARLY_OVER = 1_000;
+
+/** Whether the cookies have an access token that is served without the database: a live one that names no generation. */
+function hasProvenToken(cookie) {
+  const token = /session_access=([^;]+)/.exec(cookie)?.[1];
+  if (token === undefined) return false;
+  const { exp, gen } = JSON.parse(Buffer.from(token.split('.')[1] ?? 'e30', 'base64url').toString());
+  return gen === undefined && exp * 1_000 - Date.now() > NEARLY_OVER;
 }

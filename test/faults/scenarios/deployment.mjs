@@ -1,0 +1,2 @@
+/** @type {import('../stage.mjs').Scenario[]} */
+export const scenarios = [];
