@@ -16,7 +16,8 @@ const KEPT_OUTPUT = 4_000;
 /** What to do when this process ends, however it does. It must not wait for anything. */
 const ends = new Set();
 process.once('exit', () => {
-  for (const end of ends) end();
+  // Servers go before the folders that they write to.
+  for (const end of [...ends].reverse()) end();
 });
 for (const [signal, code] of [
   ['SIGINT', 130],
@@ -44,7 +45,8 @@ export function temporaryFolder(name, { uid, gid } = {}) {
   if (uid !== undefined) chownSync(path, uid, gid);
   const remove = () => {
     ends.delete(remove);
-    rmSync(path, { recursive: true, force: true });
+    // A process that has been killed may write something yet.
+    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   };
   ends.add(remove);
   return { path, remove };
