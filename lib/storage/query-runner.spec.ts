@@ -22,7 +22,16 @@ function poolOf(query: Query): { dataSource: DataSource; released: unknown[] } {
 it.each<[string, Query, unknown[]]>([
   ['is good', async () => ({ rows: [] }), [undefined]],
   [
-    'has failed',
+    'was refused',
+    async () => {
+      throw Object.assign(new Error('cannot execute UPDATE in a read-only transaction'), {
+        severity: 'ERROR',
+      });
+    },
+    [undefined],
+  ],
+  [
+    'was not answered',
     async () => {
       throw new Error('Query read timeout');
     },

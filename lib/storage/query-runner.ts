@@ -19,11 +19,17 @@ export async function withQueryRunner<T>(
     return await use(queryRunner);
   } catch (error) {
     // After a timeout of `pg`, the connection still waits for the answer, and so would all that is sent over it. TypeORM would
-    // give it back to the pool; the pool itself drops it after an error, as this does.
-    await (queryRunner as PostgresQueryRunner).releasePostgresConnection?.(error);
+    // give it back to the pool.
+    if (!isAnswer(error)) await (queryRunner as PostgresQueryRunner).releasePostgresConnection?.(error);
     throw error;
   } finally {
     // Does nothing if it has been released.
     await queryRunner.release();
   }
+}
+
+/** Whether PostgreSQL has answered, so that its connection waits for nothing. */
+function isAnswer(error: unknown): boolean {
+  const { driverError } = (error ?? {}) as { driverError?: { severity?: unknown } };
+  return typeof driverError?.severity === 'string';
 }
