@@ -1810,6 +1810,14 @@ export const mutations = [
     suites: ['silence'],
   },
   {
+    rule: 'log: statements that are not kept are told of once',
+    file: 'lib/storage/prepared-statement.ts',
+    from: 'if (unprepared.has(this.dataSource)) return;',
+    to: '',
+    why: 'each statement that is under way tells it again',
+    suites: ['silence'],
+  },
+  {
     rule: 'silence: a connection that still waits for an answer goes to nobody else',
     file: 'lib/storage/query-runner.ts',
     from: 'await (queryRunner as PostgresQueryRunner).releasePostgresConnection?.(error);',
