@@ -8,6 +8,8 @@ import { PostgresNotifications } from './postgres-notifications.js';
 const MOMENTS = ['connect', 'LISTEN', 'NOTIFY', 'idle'] as const;
 type Moment = (typeof MOMENTS)[number];
 
+const metadataOf = () => ({ tablePath: 'user_session' });
+
 /** A server whose first connection breaks at a moment, in the same turn in which the answer comes. */
 class Server {
   readonly connections: Connection[] = [];
@@ -19,19 +21,17 @@ class Server {
   }
 
   dataSource(): DataSource {
-    const server = this;
-    const Client = class extends Connection {
-      constructor(options: object) {
-        super(server, options);
-      }
+    const connect = (options: object) => new Connection(this, options);
+    // `new` gives what it returns.
+    const Client = function (options: object): Connection {
+      return connect(options);
     };
     const createQueryRunner = () => ({
-      query: async (_sql: string, [, payload]: string[]) => server.notify(payload!),
+      query: async (_sql: string, [, payload]: string[]) => this.notify(payload!),
       release: async () => undefined,
     });
-    const getMetadata = () => ({ tablePath: 'user_session' });
     const driver = { master: { Client, options: {} } };
-    return { getMetadata, driver, createQueryRunner } as unknown as DataSource;
+    return { getMetadata: metadataOf, driver, createQueryRunner } as unknown as DataSource;
   }
 
   private async notify(payload: string): Promise<void> {

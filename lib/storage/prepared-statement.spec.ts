@@ -3,17 +3,18 @@ import type { DataSource } from 'typeorm';
 import { expect, it, vi } from 'vitest';
 import { PreparedStatement } from './prepared-statement.js';
 
+async function doesNotKnow(): Promise<never> {
+  throw Object.assign(new Error('prepared statement does not exist'), { code: '26000' });
+}
+
 /** A database behind a pooler that gives each transaction another connection, which does not know the statement. */
 function behindPooler(): DataSource {
   const Client = { Query: { prototype: { hasBeenParsed: () => false } } };
-  const query = async () => {
-    throw Object.assign(new Error('prepared statement does not exist'), { code: '26000' });
-  };
   const queryRunner = { query: async () => ({ records: [], affected: 0 }), release: async () => undefined };
   return {
     options: { type: 'postgres' },
     subscribers: [],
-    driver: { master: { Client, query } },
+    driver: { master: { Client, query: doesNotKnow } },
     logger: { logQuery: () => undefined },
     createQueryRunner: () => queryRunner,
   } as unknown as DataSource;

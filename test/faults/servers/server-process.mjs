@@ -17,7 +17,7 @@ const KEPT_OUTPUT = 4_000;
 const ends = new Set();
 process.once('exit', () => {
   // Servers go before the folders that they write to.
-  for (const end of [...ends].reverse()) end();
+  for (const end of [...ends].toReversed()) end();
 });
 for (const [signal, code] of [
   ['SIGINT', 130],
