@@ -31,7 +31,8 @@ class Server {
       release: async () => undefined,
     });
     const driver = { master: { Client, options: {} } };
-    return { getMetadata: metadataOf, driver, createQueryRunner } as unknown as DataSource;
+    const options = { type: 'postgres' };
+    return { options, getMetadata: metadataOf, driver, createQueryRunner } as unknown as DataSource;
   }
 
   private async notify(payload: string): Promise<void> {

@@ -44,3 +44,22 @@ it.each<[string, Query, unknown[]]>([
   );
   expect(released).toEqual(told);
 });
+
+it('a connection that breaks in the turn in which the pool gives it does not end the process', async () => {
+  const dataSource = new DataSource({ type: 'postgres' });
+  const connection = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) });
+  const pool = new EventEmitter();
+  const failures: unknown[] = [];
+  const connect = (done: (error: undefined, client: unknown, release: () => void) => void) => {
+    pool.emit('acquire', connection);
+    done(undefined, connection, () => undefined);
+    try {
+      connection.emit('error', new Error('terminating connection due to administrator command'));
+    } catch (error) {
+      failures.push(error);
+    }
+  };
+  Object.assign(dataSource.driver, { master: Object.assign(pool, { connect }) });
+  await withQueryRunner(dataSource, async (queryRunner) => queryRunner.query('SELECT 1'));
+  expect(failures).toEqual([]);
+});

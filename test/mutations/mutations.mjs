@@ -1810,6 +1810,14 @@ export const mutations = [
     suites: ['silence'],
   },
   {
+    rule: 'silence: a connection that breaks while it changes hands does not end the process',
+    file: 'lib/storage/query-runner.ts',
+    from: 'hearOfLostConnections(dataSource);',
+    to: '',
+    why: 'a restart of the database can end the processes of the application',
+    suites: ['silence'],
+  },
+  {
     rule: 'log: statements that are not kept are told of once',
     file: 'lib/storage/prepared-statement.ts',
     from: 'if (unprepared.has(this.dataSource)) return;',
