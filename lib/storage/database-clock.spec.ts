@@ -16,6 +16,7 @@ class Database {
 
   readonly dataSource = {
     options: { type: 'postgres' },
+    driver: {},
     createQueryRunner: () => ({
       connect: async () => undefined,
       release: async () => undefined,
