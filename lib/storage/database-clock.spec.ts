@@ -25,6 +25,7 @@ class Database {
 
   readonly dataSource = {
     options: { type: 'postgres' },
+    driver: {},
     createQueryRunner: () => ({
       connect: async () => undefined,
       release: async () => undefined,

@@ -26,6 +26,12 @@ interface Pool {
 const SHORTEST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
 
+/**
+ * How long nothing may come before the machine at the other end is asked whether it is there, in milliseconds. The system's own
+ * time is two hours, and a machine that has lost its power does not say so.
+ */
+const SILENCE = 10_000;
+
 /** How long the first notification may take, in milliseconds. A pooler that pools transactions passes none on. */
 const FIRST_NOTIFICATION = 5_000;
 
@@ -110,15 +116,19 @@ export class PostgresNotifications {
       ...options,
       password: options.password,
       keepAlive: true,
+      keepAliveInitialDelayMillis: SILENCE,
     });
     this.client = client;
     try {
       client.on('error', (error) => this.lost(client, error));
       client.on('end', () => this.lost(client));
-      client.on('notification', ({ payload }) => this.heard(payload));
+      client.on('notification', ({ payload }) => {
+        if (this.client === client) this.heard(payload);
+      });
       await client.connect();
       await client.query(`LISTEN "${this.channel}"`);
-      await this.tryOut();
+      // It may have been lost in the same turn. Then the timer is that of the next attempt.
+      if (this.client === client) await this.tryOut();
     } catch (error) {
       this.lost(client, error);
     }

@@ -51,13 +51,19 @@ export class PreparedStatement {
       } catch (error) {
         if (!isNotPrepared(error)) throw error;
         // The statement was not executed, so it can be run again.
-        unprepared.add(this.dataSource);
-        logger.warn(
-          'PostgreSQL did not keep a prepared statement, as with a pooler that pools transactions. From now on they are sent anew each time, which is slower.',
-        );
+        this.sendUnpreparedFromNowOn();
       }
     }
     return this.runByTypeOrm(values);
+  }
+
+  /** Statements that were under way at the same time may all find out. */
+  private sendUnpreparedFromNowOn(): void {
+    if (unprepared.has(this.dataSource)) return;
+    unprepared.add(this.dataSource);
+    logger.warn(
+      'PostgreSQL did not keep a prepared statement, as with a pooler that pools transactions. From now on they are sent anew each time, which is slower.',
+    );
   }
 
   /** The pool of `pg`, unless the statement must go through TypeORM. */

@@ -73,10 +73,18 @@ export class Application {
 /** A line of Nest's logger, or one that somebody has written past it. */
 function parse(line) {
   try {
-    const { level, context, message, stack } = JSON.parse(line);
-    if (typeof level === 'string') return { level, context, message: String(message), stack, at: Date.now() };
+    const { level, context, message, stack, error } = JSON.parse(line);
+    // The cause is an error, or a text.
+    const cause = error === undefined ? stack : causeOf(error);
+    if (typeof level === 'string') return { level, context, message: String(message), cause, at: Date.now() };
   } catch {
     // Not JSON.
   }
   return { level: 'stray', message: line, at: Date.now() };
+}
+
+/** What an error says, and those that it was caused by. */
+function causeOf({ message, code, cause }) {
+  const text = code === undefined ? message : `${message} (${code})`;
+  return cause === undefined ? text : `${text}: ${causeOf(cause)}`;
 }

@@ -53,9 +53,9 @@ process.exit(failures === 0 ? 0 : 1);
 
 function showLogs(applications) {
   for (const [place, { log }] of applications.entries()) {
-    for (const { level, context, message, stack } of log) {
+    for (const { level, context, message, cause } of log) {
       if (level === 'log' && context !== 'nestjs-session-tokens') continue;
-      console.log(`    ${place + 1} ${level} ${message}${stack ? ` | ${String(stack).split('\n')[0]}` : ''}`);
+      console.log(`    ${place + 1} ${level} ${message}${cause ? ` | ${String(cause).split('\n')[0]}` : ''}`);
     }
   }
 }

@@ -233,6 +233,9 @@ function problemsOfLog(log, allowed) {
   for (const [message, count] of times) {
     if (count > allowed.times) problems.push(`${count} times in the log: ${message}`);
   }
+  for (const { message, cause } of log.filter(begins)) {
+    if (!cause) problems.push(`without a cause: ${message}`);
+  }
   const began = log.filter(begins).length;
   const ended = log.filter(ends).length;
   if (began !== ended) problems.push(`of ${began} troubles in the log, ${ended} ended`);

@@ -30,6 +30,12 @@ export class TcpProxy {
     this.#target = port;
   }
 
+  /** The address moves to another server. Nobody tells those who are connected: their bytes get lost for ever. */
+  move(port) {
+    this.#target = port;
+    for (const pair of this.#pairs) pair.isLost = true;
+  }
+
   /** All connections break. */
   cut() {
     for (const { near, far } of this.#pairs) {
@@ -77,16 +83,17 @@ export class TcpProxy {
       return;
     }
     const far = connect(this.#target, '127.0.0.1');
-    const pair = { near, far };
+    const pair = { near, far, isLost: false };
     this.#pairs.add(pair);
-    this.#pass(near, far, () => false);
-    this.#pass(far, near, () => Math.random() < this.#cutting);
+    this.#pass(near, far, pair, () => false);
+    this.#pass(far, near, pair, () => Math.random() < this.#cutting);
     for (const socket of [near, far]) {
       socket.setNoDelay();
       socket.on('error', () => {});
       socket.once('close', () => {
         // A connection whose bytes get lost does not end either, for anybody.
         if (this.#isSilent) return;
+        if (pair.isLost && socket === far) return;
         this.#pairs.delete(pair);
         near.destroy();
         far.destroy();
@@ -94,10 +101,10 @@ export class TcpProxy {
     }
   }
 
-  #pass(from, to, getsCut) {
+  #pass(from, to, pair, getsCut) {
     let last = Promise.resolve();
     from.on('data', (bytes) => {
-      if (this.#isSilent) return;
+      if (this.#isSilent || pair.isLost) return;
       if (getsCut()) {
         from.destroy();
         to.destroy();

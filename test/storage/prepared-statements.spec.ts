@@ -4,9 +4,11 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SESSION_ENTITIES, StorageUnavailableError } from 'nestjs-session-tokens';
 import { newSessionId } from '../../lib/protocol/session-id.js';
+import { DatabaseClock } from '../../lib/storage/database-clock.js';
 import type { SessionStore } from '../../lib/storage/session.store.js';
 import { connect, databases, type TestDatabase } from '../support/databases.js';
 import { QueryLog } from '../support/query-log.js';
+import { TcpGate } from '../support/tcp-gate.js';
 import { storeOn } from './accesses.js';
 
 interface Prepared {
@@ -84,6 +86,40 @@ describe.each(databases)('statements on $name', (kind) => {
     await store.find(newSessionId(1));
     expect(seen).toEqual([expect.stringMatching(/^SELECT/)]);
     expect(await prepared()).toEqual([]);
+  });
+
+  test.each<[string, (other: DataSource) => Promise<unknown>]>([
+    ['by name', async (other) => storeOn(other).find(newSessionId(1))],
+    [
+      'through TypeORM',
+      async (other) => {
+        other.subscribers.push({ beforeQuery: () => undefined });
+        return storeOn(other).find(newSessionId(1));
+      },
+    ],
+    ["of the database's clock", async (other) => new DatabaseClock(other).synchronise()],
+  ])('that are never answered cost their connection, %s', async (_, run) => {
+    const url = new URL((database.options as { url: string }).url);
+    const gate = await TcpGate.before(url.hostname, Number(url.port));
+    url.port = String(gate.port);
+    const other = await connect({
+      ...database,
+      options: {
+        type: 'postgres',
+        url: url.href,
+        poolSize: 1,
+        extra: { query_timeout: 200 },
+      },
+    });
+    try {
+      await run(other);
+      gate.move();
+      await expect(run(other)).rejects.toThrow(/did not answer as it should|Query read timeout/);
+      await run(other);
+    } finally {
+      await other.destroy();
+      await gate.close();
+    }
   });
 
   /** A pool with only the members that TypeORM needs. It does not support named statements. */

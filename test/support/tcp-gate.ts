@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
  */
 export class TcpGate {
   private readonly sockets = new Set<Socket>();
+  private readonly lost = new WeakSet<Socket>();
   private isShut = false;
   private address = 0;
 
@@ -23,7 +24,7 @@ export class TcpGate {
       ] as const) {
         gate.sockets.add(from);
         from.on('data', (bytes) => {
-          if (!gate.isShut) to.write(bytes);
+          if (!gate.isShut && !gate.lost.has(from)) to.write(bytes);
         });
         from.on('error', () => undefined);
         from.once('close', () => {
@@ -43,6 +44,14 @@ export class TcpGate {
 
   shut(): void {
     this.isShut = true;
+  }
+
+  /**
+   * Connections from before stay open, and nobody ever answers; new ones are as they should be. So it is where the address of a
+   * machine that has no power moves to another one.
+   */
+  move(): void {
+    for (const socket of this.sockets) this.lost.add(socket);
   }
 
   /** Opens it again. Connections from before have lost bytes, so they end, as when a machine comes back. */
