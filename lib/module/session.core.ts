@@ -36,7 +36,7 @@ import { PostgresNotifications } from '../storage/postgres-notifications.js';
 import { StatementWatch } from '../storage/statement-watch.js';
 import { NotBeforeStore } from '../storage/not-before.store.js';
 import { isRowKeeper, type Rows } from '../storage/row-keeper.js';
-import { type HeardRevocation, isLive, SessionStore } from '../storage/session.store.js';
+import { type HeardRevocation, SessionStore } from '../storage/session.store.js';
 import { BulkRevocation } from '../session/bulk-revocation.js';
 import { SessionCap } from '../session/session-cap.js';
 import { SessionEvents } from '../session/session-events.js';
@@ -184,10 +184,7 @@ export function createSessionCore(
   const csrf = new CsrfCheck(refreshTokens, options.csrf, { events, devices, clock });
   const responses = new LateResponses(
     events,
-    async (id) => {
-      const row = await sessions.find(id);
-      return !row || !isLive(row, clock.now());
-    },
+    async (id) => sessions.isOver(id, clock.now()),
     (response) => {
       for (const transport of transports) transport.withdraw(response);
       csrf.withdrawToken(response);

@@ -74,7 +74,7 @@ export class SessionRuntime
       if (event.type === 'theft') {
         const { sessionId, userId, kind, behind, age } = event;
         logger.warn(
-          `Token theft: session ${sessionId} of user ${JSON.stringify(userId)} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} generations behind`}, and ${Math.round(age / 1_000)} s old.`,
+          `Token theft: session ${sessionId} of user ${JSON.stringify(userId)} was used by two parties and has been revoked. The token was ${kind === 'sibling' ? 'a sibling of the one in use' : `${behind} ${behind === 1 ? 'generation' : 'generations'} behind`}, and ${Math.round(age / 1_000)} s old.`,
         );
       }
     });

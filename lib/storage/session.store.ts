@@ -165,6 +165,12 @@ export class SessionStore {
     }
   }
 
+  /** Whether a session has certainly ended. That the row of a young one is missing does not say so: see {@link findAuthentic}. */
+  async isOver(id: string, now: number): Promise<boolean> {
+    const row = await this.find(id);
+    return row ? !isLive(row, now) : !mayBeMissing(id, now);
+  }
+
   /**
    * Live sessions of a user, newest first. What cannot be read of one is null, so that it does not hide the others.
    *

@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { SESSION_ENTITIES, SESSION_MIGRATIONS } from '../../dist/lib/index.js';
@@ -28,7 +29,7 @@ const SLACK = 750;
  * @property {object} [migrateAt] those of the connection that makes the tables, if it is another one
  * @property {number} [processes] 3 if there is one database for all
  * @property {object} [options] of the module
- * @property {number} [clients] 60
+ * @property {number} [clients] 40
  * @property {(stage: Stage) => Promise<object | void>} fault ends when everything works again; what it returns is told in the table
  * @property {Partial<Allowed>} [allowed]
  */
@@ -79,7 +80,7 @@ export class Stage {
   }
 
   async #play({ name, setUp }, { calm, after }) {
-    const { databases, migrateAt, processes = 3, options, clients = 60, fault, allowed } = await setUp(this);
+    const { databases, migrateAt, processes = 3, options, clients = 40, fault, allowed } = await setUp(this);
     const ofEach = Array.isArray(databases) ? databases : Array.from({ length: processes }, () => databases);
     await migrate(migrateAt ?? ofEach[0]);
     this.applications = ofEach.map(
@@ -108,6 +109,9 @@ export class Stage {
     });
     this.counts = crowd.counts;
     this.onEnd(() => crowd.close());
+    // Where this process itself has to wait, the machine is too busy for what is measured here.
+    const pauses = monitorEventLoopDelay({ resolution: 20 });
+    pauses.enable();
     const life = crowd.live(clients);
     await pause(calm);
     this.say('the fault begins');
@@ -141,6 +145,7 @@ export class Stage {
       'signed out': counts.left,
       'came back': counts.cameBack,
       ...linesOf(this.applications),
+      'longest pause here, s': (pauses.max / 1e9).toFixed(1),
       notes: Object.entries(notes ?? {})
         .map(([what, value]) => `${what}: ${value}`)
         .join(', '),
@@ -198,6 +203,7 @@ async function migrate(options) {
 
 const LIBRARY = 'nestjs-session-tokens';
 const begins = ({ level, context }) => level === 'error' && context === LIBRARY;
+const COMES_AND_GOES = ' This comes and goes; its end is told after a minute without it.';
 const isTheft = ({ message }) => message.startsWith('Token theft: ');
 const ends = ({ message }) => message.includes('The trouble lasted');
 
@@ -229,7 +235,10 @@ function* problemsOf(row, applications, allowed) {
 function problemsOfLog(log, allowed) {
   const problems = [];
   const times = new Map();
-  for (const line of log.filter(begins)) times.set(line.message, (times.get(line.message) ?? 0) + 1);
+  for (const { message } of log.filter(begins)) {
+    const trouble = message.replace(COMES_AND_GOES, '');
+    times.set(trouble, (times.get(trouble) ?? 0) + 1);
+  }
   for (const [message, count] of times) {
     if (count > allowed.times) problems.push(`${count} times in the log: ${message}`);
   }
@@ -238,7 +247,10 @@ function problemsOfLog(log, allowed) {
   }
   const began = log.filter(begins).length;
   const ended = log.filter(ends).length;
-  if (began !== ended) problems.push(`of ${began} troubles in the log, ${ended} ended`);
+  // One that comes and goes ends after a minute without it, which may be after the play.
+  const mayStay = log.filter((line) => begins(line) && line.message.endsWith(COMES_AND_GOES)).length;
+  if (ended > began || ended < began - mayStay)
+    problems.push(`of ${began} troubles in the log, ${ended} ended`);
   for (const line of log) {
     const isNews =
       ['warn', 'error', 'fatal', 'stray'].includes(line.level) && !begins(line) && !isTheft(line);

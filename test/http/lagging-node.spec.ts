@@ -10,6 +10,7 @@ import {
 } from 'nestjs-session-tokens';
 import type { DataSource } from 'typeorm';
 import { afterEach, describe, expect, it } from 'vitest';
+import { storeOn } from '../storage/accesses.js';
 import { adapters } from '../support/app.js';
 import { type Browser } from '../support/browser.js';
 import { connect, databases } from '../support/databases.js';
@@ -137,6 +138,23 @@ describe.each(databases)('a node of $name that has not heard of a session yet', 
       expect(over).toMatchObject({ status: 401, body: { code: 'session_over' } });
       expect(clearsCookies(over)).toBe(true);
     });
+  });
+
+  // A response under way asks, and takes its tokens away from a session that has ended.
+  it.each([
+    ['young', '1s', false],
+    ['old enough', '40s', true],
+  ])('has ended no session that is missing there, if it is %s', async (_, wait, isOver) => {
+    const { hide, show, read } = await signedIn();
+    const { id } = await read();
+    const store = storeOn(dataSource!);
+    pass(wait);
+    expect(await store.isOver(id, Date.now())).toBe(false);
+    await hide();
+    expect(await store.isOver(id, Date.now())).toBe(isOver);
+    await show();
+    await store.revoke(id, Date.now(), 'logout');
+    expect(await store.isOver(id, Date.now())).toBe(true);
   });
 
   describe.each(changes)('at $name', ({ act, seen }) => {

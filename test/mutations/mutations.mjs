@@ -1978,6 +1978,14 @@ export const mutations = [
     suites: ['silence'],
   },
   {
+    rule: 'cluster: a response keeps its tokens while the row is late',
+    file: STORE,
+    from: 'row ? !isLive(row, now) : !mayBeMissing(id, now)',
+    to: '!row || !isLive(row, now)',
+    why: 'a slow sign-in behind a balancer of nodes gives no cookies',
+    suites: ['silence'],
+  },
+  {
     rule: 'cluster: the end of a young session waits for its row',
     file: 'lib/session/session-manager.ts',
     from: 'if (ended === ids.length) return ended;',

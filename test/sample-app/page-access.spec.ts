@@ -11,21 +11,21 @@ const OTHER = '#devices > li:not(.current)';
 const CHROME =
   'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
 
+/** Signs alice in on another device. @returns its client */
+async function another(url: string, label?: string, address = '192.0.2.1'): Promise<Browser> {
+  const browser = new Browser(url.replace('localhost', '127.0.0.1'));
+  const headers = { 'user-agent': CHROME, 'x-forwarded-for': address };
+  const { body } = await browser.post('/login', { username: 'alice', password: 'wonderland' }, { headers });
+  const { sessionId } = body as { sessionId: string };
+  if (label !== undefined) await browser.request('PATCH', `/sessions/${sessionId}`, { body: { label } });
+  return browser;
+}
+
+const focus = async (page: Page) =>
+  page.evaluate('document.activeElement.id || document.activeElement.outerHTML');
+
 describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeout: 2 * TIMEOUT }, () => {
   const { start, visit } = useChromium();
-
-  /** Signs alice in on another device. @returns its client */
-  async function another(url: string, label?: string, address = '192.0.2.1'): Promise<Browser> {
-    const browser = new Browser(url.replace('localhost', '127.0.0.1'));
-    const headers = { 'user-agent': CHROME, 'x-forwarded-for': address };
-    const { body } = await browser.post('/login', { username: 'alice', password: 'wonderland' }, { headers });
-    const { sessionId } = body as { sessionId: string };
-    if (label !== undefined) await browser.request('PATCH', `/sessions/${sessionId}`, { body: { label } });
-    return browser;
-  }
-
-  const focus = async (page: Page) =>
-    page.evaluate('document.activeElement.id || document.activeElement.outerHTML');
 
   it('never leaves the focus nowhere', async () => {
     const url = await start(SLOW);

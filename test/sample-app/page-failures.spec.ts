@@ -279,6 +279,45 @@ const STARTS: { readonly first: string; readonly path: RegExp }[] = [
   { first: 'who is signed in', path: /\/me$/ },
 ];
 
+async function failAll(
+  page: Page,
+  { request: [method, path], place, button, refused, unsure, shows, done, prepare }: Action,
+) {
+  await prepare?.(page);
+  for (const { failure, answer, message, knowledge, offer } of FAILURES) {
+    await page.locator(shows).waitFor();
+    let failed = 0;
+    const fail = async (route: Route) => {
+      if (route.request().method() !== method) return route.fallback();
+      failed += 1;
+      return answer(route);
+    };
+    await page.route(path, fail);
+    await setImpatient(page, failure === HANGS);
+    await page.locator(button).click();
+    const text = [message, knowledge === 'refused' ? refused : unsure, offer].filter(Boolean).join(' ');
+    await expect.poll(() => page.locator(place).textContent(), { ...PATIENTLY, message: failure }).toBe(text);
+    expect([failure, failed > 0]).toEqual([failure, true]);
+    expect([failure, await page.locator(shows).isVisible()]).toEqual([failure, true]);
+    expect([failure, await isBeside(page, place, button)]).toEqual([failure, true]);
+    await setImpatient(page, false);
+    await page.unroute(path, fail);
+  }
+  // Playwright waits until the button is enabled again.
+  await page.locator(button).click();
+  await page.getByText(done).first().waitFor();
+}
+
+const lose = async (route: Route) => {
+  // Not by the browser, which would keep the cookies of the answer.
+  const { cookie = '' } = await route.request().allHeaders();
+  await fetch(route.request().url().replace('localhost', '127.0.0.1'), {
+    method: 'POST',
+    headers: { cookie },
+  });
+  await route.abort();
+};
+
 describe.skipIf(!executablePath)(
   'what the page says when something fails, in Chromium',
   { timeout: 3 * TIMEOUT },
@@ -297,37 +336,6 @@ describe.skipIf(!executablePath)(
       await page.locator(OTHER).waitFor();
       await expect.poll(() => page.locator('#data').inputValue(), PATIENTLY).toBe('{}');
       return { page, phone };
-    }
-
-    async function failAll(
-      page: Page,
-      { request: [method, path], place, button, refused, unsure, shows, done, prepare }: Action,
-    ) {
-      await prepare?.(page);
-      for (const { failure, answer, message, knowledge, offer } of FAILURES) {
-        await page.locator(shows).waitFor();
-        let failed = 0;
-        const fail = async (route: Route) => {
-          if (route.request().method() !== method) return route.fallback();
-          failed += 1;
-          return answer(route);
-        };
-        await page.route(path, fail);
-        await setImpatient(page, failure === HANGS);
-        await page.locator(button).click();
-        const text = [message, knowledge === 'refused' ? refused : unsure, offer].filter(Boolean).join(' ');
-        await expect
-          .poll(() => page.locator(place).textContent(), { ...PATIENTLY, message: failure })
-          .toBe(text);
-        expect([failure, failed > 0]).toEqual([failure, true]);
-        expect([failure, await page.locator(shows).isVisible()]).toEqual([failure, true]);
-        expect([failure, await isBeside(page, place, button)]).toEqual([failure, true]);
-        await setImpatient(page, false);
-        await page.unroute(path, fail);
-      }
-      // Playwright waits until the button is enabled again.
-      await page.locator(button).click();
-      await page.getByText(done).first().waitFor();
     }
 
     it.each(ACTIONS)('says what is true, and lets the user try again: $action', async (action) => {
@@ -391,15 +399,6 @@ describe.skipIf(!executablePath)(
 
     it('learns at the second try that a sign-out was done whose answer was lost', async () => {
       const { page } = await arrive();
-      const lose = async (route: Route) => {
-        // Not by the browser, which would keep the cookies of the answer.
-        const { cookie = '' } = await route.request().allHeaders();
-        await fetch(route.request().url().replace('localhost', '127.0.0.1'), {
-          method: 'POST',
-          headers: { cookie },
-        });
-        await route.abort();
-      };
       await page.route(/\/logout$/, lose);
       await page.locator('#sign-out').click();
       await expect

@@ -64,6 +64,13 @@ const RULES: [rule: string, attempts: string, statuses: number[]][] = [
   ],
 ];
 
+async function attempt(browser: Browser, text: string): Promise<Answer> {
+  const [who = '', address = '198.51.100.7'] = text.split('@');
+  const username = who.replace('!', '');
+  const password = who.endsWith('!') ? PASSWORDS[username] : 'wrong';
+  return browser.post('/login', { username, password }, { headers: { 'x-forwarded-for': address } });
+}
+
 describe.each(adapters)('the limit for sign-ins, on %s', (HTTP_ADAPTER) => {
   let database: TestDatabase;
   const samples: Sample[] = [];
@@ -86,13 +93,6 @@ describe.each(adapters)('the limit for sign-ins, on %s', (HTTP_ADAPTER) => {
     const sample = await startSample(database, { HTTP_ADAPTER, TRUST_PROXY: '1', ...LIMITS, ...env });
     samples.push(sample);
     return new Browser(sample.url);
-  }
-
-  async function attempt(browser: Browser, text: string): Promise<Answer> {
-    const [who = '', address = '198.51.100.7'] = text.split('@');
-    const username = who.replace('!', '');
-    const password = who.endsWith('!') ? PASSWORDS[username] : 'wrong';
-    return browser.post('/login', { username, password }, { headers: { 'x-forwarded-for': address } });
   }
 
   it.each(RULES)('%s', async (_, attempts, statuses) => {
@@ -163,7 +163,7 @@ describe.each(adapters)('the limit for sign-ins, on %s', (HTTP_ADAPTER) => {
 
 it('does not say that a password is right which comes with more wrong ones than allowed', async () => {
   const limiter = new SignInLimiter(readSettings(LIMITS));
-  let verifyRight = () => {};
+  let verifyRight!: () => void;
   const turn = new Promise<void>((resolve) => (verifyRight = resolve));
   const guess = async (user?: string) =>
     limiter.limit('alice', '192.0.2.1', async () => {
