@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Agent } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from './client.mjs';
@@ -43,7 +44,8 @@ export class Crowd {
   detection = [];
   #habits;
   #world;
-  #isOver = false;
+  /** Ends all pauses, so that nobody lives on for long. */
+  #end = new AbortController();
   #isCopying = true;
   /** How many thieves are at work. */
   #undecided = 0;
@@ -53,6 +55,8 @@ export class Crowd {
   /** @param {Habits} habits */
   constructor(habits) {
     this.#habits = habits;
+    // Each client listens for it.
+    setMaxListeners(0, this.#end.signal);
     this.#world = {
       url: new URL(habits.url),
       agent: new Agent({ keepAlive: true, maxSockets: 512 }),
@@ -79,7 +83,7 @@ export class Crowd {
   }
 
   stop() {
-    this.#isOver = true;
+    this.#end.abort();
   }
 
   /** There are no new thieves from now on. */
@@ -93,7 +97,7 @@ export class Crowd {
     while (this.#undecided > 0 && Date.now() < end) await pause(100);
   }
 
-  /** Those who have signed out try what they had. None may be let in. */
+  /** Those who have signed out try what they had. None may be let in, once all processes have had the time to hear of it. */
   async tryLeavers() {
     for (const leaver of this.#leavers) {
       const { status } = await leaver.get('/me');
@@ -110,7 +114,7 @@ export class Crowd {
     while (!this.#isOver) {
       const owner = new Client(this.#world);
       if (!(await owner.signIn())) {
-        await pause(1_000);
+        await this.#pause(1_000);
         continue;
       }
       const isCopied = this.#isCopying && Math.random() < this.#habits.copied;
@@ -123,11 +127,11 @@ export class Crowd {
     while (!this.#isOver) {
       const burst = client.burst();
       if (Math.random() < killed) {
-        await pause(Math.random() * maxDelay * 4);
+        await this.#pause(Math.random() * maxDelay * 4);
         client.kill((window * 4) / 9);
       }
       if (this.#wasSignedOut(await burst)) return;
-      await pause(Math.random() * 2 * ttl);
+      await this.#pause(Math.random() * 2 * ttl);
       if (Math.random() < leaves && (await this.#leave(client))) return;
     }
   }
@@ -149,10 +153,10 @@ export class Crowd {
     const copiedAt = Date.now() + Math.random() * alone;
     while (Date.now() < copiedAt && !this.#isOver) {
       if (this.#wasSignedOut(await owner.burst())) return;
-      await pause(Math.random() * ttl);
+      await this.#pause(Math.random() * ttl);
     }
     const lastBurst = owner.burst();
-    await pause(Math.random() * maxDelay);
+    await this.#pause(Math.random() * maxDelay);
     const thief = owner.copy();
     thief.looksAgain = Math.random() >= stubborn;
     counts.copied++;
@@ -175,7 +179,7 @@ export class Crowd {
           if (isLockedOut) return;
         }
         if (owner.refreshes >= 2 && thief.refreshes >= 2) bothTwiceAt ??= Date.now();
-        await pause(Math.random() * 1.5 * ttl);
+        await this.#pause(Math.random() * 1.5 * ttl);
       }
     };
     await lastBurst;
@@ -184,6 +188,14 @@ export class Crowd {
     if (isCaught) counts.caught++;
     else if (isLockedOut) counts.lockedOut++;
     else if (isMissed()) counts.missed++;
+  }
+
+  get #isOver() {
+    return this.#end.signal.aborted;
+  }
+
+  async #pause(milliseconds) {
+    await pause(milliseconds, undefined, { signal: this.#end.signal }).catch(() => {});
   }
 
   #wasSignedOut(answers) {

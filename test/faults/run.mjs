@@ -1,8 +1,8 @@
 // What becomes of honest clients, thieves and the log while databases, networks and processes break. Each scenario starts its
 // own servers: PostgreSQL, PgBouncer, MariaDB and Galera from Debian's packages. Usage:
-//   npm run build && npm run faults [-- --only postgres,sqlite] [--quick] [--log] [--markdown FILE]
-// --only: scenarios whose names contain one of these. --quick: those that CI tries, with less time. --log: prints the log of a
-// scenario that fails.
+//   npm run build && npm run faults [-- --only postgres,sqlite] [--quick] [--at-once 2] [--log] [--markdown FILE]
+// --only: scenarios whose names contain one of these. --quick: those that CI tries, with less time. --at-once: how many play at
+// the same time. --log: prints the log of a scenario that fails.
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { Stage } from './stage.mjs';
@@ -11,6 +11,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
     quick: { type: 'boolean', default: false },
+    'at-once': { type: 'string', default: '2' },
     log: { type: 'boolean', default: false },
     markdown: { type: 'string' },
   },
@@ -30,26 +31,38 @@ const chosen = all.filter(
 
 const rows = [];
 let failures = 0;
-for (const scenario of chosen) {
-  console.log(scenario.name);
-  const stage = new Stage();
-  try {
-    const { row, problems } = await stage.play(scenario, TIMES);
-    rows.push(row);
-    console.log(row);
-    if (problems.length === 0) continue;
-    failures++;
-    for (const problem of problems) console.log(`  PROBLEM ${problem}`);
-  } catch (error) {
-    failures++;
-    console.log(`  PROBLEM the scenario itself failed: ${error.stack}`);
-  }
-  if (values.log) showLogs(stage.applications);
-}
+const waiting = [...chosen];
+await Promise.all(Array.from({ length: Number(values['at-once']) }, playAll));
+rows.sort((a, b) => placeOf(a) - placeOf(b));
 console.table(rows);
 if (values.markdown !== undefined) await writeFile(values.markdown, toMarkdown(rows));
 console.log(failures === 0 ? `${chosen.length} scenarios, and nothing went wrong.` : `FAILED: ${failures}`);
 process.exit(failures === 0 ? 0 : 1);
+
+function placeOf({ scenario }) {
+  return chosen.findIndex(({ name }) => name === scenario);
+}
+
+async function playAll() {
+  for (let next = waiting.shift(); next; next = waiting.shift()) await play(next);
+}
+
+async function play(scenario) {
+  const stage = new Stage(scenario, TIMES);
+  const problems = [];
+  try {
+    const played = await stage.play();
+    rows.push(played.row);
+    console.log(played.row);
+    problems.push(...played.problems);
+  } catch (error) {
+    problems.push(`the scenario itself failed: ${error.stack}`);
+  }
+  for (const problem of problems) console.log(`  PROBLEM ${scenario.name}: ${problem}`);
+  if (problems.length === 0) return;
+  failures++;
+  if (values.log) showLogs(stage.applications);
+}
 
 function showLogs(applications) {
   for (const [place, { log }] of applications.entries()) {

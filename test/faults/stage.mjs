@@ -51,8 +51,19 @@ export class Stage {
   applications = [];
   /** What the crowd has seen so far. */
   counts;
+  #scenario;
+  #times;
   #ends = [];
   #began = performance.now();
+
+  /**
+   * @param {Scenario} scenario
+   * @param {{ calm: number, after: number }} times how long the crowd lives before and after the fault, in milliseconds
+   */
+  constructor(scenario, times) {
+    this.#scenario = scenario;
+    this.#times = times;
+  }
 
   /** Registers what has to be removed, whatever happens. The newest is removed first. */
   onEnd(remove) {
@@ -64,22 +75,21 @@ export class Stage {
   }
 
   say(text) {
-    console.log(`  ${((performance.now() - this.#began) / 1_000).toFixed(1)} s: ${text}`);
+    const seconds = ((performance.now() - this.#began) / 1_000).toFixed(1);
+    console.log(`${this.#scenario.name}, ${seconds} s: ${text}`);
   }
 
-  /**
-   * @param {Scenario} scenario
-   * @param {{ calm: number, after: number }} times how long the crowd lives before and after the fault, in milliseconds
-   */
-  async play(scenario, times) {
+  async play() {
     try {
-      return await this.#play(scenario, times);
+      return await this.#play();
     } finally {
       for (const remove of this.#ends.toReversed()) await remove();
     }
   }
 
-  async #play({ name, setUp }, { calm, after }) {
+  async #play() {
+    const { name, setUp } = this.#scenario;
+    const { calm, after } = this.#times;
     const { databases, migrateAt, processes = 3, options, clients = 40, fault, allowed } = await setUp(this);
     const ofEach = Array.isArray(databases) ? databases : Array.from({ length: processes }, () => databases);
     await migrate(migrateAt ?? ofEach[0]);
@@ -123,6 +133,8 @@ export class Stage {
     await crowd.decided(HABITS.patience);
     crowd.stop();
     await life;
+    // Other processes hear of a sign-out within `revocationInterval`.
+    await pause(2_000);
     await crowd.tryLeavers();
     await Promise.all(this.applications.map((each) => each.terminate()));
 
