@@ -43,6 +43,7 @@ const SLACK = 750;
  * @property {boolean} cameBack whether sessions that have been signed out may come back to life: no
  * @property {number} cut how many requests may break off: any number
  * @property {number} errors how many answers may be 5xx: any number
+ * @property {number} leastErrors how many must be, so that the fault is one: 0
  * @property {(line: { level: string, message: string }) => boolean} lines other warnings and errors that the log may have: none
  */
 
@@ -197,6 +198,7 @@ const ALLOWED = {
   cameBack: false,
   cut: Number.POSITIVE_INFINITY,
   errors: Number.POSITIVE_INFINITY,
+  leastErrors: 0,
   lines: () => false,
 };
 
@@ -238,6 +240,7 @@ function* problemsOf(row, applications, allowed) {
   }
   if (row['broken off'] > allowed.cut) yield `${row['broken off']} requests broke off`;
   if (row['5xx'] > allowed.errors) yield `${row['5xx']} answers were 5xx`;
+  if (row['5xx'] < allowed.leastErrors) yield 'the fault made no difference';
   for (const [place, { log }] of applications.entries()) {
     yield* problemsOfLog(log, allowed).map((problem) => `process ${place + 1}: ${problem}`);
   }

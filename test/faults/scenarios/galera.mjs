@@ -86,7 +86,7 @@ const deaths = [
       return {
         databases,
         // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3 },
+        allowed: { times: 3, leastErrors: 1 },
         async fault() {
           await nodes[1].kill();
           proxies[1].retarget(nodes[0].port);
@@ -107,7 +107,7 @@ const deaths = [
       return {
         databases,
         // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3 },
+        allowed: { times: 3, leastErrors: 1 },
         async fault() {
           await nodes[1].kill();
           await stage.pause(8_000);
@@ -124,7 +124,7 @@ const deaths = [
       return {
         databases,
         // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3 },
+        allowed: { times: 3, leastErrors: 1 },
         async fault() {
           await nodes[1].isolate();
           await stage.pause(15_000);

@@ -40,12 +40,20 @@ const scenario = (name, settings, fault, more = {}) => ({
   },
 });
 
+/** Requests must fail, or the fault is none. */
+const BITES = { setting: { allowed: { leastErrors: 1 } } };
+
 const all = [
-  scenario('restarted', {}, async ({ server, stage }) => {
-    await server.stop();
-    await stage.pause(3_000);
-    await server.start();
-  }),
+  scenario(
+    'restarted',
+    {},
+    async ({ server, stage }) => {
+      await server.stop();
+      await stage.pause(3_000);
+      await server.start();
+    },
+    BITES,
+  ),
   scenario(
     'kill -9',
     {},
@@ -54,7 +62,7 @@ const all = [
       await stage.pause(3_000);
       await server.start();
     },
-    { quick: true },
+    { quick: true, ...BITES },
   ),
   scenario(
     'connections killed, ten times',
@@ -69,21 +77,36 @@ const all = [
     },
     { setting: { allowed: { times: 10 } } },
   ),
-  scenario('read only for 8 s', {}, async ({ server, stage }) => {
-    await server.query('SET GLOBAL read_only = ON');
-    await stage.pause(8_000);
-    await server.query('SET GLOBAL read_only = OFF');
-  }),
-  scenario('stands still for 8 s', {}, async ({ server, stage }) => {
-    server.freeze();
-    await stage.pause(8_000);
-    server.thaw();
-  }),
-  scenario('packets get lost for 8 s', {}, async ({ proxy, stage }) => {
-    proxy.hang();
-    await stage.pause(8_000);
-    proxy.resume();
-  }),
+  scenario(
+    'read only for 8 s',
+    {},
+    async ({ server, stage }) => {
+      await server.query('SET GLOBAL read_only = ON');
+      await stage.pause(8_000);
+      await server.query('SET GLOBAL read_only = OFF');
+    },
+    BITES,
+  ),
+  scenario(
+    'stands still for 8 s',
+    {},
+    async ({ server, stage }) => {
+      server.freeze();
+      await stage.pause(8_000);
+      server.thaw();
+    },
+    BITES,
+  ),
+  scenario(
+    'packets get lost for 8 s',
+    {},
+    async ({ proxy, stage }) => {
+      proxy.hang();
+      await stage.pause(8_000);
+      proxy.resume();
+    },
+    BITES,
+  ),
   scenario(
     'one answer in ten gets lost with its connection',
     {},
@@ -106,6 +129,7 @@ const all = [
       await stage.pause(8_000);
       await giveBack();
     },
+    BITES,
   ),
   scenario(
     'two connections for each process, and a network of 40 ms',
@@ -117,11 +141,16 @@ const all = [
     },
     { setting: { allowed: { errors: 0 } } },
   ),
-  scenario('locked tables for 6 s', {}, async ({ server, stage }) => {
-    await server.pauseApply();
-    await stage.pause(6_000);
-    await server.resumeApply();
-  }),
+  scenario(
+    'locked tables for 6 s',
+    {},
+    async ({ server, stage }) => {
+      await server.pauseApply();
+      await stage.pause(6_000);
+      await server.resumeApply();
+    },
+    BITES,
+  ),
 ];
 
 /** @type {import('../stage.mjs').Scenario[]} */

@@ -13,6 +13,9 @@ const scenario = (name, start, fault, more = {}) => ({
   },
 });
 
+/** Requests must fail, or the fault is none. */
+const BITES = { setting: { allowed: { leastErrors: 1 } } };
+
 const all = [
   scenario(
     'kill -9, four times',
@@ -39,7 +42,7 @@ const all = [
         await stage.pause(2_000);
       }
     },
-    { setting: { allowed: { times: 3 } } },
+    { setting: { allowed: { times: 3, leastErrors: 1 } } },
   ),
 ];
 
@@ -53,13 +56,19 @@ const asRoot = [
       await stage.pause(8_000);
       await makeRoom();
     },
+    BITES,
   ),
-  scenario('the file may not be changed for 8 s', startSqlite, async ({ stage, file }) => {
-    const allow = await file.forbidChanges();
-    stage.onEnd(allow);
-    await stage.pause(8_000);
-    await allow();
-  }),
+  scenario(
+    'the file may not be changed for 8 s',
+    startSqlite,
+    async ({ stage, file }) => {
+      const allow = await file.forbidChanges();
+      stage.onEnd(allow);
+      await stage.pause(8_000);
+      await allow();
+    },
+    BITES,
+  ),
 ];
 
 /** @type {import('../stage.mjs').Scenario[]} */
