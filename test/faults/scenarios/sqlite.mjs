@@ -1,4 +1,5 @@
-import { mayMount, startSqlite, startSqliteOnDisk } from '../servers/sqlite.mjs';
+import { startSqlite, startSqliteOnDisk } from '../servers/sqlite.mjs';
+import { isRoot } from '../servers/temporary.mjs';
 
 /** Of a small disk, in megabytes. */
 const DISK = 8;
@@ -72,4 +73,4 @@ const asRoot = [
 ];
 
 /** @type {import('../stage.mjs').Scenario[]} */
-export const scenarios = [...all, ...(mayMount() ? asRoot : [])];
+export const scenarios = [...all, ...(isRoot() ? asRoot : [])];

@@ -2,11 +2,13 @@
 const undos = new Set();
 
 process.once('exit', () => {
+  // Servers go before the folders that they write to.
   for (const undo of [...undos].toReversed()) undo();
 });
 for (const [signal, number] of [
   ['SIGINT', 2],
   ['SIGTERM', 15],
+  ['SIGHUP', 1],
 ]) {
   // Not once: a second signal would end this process in the middle of it.
   process.on(signal, () => process.exit(128 + number));

@@ -4,7 +4,8 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { createFolder, freePort, hasMariadb, installData, MariadbServer, SETTINGS } from './mariadb.mjs';
+import { createFolder, hasMariadb, installData, MariadbServer, SETTINGS } from './mariadb.mjs';
+import { freePort, isRoot } from './temporary.mjs';
 
 const run = promisify(execFile);
 
@@ -23,12 +24,12 @@ export function hasGalera() {
  * @param options.providerOptions such as `evs.suspect_timeout`. @default those of Galera
  */
 export async function startGalera({ nodes: count = 3, settings = {}, providerOptions = {} } = {}) {
-  const { folder, removeFolder } = await createFolder();
+  const folder = createFolder();
   const places = await Promise.all(Array.from({ length: count }, () => portsOfNode()));
   const addresses = places.map(({ group }) => `127.0.0.1:${group}`);
   const nodes = places.map((ports, index) => {
     const name = `node${index}`;
-    const data = join(folder, name);
+    const data = join(folder.path, name);
     const provided = { 'gcache.size': '32M', ...providerOptions, ...listening(ports) };
     const own = {
       ...SETTINGS,
@@ -46,7 +47,7 @@ export async function startGalera({ nodes: count = 3, settings = {}, providerOpt
         .join(';'),
       ...settings,
     };
-    return new GaleraNode({ folder, data, port: ports.client, settings: own, name });
+    return new GaleraNode({ folder: folder.path, data, port: ports.client, settings: own, name });
   });
   const [first, ...others] = nodes;
   try {
@@ -64,7 +65,7 @@ export async function startGalera({ nodes: count = 3, settings = {}, providerOpt
         state,
         (await readFile(state, 'utf8')).replace('safe_to_bootstrap: 1', 'safe_to_bootstrap: 0'),
       );
-      if (process.getuid?.() === 0) await run('chown', ['-R', '--reference', first.data, node.data]);
+      if (isRoot()) await run('chown', ['-R', '--reference', first.data, node.data]);
     }
     await first.start(['--wsrep-new-cluster']);
     await Promise.all(others.map((node) => node.start()));
@@ -74,7 +75,7 @@ export async function startGalera({ nodes: count = 3, settings = {}, providerOpt
   }
   async function remove() {
     await Promise.all(nodes.map((node) => node.kill()));
-    await removeFolder();
+    folder.remove();
   }
   return { nodes, remove };
 }

@@ -1,15 +1,13 @@
 // MariaDB servers that belong to a scenario alone: it may kill, lock and fill them.
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
-import { chown, mkdtemp, open, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
 import { atExit } from './at-exit.mjs';
+import { freePort, isRoot, runAs, temporaryFolder } from './temporary.mjs';
 
 const run = promisify(execFile);
 
@@ -34,11 +32,11 @@ export function hasMariadb() {
 
 /** One MariaDB server in a temporary folder. */
 export async function startMariadb({ settings = {} } = {}) {
-  const { folder, removeFolder } = await createFolder();
-  const data = join(folder, 'data');
+  const folder = createFolder();
+  const data = join(folder.path, 'data');
   await installData(data);
   const server = new MariadbServer({
-    folder,
+    folder: folder.path,
     data,
     port: await freePort(),
     settings: { ...SETTINGS, ...settings },
@@ -47,24 +45,14 @@ export async function startMariadb({ settings = {} } = {}) {
   return Object.assign(server, {
     async remove() {
       await server.kill();
-      await removeFolder();
+      folder.remove();
     },
   });
 }
 
-/** A folder of the user that servers run as. @returns its path, and how to remove it */
-export async function createFolder() {
-  const folder = await mkdtemp(join(tmpdir(), 'session-tokens-mariadb-'));
-  const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 100 };
-  const forget = atExit(() => rmSync(folder, removal));
-  if (isRoot()) await chown(folder, await idOf('-u'), await idOf('-g'));
-  return {
-    folder,
-    removeFolder: async () => {
-      await rm(folder, removal);
-      forget();
-    },
-  };
+/** A folder of the user that servers run as. */
+export function createFolder() {
+  return temporaryFolder('mariadb', runAs(USER));
 }
 
 /** Makes the folder of an empty server, whose `root` needs no password. */
@@ -76,16 +64,6 @@ export async function installData(data) {
     '--skip-test-db',
     ...asUser(),
   ]);
-}
-
-/** A port of 127.0.0.1 that nobody listens at. */
-export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** One mariadbd, which can be started again and again in its folder. */
@@ -271,15 +249,6 @@ async function within(promise, longest, error) {
   }
 }
 
-function isRoot() {
-  return process.getuid?.() === 0;
-}
-
 function asUser() {
   return isRoot() ? [`--user=${USER}`] : [];
-}
-
-async function idOf(flag) {
-  const { stdout } = await run('id', [flag, USER]);
-  return Number(stdout);
 }

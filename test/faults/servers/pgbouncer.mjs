@@ -1,14 +1,21 @@
 // PgBouncer between an application and a PostgreSQL server.
+import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { freePort, runAs, ServerProcess, temporaryFolder, untilItWorks } from './server-process.mjs';
+import { ServerProcess, untilItWorks } from './server-process.mjs';
+import { freePort, runAs, temporaryFolder } from './temporary.mjs';
 
 const SIGNALS = {
   /** Waits for transactions in progress. */
   safe: 'SIGINT',
   immediate: 'SIGTERM',
 };
+
+/** Whether this machine has it. */
+export function hasPgBouncer() {
+  return spawnSync('which', ['pgbouncer']).status === 0;
+}
 
 /**
  * Starts a pooler.

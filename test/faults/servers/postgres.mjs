@@ -1,16 +1,10 @@
 // PostgreSQL servers of our own, which may be stopped, killed and promoted.
+import { existsSync } from 'node:fs';
 import { appendFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import {
-  freePort,
-  run,
-  runAs,
-  ServerProcess,
-  signalTo,
-  temporaryFolder,
-  untilItWorks,
-} from './server-process.mjs';
+import { run, ServerProcess, signalTo, untilItWorks } from './server-process.mjs';
+import { freePort, runAs, temporaryFolder } from './temporary.mjs';
 
 /** Where Debian has the versions of PostgreSQL. */
 const VERSIONS = '/usr/lib/postgresql';
@@ -31,6 +25,11 @@ const SETTINGS = {
   max_connections: 100,
   hot_standby: 'on',
 };
+
+/** Whether this machine has what these servers need. */
+export function hasPostgres() {
+  return existsSync(VERSIONS);
+}
 
 /**
  * Starts an empty server.

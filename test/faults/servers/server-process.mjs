@@ -1,66 +1,14 @@
-// What the servers have in common: a folder of their own, a free port, a process, and an end in any case.
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// Programs that run until a scenario ends or kills them.
+import { execFile, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { atExit } from './at-exit.mjs';
 
 /** How long a server may take to start or to stop, in milliseconds. */
 const PATIENCE = 60_000;
 /** The last part of what a server has said, in characters. It is for messages of errors. */
 const KEPT_OUTPUT = 4_000;
-
-/** What to do when this process ends, however it does. It must not wait for anything. */
-const ends = new Set();
-process.once('exit', () => {
-  // Servers go before the folders that they write to.
-  for (const end of [...ends].toReversed()) end();
-});
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-  ['SIGHUP', 129],
-]) {
-  process.once(signal, () => process.exit(code));
-}
-
-/**
- * Who runs a server: root may not run most of them.
- *
- * @param name of a user of this machine
- * @returns options for `spawn`: empty where this process is not root's
- */
-export function runAs(name) {
-  if (process.getuid() !== 0) return {};
-  const idOf = (kind) => Number(execFileSync('id', [kind, name], { encoding: 'utf8' }));
-  return { uid: idOf('-u'), gid: idOf('-g') };
-}
-
-/** A new folder in the system's folder for temporary files. It is removed when this process ends. */
-export function temporaryFolder(name, { uid, gid } = {}) {
-  const path = mkdtempSync(join(tmpdir(), `session-tokens-faults-${name}-`));
-  if (uid !== undefined) chownSync(path, uid, gid);
-  const remove = () => {
-    ends.delete(remove);
-    // A process that has been killed may write something yet.
-    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
-  };
-  ends.add(remove);
-  return { path, remove };
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Runs a program to its end. @returns what it has written */
 export async function run(command, args, owner = {}) {
@@ -85,7 +33,6 @@ export class ServerProcess {
   output = '';
   #child;
   #exit;
-  #end = () => void this.kill();
 
   /** @param options of `spawn` */
   constructor(command, args, options = {}) {
@@ -102,10 +49,7 @@ export class ServerProcess {
     this.#exit = new Promise((resolve) => {
       child.once('exit', resolve);
       child.once('error', resolve);
-    }).then(() => {
-      ends.delete(this.#end);
-    });
-    ends.add(this.#end);
+    }).then(atExit(() => void this.kill()));
   }
 
   get isRunning() {

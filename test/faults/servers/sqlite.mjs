@@ -1,58 +1,30 @@
 // Files of SQLite, and what may happen to them.
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
-import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Database from 'libsql';
 import { atExit } from './at-exit.mjs';
+import { temporaryDisk, temporaryFolder } from './temporary.mjs';
 
 const run = promisify(execFile);
 
-/** Whether this process may mount a small disk, and forbid changes of files: both need root. */
-export function mayMount() {
-  return process.platform === 'linux' && process.getuid() === 0;
-}
-
 /** A database in a temporary folder. */
 export async function startSqlite() {
-  const { folder, removeFolder } = await createFolder();
-  return new SqliteFile(folder, removeFolder);
+  return new SqliteFile(temporaryFolder('sqlite'));
 }
 
-/** The same on a disk of its own. @param megabytes its size */
+/** The same on a disk of its own. Only root can make one. @param megabytes its size */
 export async function startSqliteOnDisk(megabytes) {
-  const { folder, removeFolder } = await createFolder();
-  await run('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
-  // Processes that were killed may still hold its files.
-  const unmount = ['--lazy', folder];
-  const forget = atExit(() => execFileSync('umount', unmount));
-  return new SqliteFile(folder, async () => {
-    await run('umount', unmount);
-    forget();
-    await removeFolder();
-  });
-}
-
-async function createFolder() {
-  const folder = await mkdtemp(join(tmpdir(), 'session-tokens-sqlite-'));
-  const removal = { recursive: true, force: true };
-  const forget = atExit(() => rmSync(folder, removal));
-  return {
-    folder,
-    removeFolder: async () => {
-      await rm(folder, removal);
-      forget();
-    },
-  };
+  return new SqliteFile(temporaryDisk('sqlite', megabytes));
 }
 
 class SqliteFile {
-  constructor(folder, remove) {
-    this.folder = folder;
+  constructor({ path, remove }) {
+    this.folder = path;
     this.remove = remove;
-    this.path = join(folder, 'sessions.sqlite');
+    this.path = join(path, 'sessions.sqlite');
   }
 
   get options() {
@@ -77,7 +49,10 @@ class SqliteFile {
     connection.close();
     const filling = join(this.folder, 'filling');
     const { bavail, bsize } = await statfs(this.folder);
-    await writeFile(filling, Buffer.alloc(bavail * bsize));
+    await writeFile(filling, Buffer.alloc(bavail * bsize)).catch((error) => {
+      // Somebody has written in between.
+      if (error.code !== 'ENOSPC') throw error;
+    });
     return () => rm(filling);
   }
 
