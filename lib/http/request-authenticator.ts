@@ -321,14 +321,9 @@ export class RequestAuthenticator<
   ): Outcome | Promise<Outcome> {
     const verification = this.tokens.verify(token, now);
     // Without andThen(): its closure would be made for every request.
-    if (!(verification instanceof Promise)) {
-      return this.tryVerified(request, transport, token, verification, checksCsrf, now);
-    }
-    // Keys and revocations are waited for at the same time, so that nobody waits twice.
-    this.authority.prepare(now);
-    return verification.then((settled) =>
-      this.tryVerified(request, transport, token, settled, checksCsrf, now),
-    );
+    return verification instanceof Promise
+      ? verification.then((settled) => this.tryVerified(request, transport, token, settled, checksCsrf, now))
+      : this.tryVerified(request, transport, token, verification, checksCsrf, now);
   }
 
   private tryVerified(

@@ -37,10 +37,6 @@ export class SessionAuthority implements TokenAuthority<TokenTransport, ActiveSe
     this.marksPrivate = options.caches.private;
   }
 
-  prepare(now: number): void {
-    this.lifecycle.prepare(now);
-  }
-
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict> {
     return this.lifecycle.use(accessToken, now);
   }

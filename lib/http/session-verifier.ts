@@ -32,7 +32,6 @@ const anyValidToken = (
   marksPrivate: boolean,
   revocations: RemoteRevocations | undefined,
 ): TokenAuthority<TokenReader, AuthenticatedSession> => ({
-  prepare: (now) => void revocations?.freshen(now),
   use: (accessToken, now) =>
     revocations
       ? andThen(revocations.endOf(accessToken, now), (end) => verdictOf(accessToken, end))
@@ -81,7 +80,9 @@ export class SessionVerifier implements SessionAuthenticator {
   ) {
     this.#revocations = revocations;
     this.#keys = keys;
-    this.#tokens = new AccessTokenVerifier(keys, options.expected);
+    this.#tokens = new AccessTokenVerifier(keys, options.expected, (now) => {
+      void revocations?.freshen(now);
+    });
     this.#vitals = {
       state: () => this.state(),
       ask: undefined,
@@ -132,8 +133,6 @@ export class SessionVerifier implements SessionAuthenticator {
    */
   async verify(accessToken: string): Promise<VerifiedSession> {
     const now = SYSTEM_CLOCK.now();
-    // Both at the same time, so that nobody waits twice.
-    void this.#revocations?.freshen(now);
     const verification = await this.#tokens.verify(accessToken, now);
     if (verification.status === 'expired' && verification.accessToken.actor) {
       throw new SessionOverError({ reason: 'expired', impersonation: true });

@@ -20,8 +20,6 @@ export interface CsrfProgress {
 
 /** Decides on the tokens of a request, with the sessions in the database or with public keys alone. */
 export interface TokenAuthority<TTransport extends TokenReader, TSession extends AuthenticatedSession> {
-  /** Begins to read what {@link use} would wait for, if that is due, while something else is waited for. */
-  prepare(now: number): void;
   /** Decides on a valid access token. @returns a promise only if something must be waited for */
   use(accessToken: AccessToken, now: number): AccessVerdict | Promise<AccessVerdict>;
   /** The session of an accepted access token. If the verdict has a replacement, the client gets it. */

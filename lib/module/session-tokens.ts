@@ -80,8 +80,6 @@ export class SessionTokens {
    */
   async verify(accessToken: string, options: { csrfToken?: string } = {}): Promise<VerifiedSession> {
     const now = this.#parts.clock.now();
-    // Keys and revocations at the same time, so that nobody waits twice.
-    this.#parts.lifecycle.prepare(now);
     const verification = await this.#parts.accessTokens.verify(accessToken, now);
     // The client must not go on as the actor, by the actor's refresh token.
     if (verification.status === 'expired' && verification.accessToken.actor)

@@ -154,7 +154,9 @@ export function createSessionCore(
   const ways = createTransports(options, refreshRoute);
   const transports = listOf(ways);
 
-  const accessTokens = new AccessTokens(signingKeys, options.accessToken);
+  const accessTokens = new AccessTokens(signingKeys, options.accessToken, (now) => {
+    void revocation.freshen(now);
+  });
   const bulk = new BulkRevocation(notBefores, sessions, revocation, events, clock, times.tombstone);
   const thefts = new TheftResponse(options.theft, async (userId) =>
     bulk.revokeAllForUser(userId, { reason: 'theft' }),

@@ -176,11 +176,6 @@ export class SessionLifecycle {
     return { row, accessToken, refreshToken: undefined };
   }
 
-  /** Begins to read the revocations that {@link use} would wait for, if that is due. */
-  prepare(now: number): void {
-    void this.revocation.freshen(now);
-  }
-
   /**
    * Accepts a valid access token, unless its session is over. If the token is unproven and its generation has settled, this
    * proves the generation.

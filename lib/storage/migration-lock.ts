@@ -142,8 +142,8 @@ async function tryOnPostgres(queryRunner: QueryRunner): ReturnType<Attempt> {
   return undefined;
 }
 
-/** These locks are those of the whole server, so the name has the database's. */
-const MYSQL_LOCK = `CONCAT('session-tokens:', SHA1(DATABASE()))`;
+/** These locks are those of the whole server, so the name has the database's. It has at most 64 characters. */
+const MYSQL_LOCK = `CONCAT('session-tokens:', LEFT(SHA2(DATABASE(), 256), 40))`;
 
 async function tryOnMysql(queryRunner: QueryRunner): ReturnType<Attempt> {
   // Some servers end connections that do nothing for a short time. The value is in seconds.

@@ -41,6 +41,8 @@ export class AccessTokenVerifier {
   constructor(
     private readonly keys: VerificationKeys,
     private readonly expected: AccessTokenExpectations,
+    /** Is called when a token of ours has to wait for keys: what it would wait for after that can be read at the same time. */
+    private readonly whileKeysAreRead: (now: number) => void = () => undefined,
   ) {
     this.verified = new VerifiedTokens(expected.cacheSize);
   }
@@ -60,7 +62,7 @@ export class AccessTokenVerifier {
     if (!known) return this.verifyAnew(token, now);
     this.counts.cached++;
     // The key is checked each time, so that the tokens of a dropped key are refused.
-    return andThen(this.keys.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
+    return andThen(this.isInUse(known.key, now), (isInUse) => this.judge(known, isInUse, now));
   }
 
   /**
@@ -108,9 +110,13 @@ export class AccessTokenVerifier {
     const accessToken = deepFreeze({ ...content, kid: key.kid });
     this.verified.add(token, key, accessToken);
     this.latestKey = key;
-    return andThen(this.keys.isInUse(key, now), (isInUse) =>
-      this.judge({ token, accessToken }, isInUse, now),
-    );
+    return andThen(this.isInUse(key, now), (isInUse) => this.judge({ token, accessToken }, isInUse, now));
+  }
+
+  private isInUse(key: VerificationKey, now: number): boolean | Promise<boolean> {
+    const isInUse = this.keys.isInUse(key, now);
+    if (typeof isInUse !== 'boolean') this.whileKeysAreRead(now);
+    return isInUse;
   }
 
   private latestKeyIfNamedBy(header: string): VerificationKey | undefined {

@@ -18,8 +18,9 @@ export class AccessTokens {
   constructor(
     private readonly keys: SigningKeys,
     private readonly options: AccessTokenSettings,
+    whileKeysAreRead?: (now: number) => void,
   ) {
-    this.verifier = new AccessTokenVerifier(keys, options);
+    this.verifier = new AccessTokenVerifier(keys, options, whileKeysAreRead);
   }
 
   /** @param expiresAt epoch milliseconds. @default `now + ttl` */

@@ -1955,8 +1955,8 @@ export const mutations = [
   },
   {
     rule: 'silence: keys and revocations are waited for at the same time',
-    file: 'lib/http/request-authenticator.ts',
-    from: 'this.authority.prepare(now);',
+    file: 'lib/tokens/access-token-verifier.ts',
+    from: "if (typeof isInUse !== 'boolean') this.whileKeysAreRead(now);",
     to: '',
     why: 'a request with a good token waits twice newsTimeout',
     suites: ['silence'],
