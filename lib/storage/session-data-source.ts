@@ -147,7 +147,7 @@ async function missing(
   const why =
     open.length > 0
       ? `These migrations have not been run: ${open.join(', ')}. Add ...SESSION_MIGRATIONS to the DataSource's "migrations" and run them before this version starts (migrationsRun: true does that at start).`
-      : `All migrations of the sessions have been run (${names.join(', ')}), so something else has changed the tables since. Restore them, or drop them, delete these names from the table of migrations, and run them again: ...SESSION_MIGRATIONS, migrationsRun.`;
+      : `All migrations of the sessions have been run (${names.join(', ')}), so something else has changed the tables since. Restore them. Or drop them, which signs everybody out, delete these names from the table of migrations, and run them again: ...SESSION_MIGRATIONS, migrationsRun.`;
   return new InvalidOptionError('dataSource', `the database has ${what}. ${why}`);
 }
 
