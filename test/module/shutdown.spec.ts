@@ -30,9 +30,10 @@ describe.each(databases)('the end of an application on $name', (kind) => {
     const { options } = await database();
     const opened = watchDataSources();
     const app = await open([SessionModule.forRoot({ database: options })]);
-    expect(opened().map(({ isInitialized }) => isInitialized)).toEqual([true]);
+    // The lock for migrations had one of its own, which is closed.
+    expect(opened().map(({ isInitialized }) => isInitialized)).toEqual([false, true]);
     await app.close();
-    expect(opened().map(({ isInitialized }) => isInitialized)).toEqual([false]);
+    expect(opened().map(({ isInitialized }) => isInitialized)).toEqual([false, false]);
   });
 
   it.each(['own', 'shared'] as const)(
