@@ -1,20 +1,8 @@
-import { existsSync } from 'node:fs';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll } from 'vitest';
+import { launchChromium } from '../browsers/support/chromium.js';
 import { databases, type TestDatabase } from '../support/databases.js';
 import { type Environment, type Sample, startSample } from './sample.js';
-
-export const executablePath = [
-  process.env['CHROMIUM_PATH'],
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-].find((path) => path && existsSync(path));
-
-if (!executablePath && process.env['CI'] === 'true') {
-  throw new Error('There is no Chromium for the page’s tests. Install it, or name it in CHROMIUM_PATH.');
-}
 
 export const TIMEOUT = 60_000;
 export const PATIENTLY = { timeout: 20_000 };
@@ -39,20 +27,7 @@ export function useChromium(): Chromium {
   const problems: string[] = [];
 
   beforeAll(async () => {
-    chrome = await chromium.launch({
-      executablePath: executablePath!,
-      args: [
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        '--host-resolver-rules=MAP plain.test 127.0.0.1',
-      ],
-    });
+    chrome = await launchChromium();
   }, TIMEOUT);
   afterAll(async () => {
     await chrome?.close();

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { Browser } from '../support/browser.js';
-import { executablePath, PATIENTLY, press, sees, signIn, SLOW, TIMEOUT, useChromium } from './chromium.js';
+import { chromiumPath } from '../browsers/support/programs.js';
+import { PATIENTLY, press, sees, signIn, SLOW, TIMEOUT, useChromium } from './chromium.js';
 
 const SCREENSHOTS = join(tmpdir(), 'session-tokens-screenshots');
 const OTHER = '#devices > li:not(.current)';
@@ -24,7 +25,7 @@ async function another(url: string, label?: string, address = '192.0.2.1'): Prom
 const focus = async (page: Page) =>
   page.evaluate('document.activeElement.id || document.activeElement.outerHTML');
 
-describe.skipIf(!executablePath)('the page for everybody, in Chromium', { timeout: 2 * TIMEOUT }, () => {
+describe.skipIf(!chromiumPath)('the page for everybody, in Chromium', { timeout: 2 * TIMEOUT }, () => {
   const { start, visit } = useChromium();
 
   it('never leaves the focus nowhere', async () => {

@@ -1,7 +1,8 @@
 import type { Page, Route } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { Browser } from '../support/browser.js';
-import { executablePath, PATIENTLY, signIn, SLOW, TIMEOUT, useChromium } from './chromium.js';
+import { chromiumPath } from '../browsers/support/programs.js';
+import { PATIENTLY, signIn, SLOW, TIMEOUT, useChromium } from './chromium.js';
 
 /** What the page knows after a failure: nothing was done, or nobody knows. */
 type Knowledge = 'refused' | 'unsure';
@@ -318,7 +319,7 @@ const lose = async (route: Route) => {
   await route.abort();
 };
 
-describe.skipIf(!executablePath)(
+describe.skipIf(!chromiumPath)(
   'what the page says when something fails, in Chromium',
   { timeout: 3 * TIMEOUT },
   () => {

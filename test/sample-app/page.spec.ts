@@ -3,17 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  executablePath,
-  isNo401,
-  PATIENTLY,
-  press,
-  sees,
-  signIn,
-  SLOW,
-  TIMEOUT,
-  useChromium,
-} from './chromium.js';
+import { chromiumPath } from '../browsers/support/programs.js';
+import { isNo401, PATIENTLY, press, sees, signIn, SLOW, TIMEOUT, useChromium } from './chromium.js';
 import type { Environment } from './sample.js';
 
 const SCREENSHOTS = join(tmpdir(), 'session-tokens-screenshots');
@@ -23,7 +14,7 @@ const FAST: Environment = { ACCESS_TOKEN_TTL: '3s', REUSE_WINDOW: '400ms' };
 /** Tokens expire during a story, but not during a sign-in. */
 const STORY: Environment = { ACCESS_TOKEN_TTL: '5s', REUSE_WINDOW: '2s' };
 
-describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, () => {
+describe.skipIf(!chromiumPath)('the page, in Chromium', { timeout: TIMEOUT }, () => {
   const { problems, start, visit } = useChromium();
   beforeAll(async () => {
     await mkdir(SCREENSHOTS, { recursive: true });
@@ -162,7 +153,7 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
   });
 
   it('explains what to do where the browser keeps no secure cookies', async () => {
-    const url = (await start(SLOW)).replace('localhost', 'plain.test');
+    const url = (await start(SLOW)).replace('localhost', 'app.test');
     const page = await visit(url);
     await page.getByRole('button', { name: 'alice ' }).click();
     await press(page, 'Sign in');
@@ -170,7 +161,7 @@ describe.skipIf(!executablePath)('the page, in Chromium', { timeout: TIMEOUT }, 
     expect(await page.getByLabel('Password').isVisible()).toBe(true);
 
     const plain = await visit(
-      (await start({ ...SLOW, COOKIE_SECURE: 'false' })).replace('localhost', 'plain.test'),
+      (await start({ ...SLOW, COOKIE_SECURE: 'false' })).replace('localhost', 'app.test'),
     );
     await signIn(plain);
   });

@@ -78,62 +78,42 @@ const lags = reads.map(({ name, options, settings, allowed }) => ({
   },
 }));
 
+/** The second node dies for others. When it goes, and when it comes back, nobody can write for a moment. */
+const death = (name, act) => ({
+  name: `galera: a node is ${name}`,
+  setUp: async (stage) => {
+    const { nodes, proxies, databases } = await oneEach(stage);
+    const fault = async () => {
+      await act({ stage, nodes, node: nodes[1], proxy: proxies[1] });
+      return conflicts(nodes);
+    };
+    return { databases, allowed: { times: 3, leastErrors: 1 }, fault };
+  },
+});
+
 const deaths = [
-  {
-    name: 'galera: a node is killed, its process goes to another, and a new one copies all',
-    setUp: async (stage) => {
-      const { nodes, proxies, databases } = await oneEach(stage);
-      return {
-        databases,
-        // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3, leastErrors: 1 },
-        async fault() {
-          await nodes[1].kill();
-          proxies[1].retarget(nodes[0].port);
-          proxies[1].cut();
-          await stage.pause(8_000);
-          await nodes[1].replace();
-          proxies[1].retarget(nodes[1].port);
-          proxies[1].cut();
-          return conflicts(nodes);
-        },
-      };
+  death(
+    'killed, its process goes to another, and a new one copies all',
+    async ({ stage, nodes, node, proxy }) => {
+      await node.kill();
+      proxy.retarget(nodes[0].port);
+      proxy.cut();
+      await stage.pause(8_000);
+      await node.replace();
+      proxy.retarget(node.port);
+      proxy.cut();
     },
-  },
-  {
-    name: 'galera: a node is killed, its process waits, and it comes back',
-    setUp: async (stage) => {
-      const { nodes, databases } = await oneEach(stage);
-      return {
-        databases,
-        // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3, leastErrors: 1 },
-        async fault() {
-          await nodes[1].kill();
-          await stage.pause(8_000);
-          await nodes[1].start();
-          return conflicts(nodes);
-        },
-      };
-    },
-  },
-  {
-    name: 'galera: a node is isolated for 15 s',
-    setUp: async (stage) => {
-      const { nodes, databases } = await oneEach(stage);
-      return {
-        databases,
-        // When the node goes, and when it comes back, nobody can write for a moment.
-        allowed: { times: 3, leastErrors: 1 },
-        async fault() {
-          await nodes[1].isolate();
-          await stage.pause(15_000);
-          await nodes[1].rejoin();
-          return conflicts(nodes);
-        },
-      };
-    },
-  },
+  ),
+  death('killed, its process waits, and it comes back', async ({ stage, node }) => {
+    await node.kill();
+    await stage.pause(8_000);
+    await node.start();
+  }),
+  death('isolated for 15 s', async ({ stage, node }) => {
+    await node.isolate();
+    await stage.pause(15_000);
+    await node.rejoin();
+  }),
 ];
 
 /** @type {import('../stage.mjs').Scenario[]} */
