@@ -147,7 +147,7 @@ export class Client {
             if (answer.statusCode >= 500) counts.errors++;
             if (life !== this.#life) return resolve({ status: 0 });
             this.#keep(answer.headers['set-cookie'] ?? []);
-            resolve({ status: answer.statusCode, code });
+            resolve({ status: answer.statusCode, code, reason: /"reason":"(\w+)"/.exec(text)?.[1] });
           });
           answer.once('error', () => resolve({ status: 0 }));
         },

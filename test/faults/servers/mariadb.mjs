@@ -59,7 +59,7 @@ export function createFolder() {
 export async function installData(data) {
   await run('mariadb-install-db', [
     '--no-defaults',
-    `--datadir=${data}`,
+    ...foldersOf(data),
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
     ...asUser(),
@@ -114,7 +114,7 @@ export class MariadbServer {
 
   options() {
     const settings = Object.entries(this.settings).map(([name, value]) => `--${name}=${value}`);
-    const places = [`--datadir=${this.data}`, `--socket=${this.socket}`, `--port=${this.port}`];
+    const places = [...foldersOf(this.data), `--socket=${this.socket}`, `--port=${this.port}`];
     return ['--no-defaults', '--bind-address=127.0.0.1', ...places, ...asUser(), ...settings];
   }
 
@@ -226,6 +226,11 @@ export class MariadbServer {
     const text = await readFile(this.log, 'utf8').catch(() => '');
     return text.split('\n').slice(-30).join('\n');
   }
+}
+
+/** A server that starts removes temporary tables from its folder for them, also those of another one. */
+function foldersOf(data) {
+  return [`--datadir=${data}`, `--tmpdir=${data}`];
 }
 
 function killGroup({ pid }, signal) {
