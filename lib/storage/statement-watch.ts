@@ -1,6 +1,6 @@
 import { StorageUnavailableError } from '../errors/session.errors.js';
 import { type Clock, SYSTEM_CLOCK } from '../util/clock.js';
-import { Trouble } from '../util/trouble.js';
+import { CALM, Trouble } from '../util/trouble.js';
 import {
   isOfConnection,
   isUniqueViolation,
@@ -12,9 +12,6 @@ import { Deadlines } from './deadlines.js';
 
 /** How long a statement may take by default, in milliseconds. */
 const TIMEOUT = 5_000;
-
-/** If nothing has failed for so long, other statements also show that a trouble is over, in milliseconds. */
-const CALM = 60_000;
 
 /** A statement, as the log's troubles tell it from others. */
 export interface WatchedStatement {
@@ -132,6 +129,7 @@ export class StatementWatch {
     const now = this.clock.now();
     for (const cause of this.causes.values()) {
       if (!cause.trouble.isOpen || begun < cause.failedAt) continue;
+      // After a calm, other statements also show that it is over.
       // abs(): after a clock was set back, it must not wait until the clock has caught up.
       const isCalm = Math.abs(now - cause.lastFailure) >= CALM;
       const isShown = isCalm && (cause.isOfConnection || cause.scopes.has(scope));

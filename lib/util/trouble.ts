@@ -8,7 +8,7 @@ export interface TroubleTexts {
 }
 
 /** A trouble that begins again within this time comes and goes, in milliseconds. It is over when it has not come for as long. */
-const CALM = 60_000;
+export const CALM = 60_000;
 
 /**
  * Something that fails again and again while a cause lasts, such as reads while the database is down. The log has one line

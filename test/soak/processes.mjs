@@ -7,6 +7,7 @@ import { Agent, createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
+import { freePort } from '../support/free-port.mjs';
 
 const MAIN = new URL('../../dist/sample-app/main.js', import.meta.url).pathname;
 
@@ -86,15 +87,6 @@ async function startProcess(environment) {
       if (code !== 0) throw new Error(`A process ended with ${code}:\n${output}`);
     },
   };
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /**

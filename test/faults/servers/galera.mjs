@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { createFolder, hasMariadb, installData, MariadbServer, SETTINGS } from './mariadb.mjs';
-import { freePort, isRoot } from './temporary.mjs';
+import { freePort } from '../../support/free-port.mjs';
+import { isRoot } from './temporary.mjs';
 
 const run = promisify(execFile);
 

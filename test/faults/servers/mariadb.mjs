@@ -7,7 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
 import { atExit } from './at-exit.mjs';
-import { freePort, isRoot, runAs, temporaryFolder } from './temporary.mjs';
+import { freePort } from '../../support/free-port.mjs';
+import { isRoot, runAs, temporaryFolder } from './temporary.mjs';
 
 const run = promisify(execFile);
 

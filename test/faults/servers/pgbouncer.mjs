@@ -4,7 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { ServerProcess, untilItWorks } from './server-process.mjs';
-import { freePort, runAs, temporaryFolder } from './temporary.mjs';
+import { freePort } from '../../support/free-port.mjs';
+import { runAs, temporaryFolder } from './temporary.mjs';
 
 const SIGNALS = {
   /** Waits for transactions in progress. */

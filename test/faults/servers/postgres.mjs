@@ -4,7 +4,8 @@ import { appendFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { run, ServerProcess, signalTo, untilItWorks } from './server-process.mjs';
-import { freePort, runAs, temporaryFolder } from './temporary.mjs';
+import { freePort } from '../../support/free-port.mjs';
+import { runAs, temporaryFolder } from './temporary.mjs';
 
 /** Where Debian has the versions of PostgreSQL. */
 const VERSIONS = '/usr/lib/postgresql';

@@ -1,8 +1,6 @@
-// What servers need for a while: a user, a folder, a disk, a port. All is removed when this process ends.
+// What servers need for a while: a user, a folder, a disk. All is removed when this process ends.
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { chownSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { atExit } from './at-exit.mjs';
@@ -30,14 +28,7 @@ export function temporaryFolder(name, { uid, gid } = {}) {
   if (uid !== undefined) chownSync(path, uid, gid);
   // A process that has been killed may write something yet.
   const undo = () => rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
-  const forget = atExit(undo);
-  return {
-    path,
-    remove() {
-      undo();
-      forget();
-    },
-  };
+  return { path, remove: removal(undo) };
 }
 
 /** The same on a disk of its own. Only root can make one. */
@@ -46,24 +37,21 @@ export function temporaryDisk(name, megabytes, { uid = 0, gid = 0 } = {}) {
   const { path } = folder;
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,uid=${uid},gid=${gid}`, 'tmpfs', path]);
   // Processes that were killed may still hold its files.
-  const undo = () => execFileSync('umount', ['--lazy', path]);
-  const forget = atExit(undo);
+  const unmount = removal(() => execFileSync('umount', ['--lazy', path]));
   return {
     path,
     remove() {
-      undo();
-      forget();
+      unmount();
       folder.remove();
     },
   };
 }
 
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+/** What undoes something now, or when this process ends. */
+function removal(undo) {
+  const forget = atExit(undo);
+  return () => {
+    undo();
+    forget();
+  };
 }
